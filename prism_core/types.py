@@ -1,0 +1,195 @@
+"""The nouns of PRISM Studio as frozen values.
+
+A `Persona` has a text for each length; a `PromptVariant` is a persona (or none) at a length and a
+placement; a `Prompt` is a tuple of `Message`s; a `Generator` turns prompts into `Completion`s; a
+judge turns two completions into a `Verdict`; every number shown to a person is an `Estimate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+Length = Literal["min", "short", "long"]
+Placement = Literal["system", "user"]
+PersonaKind = Literal["expert", "behaviour", "control"]
+Winner = Literal["persona", "neutral", "tie"]
+Finish = Literal["running", "stop", "length", "cancelled"]
+
+LENGTHS: tuple[Length, ...] = ("min", "short", "long")
+PLACEMENTS: tuple[Placement, ...] = ("system", "user")
+PERSONA_KINDS: tuple[PersonaKind, ...] = ("expert", "behaviour", "control")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    """Who speaks."""
+    content: str
+    """What is said, as plain text."""
+
+
+Prompt = tuple[Message, ...]
+"""A conversation that ends where the model is to answer."""
+
+
+@dataclass(frozen=True)
+class Persona:
+    """A character that a prompt can ask a model to be (PRISM, section 3)."""
+
+    name: str
+    """Short identifier, unique in a library: lower-case letters, digits, `_`."""
+    title: str
+    """The name shown to people."""
+    kind: PersonaKind
+    """Task expert, behaviour, or control."""
+    domain: str
+    """What questions the persona would serve, as a short phrase."""
+    texts: Mapping[str, str]
+    """The persona's text for each length: `min` ~5, `short` ~75, `long` ~150 tokens."""
+    subtopics: tuple[str, ...] = ()
+    """Topics within the domain, used to spread self-written queries."""
+
+
+@dataclass(frozen=True)
+class PromptVariant:
+    """A persona (or none) at a length and a placement."""
+
+    persona: Persona | None = None
+    """The persona, or None for the neutral prompt."""
+    length: Length = "long"
+    """Which of the persona's texts is used."""
+    placement: Placement = "system"
+    """The turn that carries the persona's text."""
+
+    @property
+    def label(self) -> str:
+        """A short unique name such as `math/long/system`, or `neutral`."""
+        if self.persona is None:
+            return "neutral"
+        return f"{self.persona.name}/{self.length}/{self.placement}"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn. Temperature 0 is greedy decoding."""
+
+    max_new_tokens: int = 256
+    """The most tokens that an answer may have."""
+    temperature: float = 0.0
+    """Divides the logits; 0 takes the most probable token."""
+    top_p: float = 1.0
+    """Keep the smallest set of tokens whose probability reaches this; 1 keeps all."""
+    top_k: int = 0
+    """Keep this many most probable tokens; 0 keeps all."""
+    repetition_penalty: float = 1.0
+    """Divides (or multiplies) the logits of tokens already seen; 1 changes nothing."""
+
+
+@dataclass(frozen=True)
+class GateReading:
+    """What the gate said about one row (PRISM, equation 5)."""
+
+    probability: float
+    """P(persona helps | query), between 0 and 1."""
+    is_open: bool
+    """Whether the adapter answered."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A model's answer to one prompt, whole or so far."""
+
+    text: str
+    """The answer without its thoughts and without special tokens."""
+    thought: str = ""
+    """What a reasoning model wrote between `<think>` tags."""
+    prompt_tokens: int = 0
+    """Tokens in the prompt, chat template included."""
+    tokens: int = 0
+    """Tokens drawn so far."""
+    first_token_seconds: float | None = None
+    """Seconds from the call to the first token; None before it."""
+    seconds: float = 0.0
+    """Seconds from the call to the latest token of this row."""
+    finish: Finish = "running"
+    """Why the row ended, or `running`."""
+    gate: GateReading | None = None
+    """The gate's reading where a gated model answered."""
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Decoding speed of this row, or None before the second token."""
+        if self.first_token_seconds is None or self.tokens < 2:
+            return None
+        span = self.seconds - self.first_token_seconds
+        return (self.tokens - 1) / span if span > 0 else None
+
+
+@dataclass(frozen=True)
+class ChoiceScore:
+    """The log-likelihood of one choice as the continuation of a prompt."""
+
+    logprob: float
+    """Sum of the tokens' log-probabilities, in nats."""
+    tokens: int
+    """Tokens in the choice."""
+
+    @property
+    def mean_logprob(self) -> float:
+        """Length-normalised log-likelihood, in nats a token."""
+        return self.logprob / self.tokens
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """The log-probability of one token of a given answer."""
+
+    text: str
+    """The token as text."""
+    logprob: float
+    """log p(token | prompt and earlier tokens), in nats."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A pairwise judgement in both orders; the persona wins only if chosen in both."""
+
+    winner: Winner
+    """`persona` or `neutral` if chosen in both orders, else `tie`."""
+    persona_first: float
+    """P(persona's answer is better) when it is shown first."""
+    persona_second: float
+    """P(persona's answer is better) when it is shown second."""
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether both orders chose the same answer."""
+        return (self.persona_first > 0.5) == (self.persona_second > 0.5)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its uncertainty. Every number shown to a person is one."""
+
+    value: float | None
+    """The point estimate; None where the data cannot define it."""
+    low: float | None
+    """Lower end of the interval, or None."""
+    high: float | None
+    """Upper end of the interval, or None."""
+    n: int
+    """How many independent items it rests on."""
+    level: float = field(default=0.95)
+    """Coverage of the interval."""
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"not defined (n={self.n})"
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f} (n={self.n})"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n})"
