@@ -1,0 +1,42 @@
+"""What all tabs share: settings, models, the visitor's browser storage, and the way to a tab.
+
+Every tab is a function `build(shared: Shared) -> None` in `app/tabs/`, called inside its
+`gr.Tab(...)`. Listeners that use a model take `concurrency_id=MODEL_QUEUE`, so that one runs at a
+time in the whole app and everybody else sees their place in the queue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from app.models_pool import ModelPool
+from app.settings import Settings
+
+MODEL_QUEUE = "model"
+"""The concurrency id of every listener that uses a model."""
+PERSONAS_KEY = "prism-personas-v1"
+"""Where a visitor's own personas live in the browser."""
+HISTORY_KEY = "prism-history-v1"
+"""Where a visitor's history lives in the browser."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Handed to every tab."""
+
+    settings: Settings
+    """What the environment decided."""
+    pool: ModelPool
+    """The models of the whole app."""
+    personas_state: gr.BrowserState
+    """The visitor's own personas: a list of mappings as `prism_core.personas.make_persona` takes."""
+    history_state: gr.BrowserState
+    """The visitor's comparisons and votes: a list of mappings, see `app/history.py`."""
+    tabs: gr.Tabs
+    """All tabs; a listener with this as output moves the visitor to another."""
+
+    def open_tab(self, name: str) -> gr.Tabs:
+        """The update that moves a visitor to the tab with this id, for output `tabs`."""
+        return gr.Tabs(selected=name)
