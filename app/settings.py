@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from prism_core.cache_folder import cache_dir
 from prism_core.errors import StorageError
 
 EMBEDDED = "embedded"
@@ -25,10 +26,15 @@ class Settings:
 
     public: bool = False
     """Whether strangers can reach the app: allowlist of models, tighter limits."""
-    cache_dir: Path = Path.home() / ".cache" / "prism-studio"
+    cache: Path = field(default_factory=cache_dir)
     """Where converted models and the browser secret are kept."""
-    default_model: str = EMBEDDED
-    """Reference of the model that is loaded first."""
+    models: tuple[str, ...] = (EMBEDDED,)
+    """References that are offered; the first is the default."""
+
+    @property
+    def default_model(self) -> str:
+        """Reference of the model that is loaded first."""
+        return self.models[0]
 
     @property
     def max_new_tokens(self) -> int:
@@ -38,12 +44,12 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings that the environment asks for."""
-    cache = environment.get("PRISM_CACHE_DIR", "").strip()
-    return Settings(
-        public=environment.get("PRISM_PUBLIC", "").strip().lower() in ("1", "true", "yes", "on"),
-        cache_dir=Path(cache).expanduser() if cache else Settings.cache_dir,
-        default_model=environment.get("PRISM_MODEL", "").strip() or EMBEDDED,
-    )
+    public = environment.get("PRISM_PUBLIC", "").strip() == "1"
+    first = environment.get("PRISM_MODEL", "").strip()
+    listed = environment.get("PRISM_MODEL_ALLOWLIST", "").split(",")
+    offered = [first, EMBEDDED, *(name.strip() for name in listed)]
+    models = tuple(dict.fromkeys(name for name in offered if name))
+    return Settings(public=public, models=models)
 
 
 def browser_secret(settings: Settings) -> str:
@@ -52,15 +58,16 @@ def browser_secret(settings: Settings) -> str:
     Raises:
         StorageError: the cache folder cannot be written.
     """
-    path = settings.cache_dir / "browser-secret"
+    path = settings.cache / "browser-secret"
     try:
-        settings.cache_dir.mkdir(parents=True, exist_ok=True)
+        settings.cache.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             return path.read_text(encoding="ascii").strip()
+        secret = secrets.token_hex(16)
         with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(16))
-        return path.read_text(encoding="ascii").strip()
+            file.write(secret)
+        return secret
     except OSError as error:
-        raise StorageError(f"The folder '{settings.cache_dir}' cannot be written: {error}.") from error
+        raise StorageError(f"The folder '{settings.cache}' cannot be written: {error}.") from error

@@ -31,7 +31,7 @@ class Shared:
     pool: ModelPool
     """The models of the whole app."""
     personas_state: gr.BrowserState
-    """The visitor's own personas: a list of mappings as `prism_core.personas.make_persona` takes."""
+    """The visitor's own personas: a list of mappings as `personas.make_persona` takes."""
     history_state: gr.BrowserState
     """The visitor's comparisons and votes: a list of mappings, see `app/history.py`."""
     tabs: gr.Tabs

@@ -1,0 +1,252 @@
+"""What a visitor has chosen, checked once and frozen.
+
+Raw values come from form fields, from the API and from links; `check_selection` turns them into a
+`Selection` or says in one sentence what is wrong. A `Selection` becomes a link with `to_query` and
+comes back with `read_query`. Nothing here knows Gradio.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
+from urllib.parse import urlencode
+
+from app.settings import EMBEDDED, Settings
+from prism_core.comparison import ArmKind, ComparisonRequest
+from prism_core.errors import InputError, PrismError
+from prism_core.personas import get_persona, make_persona
+from prism_core.prompts import clean_question
+from prism_core.types import LENGTHS, PLACEMENTS, Length, Persona, Placement, PromptVariant, Sampling
+
+ARMS: tuple[ArmKind, ...] = get_args(ArmKind)
+"""Every arm, in the order in which they are shown."""
+DEFAULT_ARMS: tuple[ArmKind, ...] = ("neutral", "persona", "control")
+DEFAULT_SAMPLING = Sampling(
+    max_new_tokens=160, temperature=0.2, top_p=0.9, top_k=0, repetition_penalty=1.1
+)
+"""Temperature and top-p as the embedded model's authors advise; a little less repetition."""
+MAX_SEED = 2**31 - 1
+MAX_OWN_PERSONAS = 100
+_RANGES = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.05, 1.0),
+    "top_k": (0, 1000),
+    "repetition_penalty": (1.0, 2.0),
+}
+_SAMPLING_FIELDS = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The inputs of one comparison, as a visitor sees them."""
+
+    question: str = ""
+    """The question, cleaned of invisible characters."""
+    persona: str = "math"
+    """Name of the persona."""
+    length: Length = "long"
+    """Which of the persona's texts is used."""
+    placement: Placement = "system"
+    """The turn that carries the persona's text."""
+    arms: tuple[ArmKind, ...] = DEFAULT_ARMS
+    """The arms to answer, in the order of `ARMS`."""
+    control: str = "neutral_text"
+    """Name of the persona that the control arm uses."""
+    sampling: Sampling = field(default=DEFAULT_SAMPLING)
+    """How tokens are drawn."""
+    seed: int = 0
+    """Makes a run repeatable."""
+    model: str = EMBEDDED
+    """Reference of the model."""
+
+    def request(self, personas: Mapping[str, Persona]) -> ComparisonRequest:
+        """What `prism_core.comparison.compare` is asked."""
+        library = dict(personas)
+        persona = get_persona(self.persona, library)
+        return ComparisonRequest(
+            question=self.question,
+            arms=self.arms,
+            variant=PromptVariant(persona, self.length, self.placement),
+            control=get_persona(self.control, library),
+            sampling=self.sampling,
+            seed=self.seed,
+        )
+
+    def to_query(self) -> str:
+        """The query string of a link that brings these inputs back."""
+        sampling = {name: _plain(getattr(self.sampling, name)) for name in _SAMPLING_FIELDS}
+        return urlencode(
+            {
+                "question": self.question,
+                "persona": self.persona,
+                "length": self.length,
+                "placement": self.placement,
+                "arms": ",".join(self.arms),
+                "control": self.control,
+                **sampling,
+                "seed": self.seed,
+                "model": self.model,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class LinkReading:
+    """What a link asked for."""
+
+    selection: Selection
+    """The inputs; a value that is not allowed is left at its default."""
+    problems: tuple[str, ...]
+    """One sentence for each value that was not allowed."""
+    is_empty: bool
+    """Whether the link named no input at all."""
+
+
+def merge_personas(library: Mapping[str, Persona], own: object) -> dict[str, Persona]:
+    """The shipped personas and those from a visitor's browser, which may have been tampered with.
+
+    A visitor's persona never hides a shipped one; what does not pass the checks is left out.
+    """
+    merged = dict(library)
+    for data in own[:MAX_OWN_PERSONAS] if isinstance(own, list) else []:
+        if not isinstance(data, dict):
+            continue
+        try:
+            persona = make_persona(data)
+        except InputError:
+            continue
+        merged.setdefault(persona.name, persona)
+    return merged
+
+
+def check_selection(
+    selection: Selection, personas: Mapping[str, Persona], settings: Settings
+) -> Selection:
+    """The same selection, cleaned, if everything in it is allowed.
+
+    Raises:
+        InputError: a value is not allowed; the message quotes it and says what is.
+        NotFoundError: there is no persona of that name.
+    """
+    question = clean_question(selection.question)
+    get_persona(selection.persona, dict(personas))
+    control = get_persona(selection.control, dict(personas))
+    if control.kind != "control":
+        allowed = ", ".join(p.name for p in personas.values() if p.kind == "control")
+        raise InputError(f"'{control.name}' is not a control; choose one of {allowed}.")
+    _one_of("length", selection.length, LENGTHS)
+    _one_of("placement", selection.placement, PLACEMENTS)
+    return replace(
+        selection,
+        question=question,
+        arms=check_arms(selection.arms),
+        sampling=check_sampling(selection.sampling, settings),
+        seed=int(_number("seed", selection.seed, 0, MAX_SEED)),
+        model=check_model(selection.model),
+    )
+
+
+def check_arms(arms: Sequence[str]) -> tuple[ArmKind, ...]:
+    """The arms in the order in which they are shown, each once.
+
+    Raises:
+        InputError: none, or one that does not exist.
+    """
+    for arm in arms:
+        _one_of("arm", arm, ARMS)
+    if not arms:
+        raise InputError(f"No arm is chosen. Choose at least one of {', '.join(ARMS)}.")
+    return tuple(arm for arm in ARMS if arm in arms)
+
+
+def check_sampling(sampling: Sampling, settings: Settings) -> Sampling:
+    """Sampling settings within what is allowed here.
+
+    Raises:
+        InputError: a number is missing or out of range.
+    """
+    ranges = {"max_new_tokens": (1, settings.max_new_tokens), **_RANGES}
+    values = {k: _number(k, getattr(sampling, k), *ranges[k]) for k in _SAMPLING_FIELDS}
+    return Sampling(
+        max_new_tokens=int(values["max_new_tokens"]),
+        temperature=values["temperature"],
+        top_p=values["top_p"],
+        top_k=int(values["top_k"]),
+        repetition_penalty=values["repetition_penalty"],
+    )
+
+
+def check_model(reference: str) -> str:
+    """A model reference that is at least readable; where it leads is checked when it is loaded.
+
+    Raises:
+        InputError: empty, far too long, or with invisible characters.
+    """
+    text = str(reference or "").strip()
+    if not text:
+        raise InputError(f"No model is chosen. Choose '{EMBEDDED}' for the one that comes along.")
+    if len(text) > 300 or any(unicodedata.category(c)[0] == "C" for c in text):
+        shown = "".join(c for c in text[:40] if c.isprintable())
+        raise InputError(f"'{shown}' is not a model: use at most 300 visible characters.")
+    return text
+
+
+def read_query(
+    query: Mapping[str, str], personas: Mapping[str, Persona], settings: Settings
+) -> LinkReading:
+    """The inputs that a link asks for, value by value, so that one mistake does not cost all."""
+    names = ("persona", "length", "placement", "arms", "control", "seed", "model")
+    used = [n for n in ("question", *names, *_SAMPLING_FIELDS) if n in query]
+    selection = Selection(question="?", model=settings.default_model)
+    question = ""
+    problems: list[str] = []
+    for name in used:
+        try:
+            if name == "question":
+                question = clean_question(query[name])
+            else:
+                changed = _with(selection, name, query[name])
+                selection = check_selection(changed, personas, settings)
+        except PrismError as error:
+            problems.append(f"The link's {name.replace('_', ' ')} was left out. {error}")
+    return LinkReading(replace(selection, question=question), tuple(problems), not used)
+
+
+def _with(selection: Selection, name: str, value: str) -> Selection:
+    if name == "arms":
+        arms = check_arms([a.strip() for a in value.split(",") if a.strip()])
+        return replace(selection, arms=arms)
+    if name in _SAMPLING_FIELDS:
+        changes: dict[str, Any] = {name: value}
+        return replace(selection, sampling=replace(selection.sampling, **changes))
+    changes = {name: value}
+    return replace(selection, **changes)
+
+
+def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise InputError(f"The {what} '{str(value)[:60]}' is not one of {', '.join(allowed)}.")
+
+
+def _number(what: str, value: object, low: float, high: float) -> float:
+    name = what.replace("_", " ")
+    kind = "a whole number" if what in ("seed", "top_k", "max_new_tokens") else "a number"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise InputError(f"The {name} is missing; give {kind} from {low:.10g} to {high:.10g}.")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    whole = kind == "a number" or number.is_integer()
+    if not math.isfinite(number) or not low <= number <= high or not whole:
+        raise InputError(
+            f"The {name} '{str(value)[:40]}' is not {kind} from {low:.10g} to {high:.10g}."
+        )
+    return number
+
+
+def _plain(value: float) -> str:
+    return f"{value:.10g}"
