@@ -1,0 +1,332 @@
+"""Where a model comes from, and how it is brought into memory.
+
+A reference is the embedded model, a Hub id, a local folder or a GGUF file. Whatever it is, it ends
+as a folder with safetensors and a tokenizer, which is loaded without running any code of the
+model's own. The embedded model's files are hashed at every start, in a thread beside the imports
+and the tokenizer, so that a damaged cache is noticed and built again at no cost in time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from prism_core.cache_folder import (
+    MANIFEST,
+    STAGE,
+    cache_dir,
+    damage,
+    prepared,
+    read_manifest,
+    sha256_of,
+)
+from prism_core.embedded import LABEL, convert_gguf, embedded_folder
+from prism_core.errors import InputError, ModelError, NotFoundError
+from prism_core.hub import snapshot
+from prism_core.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = [
+    "EMBEDDED",
+    "LoadedWeights",
+    "ModelSource",
+    "cache_dir",
+    "choose_device",
+    "choose_dtype",
+    "embedded_folder",
+    "load_weights",
+    "resolve",
+]
+
+EMBEDDED = "embedded"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?", re.ASCII)
+ALLOWED = "'embedded', a Hub id like 'org/name', a folder with safetensors, or a .gguf file"
+FALLBACK_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}"
+    "{% elif message['role'] == 'user' %}{{ 'Question: ' + message['content'] + '\\n' }}"
+    "{% else %}{{ 'Answer: ' + message['content'] + '\\n\\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'Answer:' }}{% endif %}"
+)
+"""For models without a chat template: 'Question: ...' and 'Answer:' on lines of their own."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model that can be loaded."""
+
+    kind: Literal["embedded", "hub", "folder", "gguf"]
+    """What sort of place it comes from."""
+    reference: str
+    """What a person writes to name it; paths are absolute."""
+    label: str
+    """A short name to show."""
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A model in memory with its tokenizer."""
+
+    model: PreTrainedModel
+    """In eval mode; no parameter asks for a gradient."""
+    tokenizer: PreTrainedTokenizerBase
+    """Has a pad token and a chat template."""
+    source: ModelSource
+    """Where it came from."""
+    fingerprint: str
+    """Changes with the weights, the chat template or the dtype."""
+
+
+def resolve(reference: str) -> ModelSource:
+    """Find out what a person's reference means, without fetching anything.
+
+    On a public deployment (`PRISM_PUBLIC=1`) only the embedded model and the Hub ids listed in
+    `PRISM_MODEL_ALLOWLIST` (separated by commas) are accepted.
+
+    Raises:
+        InputError: the reference has no known form, or is not on a public deployment's list.
+        NotFoundError: it looks like a path, but nothing usable is there.
+    """
+    name = reference.strip()
+    if name == EMBEDDED:
+        return ModelSource("embedded", EMBEDDED, LABEL)
+    if os.environ.get("PRISM_PUBLIC", "").strip() == "1":
+        return _resolve_public(name)
+    if "\0" in name or len(name) > 1000:
+        raise InputError(f"model {name[:60]!r} is not a name. Allowed: {ALLOWED}")
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return _resolve_folder(path.absolute())
+    if name and path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise NotFoundError(f"there is no GGUF file at {name!r}")
+        return ModelSource("gguf", str(path.absolute()), path.stem)
+    if name.startswith((".", "/", "~", "\\")) or path.is_file():
+        raise NotFoundError(f"there is no model at {name!r}. Allowed: {ALLOWED}")
+    return _resolve_hub(name)
+
+
+def _resolve_public(name: str) -> ModelSource:
+    """Accept what the deployment's owner listed, as Hub ids only: a path is never looked at."""
+    listed = os.environ.get("PRISM_MODEL_ALLOWLIST", "").split(",")
+    allowed = [entry.strip() for entry in listed if entry.strip()]
+    if name not in allowed:
+        choices = ", ".join([EMBEDDED, *allowed])
+        raise InputError(f"model {name[:100]!r} cannot be loaded here. Allowed: {choices}")
+    return _resolve_hub(name)
+
+
+def _resolve_hub(name: str) -> ModelSource:
+    """Check the form of a Hub id."""
+    if not HUB_ID.fullmatch(name) or ".." in name:
+        raise InputError(f"model {name[:100]!r} is not known. Allowed: {ALLOWED}")
+    return ModelSource("hub", name, name.partition("/")[2])
+
+
+def _resolve_folder(path: Path) -> ModelSource:
+    """Check that a folder holds what is needed."""
+    if not (path / "config.json").is_file():
+        raise NotFoundError(f"the folder {str(path)!r} has no config.json, so it is no model")
+    if not any(path.glob("*.safetensors")):
+        raise NotFoundError(f"the folder {str(path)!r} has no *.safetensors; only those are loaded")
+    return ModelSource("folder", str(path), path.name)
+
+
+def choose_device() -> torch.device:
+    """The fastest device at hand: CUDA, then Apple's GPU, then the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """The number format that is fastest and safe there.
+
+    A CPU gets bf16 only with AMX matrix units: with AVX512-BF16 alone, bf16 was measured slower
+    than fp32 (125 against 172 GFLOP/s with 64 rows). MPS gets fp32.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cpu" and _has_amx_bf16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _has_amx_bf16() -> bool:
+    """Whether this CPU multiplies bf16 matrices in hardware (Linux tells; elsewhere: no)."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return False
+
+
+def load_weights(
+    source: ModelSource,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    progress: Progress | None = None,
+) -> LoadedWeights:
+    """Bring a model into memory, fetching or converting it first where needed.
+
+    Raises:
+        ModelError: it cannot be fetched, read, or lacks weights.
+        StorageError: the cache cannot be written.
+        CancelledError: stopped while fetching.
+    """
+    progress = progress or Progress()
+    if source.kind == "embedded":
+        folder, tokenizer = _checked_embedded(progress)
+        identity = _manifest_identity(folder)
+    else:
+        folder = _folder_of(source, progress)
+        identity = _files_identity(folder, source)
+        tokenizer = _load_tokenizer(folder, source)
+    progress.update(STAGE, 1, 2, f"loading {source.label}")
+    device = device or choose_device()
+    dtype = dtype or choose_dtype(device)
+    model: Any = _load_model(folder, source, dtype)  # transformers hides the type of `.to`
+    model = model.to(device)
+    parts = [identity, str(tokenizer.chat_template), str(dtype)]
+    fingerprint = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    progress.update(STAGE, 2, 2, f"{source.label} is ready")
+    return LoadedWeights(model, tokenizer, source, fingerprint)
+
+
+def _checked_embedded(progress: Progress) -> tuple[Path, PreTrainedTokenizerBase]:
+    """The embedded model's folder and tokenizer; the weights are hashed in the meantime."""
+    source = resolve(EMBEDDED)
+    folder = embedded_folder(progress, verify=False)
+    with ThreadPoolExecutor(1) as pool:
+        problem = pool.submit(damage, folder, full=True)
+        tokenizer = _load_tokenizer(folder, source)  # imports transformers on first use
+        if problem.result() is None:
+            return folder, tokenizer
+    folder = embedded_folder(progress, verify=True)  # says what is wrong, and builds it again
+    return folder, _load_tokenizer(folder, source)
+
+
+def _folder_of(source: ModelSource, progress: Progress) -> Path:
+    """Fetch or convert, so that a folder with safetensors is there."""
+    if source.kind == "hub":
+        progress.update(STAGE, 0, 2, f"fetching {source.reference} from the Hub")
+        return snapshot(source.reference)
+    if source.kind == "folder":
+        return Path(source.reference)
+    path = Path(source.reference)
+    try:
+        name = f"gguf-{sha256_of(path)[:32]}"
+    except OSError as error:
+        raise ModelError(f"{source.reference!r} cannot be read: {error.strerror}") from error
+    progress.update(STAGE, 0, 2, f"converting {path.name}, once")
+    folder = cache_dir() / "models" / name
+    return prepared(folder, lambda empty: convert_gguf(path, empty), progress=progress)
+
+
+def _manifest_identity(folder: Path) -> str:
+    """Hashes of the weights and the tokenizer, so that every machine agrees."""
+    names = ("model.safetensors", "tokenizer.json")
+    return "\n".join(f"{r.name} {r.sha256}" for r in read_manifest(folder) if r.name in names)
+
+
+def _files_identity(folder: Path, source: ModelSource) -> str:
+    """Tell two states of a folder apart without reading gigabytes of weights."""
+    if source.kind == "hub":
+        return f"{source.reference} {folder.name}"  # the folder is named after the commit
+    if source.kind == "gguf":
+        return folder.name
+    lines = []
+    for path in sorted(folder.glob("*.safetensors")):
+        status = path.stat()
+        lines.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    for path in sorted(folder.glob("*.json")):
+        if path.name != MANIFEST:
+            lines.append(f"{path.name} {sha256_of(path)}")
+    return "\n".join(lines)
+
+
+def _load_tokenizer(folder: Path, source: ModelSource) -> PreTrainedTokenizerBase:
+    """Load the tokenizer; give it a pad token and a chat template if it has none."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ModelError(f"the tokenizer of {source.label!r} cannot be read: {error}") from error
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise ModelError(f"the tokenizer of {source.label!r} has no end-of-text token")
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.chat_template is None:
+        log.warning("%s has no chat template: a plain Question/Answer form is used", source.label)
+        tokenizer.chat_template = FALLBACK_TEMPLATE
+    return tokenizer
+
+
+def _load_model(folder: Path, source: ModelSource, dtype: torch.dtype) -> PreTrainedModel:
+    """Load safetensors into a causal language model that is only read from."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _no_progress_bars():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{source.label!r} cannot be loaded: {error}") from error
+    model, info = loaded
+    _refuse_gaps(info, source)
+    model.eval().requires_grad_(False)
+    return model
+
+
+def _refuse_gaps(info: dict[str, Any], source: ModelSource) -> None:
+    """Stop where transformers would fill missing weights with random numbers."""
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{source.label!r} lacks {len(missing)} weights, such as {missing[0]!r}: "
+            "the files are incomplete or belong to another kind of model"
+        )
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers' own bars off the terminal; `Progress` reports instead."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
