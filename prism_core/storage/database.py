@@ -1,0 +1,169 @@
+"""A connection to SQLite or PostgreSQL whose transactions behave alike.
+
+SQLite gets write-ahead logging, a patient lock, foreign keys, and BEGIN IMMEDIATE for writes, so
+that two processes never upgrade a read lock into a deadlock. Database errors leave as
+`StorageError`, with the password taken out of every message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from prism_core.errors import InputError, StorageError
+from prism_core.storage import schema
+from prism_core.storage.folders import make_folder
+
+LOCK_SECONDS = 30.0
+"""How long a write waits for another process's transaction."""
+_ADVISORY_LOCK = 7_217_001
+
+
+class Database:
+    """An engine, its two kinds of transaction, and the tables."""
+
+    def __init__(self, url: str | None, home: Path) -> None:
+        """Connect and make the tables where they are missing.
+
+        Raises:
+            InputError: the URL is not a SQLite file or a PostgreSQL database.
+            StorageError: the database cannot be opened, or another version wrote it.
+        """
+        self._url = _parse_url(url, home)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.label = self._url.render_as_string(hide_password=True)
+        """The URL without its password, for people."""
+        if self.is_sqlite:
+            make_folder(Path(str(self._url.database)).parent)
+        self._engine = _make_engine(self._url)
+        self._writer = self._engine.execution_options(prism_write=True)
+        self._create_tables()
+
+    @property
+    def url(self) -> str:
+        """The whole URL, password included, for child processes."""
+        return self._url.render_as_string(hide_password=False)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads."""
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, *, alone: bool = False) -> Iterator[sa.Connection]:
+        """A transaction that writes; `alone` lets no other such block run at the same time."""
+        with self._translated(), self._writer.begin() as connection:
+            if alone and not self.is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+            yield connection
+
+    def upsert(
+        self, table: sa.Table, keys: Sequence[str], update: Sequence[str] = ()
+    ) -> postgresql.Insert | sqlite.Insert:
+        """INSERT that, where `keys` exist already, sets the columns `update` or does nothing."""
+        insert: Any = sqlite.insert if self.is_sqlite else postgresql.insert
+        statement = insert(table)
+        if not update:
+            return statement.on_conflict_do_nothing(index_elements=list(keys))
+        changes = {name: statement.excluded[name] for name in update}
+        return statement.on_conflict_do_update(index_elements=list(keys), set_=changes)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def _create_tables(self) -> None:
+        if self.is_sqlite:
+            with self._translated(), self._engine.connect() as connection:
+                _use_wal(connection)
+        with self.write(alone=True) as connection:
+            schema.metadata.create_all(connection)
+            statement = self.upsert(schema.meta, ["name"])
+            connection.execute(statement, [{"name": "version", "value": str(schema.VERSION)}])
+            found = connection.execute(
+                sa.select(schema.meta.c.value).where(schema.meta.c.name == "version")
+            ).scalar_one()
+        if found != str(schema.VERSION):
+            raise StorageError(
+                f"The store {self.label} was written by another version of PRISM Studio "
+                f"(tables {found}, this one has {schema.VERSION}). "
+                "Set PRISM_DATA_HOME to another folder, or use the version that wrote it."
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            raise StorageError(f"The store {self.label} failed: {reason}") from error
+
+
+def _parse_url(url: str | None, home: Path) -> sa.URL:
+    text = url or os.environ.get("PRISM_DATABASE_URL", "")
+    if not text:
+        return sa.URL.create("sqlite", database=str(home / "prism.sqlite3"))
+    try:
+        parsed = sa.make_url(text)
+    except ArgumentError as error:
+        raise InputError(_url_help("a URL that cannot be read")) from error
+    if parsed.drivername in ("postgres", "postgresql"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise InputError(_url_help(f"a '{parsed.drivername}' database"))
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise InputError(_url_help("a SQLite database in memory, which workers cannot see"))
+    return parsed
+
+
+def _url_help(found: str) -> str:
+    return (
+        f"The store's URL (PRISM_DATABASE_URL) names {found}. Allowed are "
+        "'sqlite:////folder/file.sqlite3' and 'postgresql://user:password@host/database'."
+    )
+
+
+def _make_engine(url: sa.URL) -> sa.Engine:
+    try:
+        if url.get_backend_name() != "sqlite":
+            return sa.create_engine(url, pool_pre_ping=True)
+        engine = sa.create_engine(url, connect_args={"timeout": LOCK_SECONDS})
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"The store's URL needs the Python package '{error.name}', which is not installed: "
+            "pip install 'psycopg[binary]'."
+        ) from error
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise InputError(_url_help("a database driver that is not known")) from error
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # We write BEGIN ourselves: Python's sqlite3 would start a transaction only at the first write.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys=ON")
+    # With a write-ahead log, NORMAL loses nothing when a process dies, only when the power fails.
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("prism_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _use_wal(connection: sa.Connection) -> None:
+    """Turn on write-ahead logging, which a file keeps. It cannot be done in a transaction."""
+    driver = connection.connection.driver_connection
+    if driver is None or driver.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        return
+    driver.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,73 @@
+"""Where PRISM Studio keeps what it makes: one data folder, and in it one folder a run.
+
+`PRISM_DATA_HOME` moves the data folder; without it each platform's usual place for user data is
+taken. A run's folder is named after its id, and an id that is not one never reaches the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from pathlib import Path
+
+from prism_core.errors import InputError, StorageError
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{21,63}")
+
+
+def data_dir() -> Path:
+    """The folder for the store, the runs and the logs. It may not exist yet."""
+    chosen = os.environ.get("PRISM_DATA_HOME", "")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "prism-studio"
+    variable = "LOCALAPPDATA" if os.name == "nt" else "XDG_DATA_HOME"
+    base = os.environ.get(variable, "")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "prism-studio"
+
+
+def new_run_id() -> str:
+    """An id of 128 random bits that nobody can guess, safe in a URL and as a file name."""
+    return secrets.token_hex(16)
+
+
+def check_run_id(run_id: str) -> str:
+    """Return `run_id` if it has the form of one.
+
+    Raises:
+        InputError: it is not 22 to 64 letters, digits, `_` or `-`.
+    """
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+        raise InputError(
+            f"{str(run_id)[:80]!r} is not a run's id: "
+            "an id has 22 to 64 letters, digits, '_' or '-'."
+        )
+    return run_id
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder that only its owner can read, with its parents.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"The folder {folder} could not be made: {reason}.") from error
+    return folder
+
+
+def run_folder(run_id: str, home: Path | None = None, *, create: bool = True) -> Path:
+    """The folder of a run, `home/runs/ID`, made if need be; `home` is `data_dir()` by default.
+
+    Raises:
+        InputError: `run_id` is not an id, so that no path can escape.
+        StorageError: the folder cannot be made.
+    """
+    folder = (home or data_dir()) / "runs" / check_run_id(run_id)
+    return make_folder(folder) if create else folder

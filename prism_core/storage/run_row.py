@@ -1,0 +1,102 @@
+"""One run as a value: a piece of long work with a status, a place in the queue and a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from prism_core.errors import InputError
+
+RunKind = Literal["train", "study", "rl"]
+RunStatus = Literal["queued", "running", "cancelling", "cancelled", "failed", "done"]
+
+RUN_KINDS: tuple[RunKind, ...] = ("train", "study", "rl")
+RUN_STATUSES: tuple[RunStatus, ...] = (
+    "queued",
+    "running",
+    "cancelling",
+    "cancelled",
+    "failed",
+    "done",
+)
+ENDED: tuple[RunStatus, ...] = ("cancelled", "failed", "done")
+ACTIVE: tuple[RunStatus, ...] = ("running", "cancelling")
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as the store knew it when it was asked. Times are seconds since 1970 (UTC)."""
+
+    id: str
+    """Unguessable and safe in a URL: who knows it may look at the run."""
+    kind: RunKind
+    """What sort of work it is."""
+    title: str
+    """The name shown to people."""
+    owner: str
+    """The visitor who started it, as an opaque id; may be empty."""
+    spec: Mapping[str, Any]
+    """What to do, as plain JSON data. It never holds a secret."""
+    status: RunStatus
+    """Where it stands."""
+    stage: str = ""
+    """The stage at work, or the last one."""
+    done: float = 0.0
+    """Units finished in this stage."""
+    total: float = 0.0
+    """Units that the stage has in all; 0 before it is known."""
+    note: str = ""
+    """What is being done, in a few words."""
+    seconds_left: float | None = None
+    """Estimate for this stage; None before it can be known."""
+    message: str = ""
+    """Why it failed, as a sentence; empty otherwise."""
+    folder: str = ""
+    """Where its files are."""
+    created: float = 0.0
+    """When it was made."""
+    queued: float = 0.0
+    """When it joined the queue, most recently."""
+    started: float | None = None
+    """When a worker first took it."""
+    updated: float = 0.0
+    """When anything about it last changed, heartbeats left aside."""
+    heartbeat: float | None = None
+    """When its worker last showed that it lives."""
+    worker: str = ""
+    """The worker that has it; empty if none."""
+    worker_host: str = ""
+    """The machine (and its process namespace) of that worker."""
+    worker_pid: int | None = None
+    """The process of that worker."""
+    takeovers: int = field(default=0)
+    """How often it was taken from a dead worker in a row without a new record."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder as a path."""
+        return Path(self.folder)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more will happen unless somebody resumes it."""
+        return self.status in ENDED
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of its stage is done, 0 to 1; None before the total is known."""
+        return min(1.0, self.done / self.total) if self.total > 0 else None
+
+
+def check_kind(kind: str) -> RunKind:
+    """Return `kind` if runs can have it.
+
+    Raises:
+        InputError: they cannot.
+    """
+    for known in RUN_KINDS:
+        if kind == known:
+            return known
+    raise InputError(f"There is no kind of run '{kind}'. Choose one of: {', '.join(RUN_KINDS)}.")

@@ -1,0 +1,221 @@
+"""Runs as people see them: made, listed, renamed, stopped, resumed, deleted.
+
+A visitor's id given as `owner` hides everybody else's runs, as if they did not exist; None, for
+the worker and the command line, sees all. How workers take runs is in `queue.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from prism_core.errors import InputError, NotFoundError, StorageError
+from prism_core.storage.folders import check_run_id, new_run_id, run_folder
+from prism_core.storage.liveness import worker_lives
+from prism_core.storage.queue import RunQueue
+from prism_core.storage.run_row import ACTIVE, RUN_STATUSES, RunRow, check_kind
+from prism_core.storage.schema import records, runs
+from prism_core.storage.values import dumps
+
+MAX_TITLE, MAX_OWNER, MAX_SPEC = 200, 200, 1_000_000
+
+
+class RunTable(RunQueue):
+    """The runs of all visitors."""
+
+    home: Path
+
+    def create_run(
+        self,
+        kind: str,
+        title: str,
+        spec: Mapping[str, Any],
+        owner: str = "",
+        folder: Path | None = None,
+    ) -> RunRow:
+        """Put a new run at the end of the queue.
+
+        Args:
+            kind: one of `RUN_KINDS`.
+            title: the name shown to people, 1 to 200 characters.
+            spec: what to do, as plain JSON data; no secrets.
+            owner: the visitor's opaque id.
+            folder: where its files go; by default a folder of its own in the store's home.
+
+        Raises:
+            InputError: a value is not allowed.
+        """
+        run_id, now = new_run_id(), time.time()
+        row = {
+            "id": run_id,
+            "kind": check_kind(kind),
+            "title": _check_title(title),
+            "owner": _check_owner(owner),
+            "spec": _check_spec(spec),
+            "status": "queued",
+            "folder": str(folder or run_folder(run_id, self.home, create=False)),
+            "created": now,
+            "queued": now,
+            "updated": now,
+        }
+        with self._db.write() as connection:
+            connection.execute(sa.insert(runs), [row])
+        return self.get_run(run_id)
+
+    def get_run(self, run_id: str, owner: str | None = None) -> RunRow:
+        """One run.
+
+        Raises:
+            NotFoundError: there is none, or it is another visitor's.
+            InputError: `run_id` does not have the form of an id.
+        """
+        with self._db.read() as connection:
+            return self._fetch(connection, check_run_id(run_id), owner)
+
+    def list_runs(
+        self,
+        owner: str | None = None,
+        kind: str | None = None,
+        statuses: Sequence[str] | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[RunRow]:
+        """Runs, newest first; None means all owners, kinds or statuses.
+
+        Raises:
+            InputError: there is no such kind or status.
+        """
+        chosen = sa.select(runs).order_by(runs.c.created.desc(), runs.c.id)
+        if owner is not None:
+            chosen = chosen.where(runs.c.owner == owner)
+        if kind is not None:
+            chosen = chosen.where(runs.c.kind == check_kind(kind))
+        if statuses is not None:
+            unknown = [one for one in statuses if one not in RUN_STATUSES]
+            if unknown:
+                raise InputError(
+                    f"There is no status '{unknown[0]}'. Known are: {', '.join(RUN_STATUSES)}."
+                )
+            chosen = chosen.where(runs.c.status.in_(statuses))
+        with self._db.read() as connection:
+            rows = connection.execute(chosen.limit(limit).offset(offset)).all()
+        return [self._row(row) for row in rows]
+
+    def rename_run(self, run_id: str, title: str, owner: str | None = None) -> RunRow:
+        """Give a run another title.
+
+        Raises:
+            NotFoundError: there is none, or it is another visitor's.
+            InputError: the title is empty or longer than 200 characters.
+        """
+        changes = {"title": _check_title(title), "updated": time.time()}
+        with self._db.write() as connection:
+            self._fetch(connection, check_run_id(run_id), owner, lock=True)
+            connection.execute(sa.update(runs).where(runs.c.id == run_id).values(**changes))
+            return self._fetch(connection, run_id, owner)
+
+    def delete_run(self, run_id: str, owner: str | None = None) -> None:
+        """Delete a run, its records and its folder in the store's home.
+
+        A folder elsewhere, which a person chose, is left alone.
+
+        Raises:
+            NotFoundError: there is none, or it is another visitor's.
+            InputError: it is at work; it has to be cancelled first.
+            StorageError: its folder cannot be deleted.
+        """
+        with self._db.write() as connection:
+            run = self._fetch(connection, check_run_id(run_id), owner, lock=True)
+            if run.status in ACTIVE and worker_lives(run, time.time()):
+                raise InputError(f"The run '{run.title}' is at work. Cancel it, then delete it.")
+            connection.execute(sa.delete(records).where(records.c.run_id == run_id))
+            connection.execute(sa.delete(runs).where(runs.c.id == run_id))
+        folder = run_folder(run_id, self.home, create=False)
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise StorageError(
+                f"The run is deleted, but its folder {folder} is not: {error.strerror or error}."
+            ) from error
+
+    def request_cancel(self, run_id: str, owner: str | None = None) -> RunRow:
+        """Ask a run to stop. One that waits, or whose worker is dead, is cancelled at once.
+
+        An ended run stays as it is.
+
+        Raises:
+            NotFoundError: there is none, or it is another visitor's.
+        """
+        now = time.time()
+        with self._db.write(alone=True) as connection:
+            run = self._fetch(connection, check_run_id(run_id), owner, lock=True)
+            if run.status == "queued" or (run.status in ACTIVE and not worker_lives(run, now)):
+                self._end(connection, run_id, "cancelled", "")
+            elif run.status == "running":
+                changes = {"status": "cancelling", "updated": now}
+                connection.execute(sa.update(runs).where(runs.c.id == run_id).values(**changes))
+            return self._fetch(connection, run_id, owner)
+
+    def requeue(self, run_id: str, owner: str | None = None) -> RunRow:
+        """Put a cancelled or failed run at the end of the queue; it goes on where it was.
+
+        Raises:
+            NotFoundError: there is none, or it is another visitor's.
+            InputError: it is waiting, at work or done.
+        """
+        now = time.time()
+        with self._db.write(alone=True) as connection:
+            run = self._fetch(connection, check_run_id(run_id), owner, lock=True)
+            if run.status not in ("cancelled", "failed"):
+                raise InputError(
+                    f"The run '{run.title}' is {run.status}; "
+                    "only a cancelled or failed one can be resumed."
+                )
+            changes = {"status": "queued", "queued": now, "updated": now, "message": ""}
+            connection.execute(
+                sa.update(runs).where(runs.c.id == run_id).values(**changes, takeovers=0)
+            )
+            return self._fetch(connection, run_id, owner)
+
+    @staticmethod
+    def _fetch(
+        connection: sa.Connection, run_id: str, owner: str | None, *, lock: bool = False
+    ) -> RunRow:
+        chosen = sa.select(runs).where(runs.c.id == run_id)
+        row = connection.execute(chosen.with_for_update() if lock else chosen).first()
+        if row is None or (owner is not None and row.owner != owner):
+            raise NotFoundError(f"There is no run '{run_id}'.")
+        return RunQueue._row(row)
+
+
+def _check_title(title: str) -> str:
+    clean = " ".join(str(title).split())
+    if not 0 < len(clean) <= MAX_TITLE or not clean.isprintable():
+        raise InputError(
+            f"{clean[:60]!r} cannot be a title: it must be 1 to {MAX_TITLE} printable characters."
+        )
+    return clean
+
+
+def _check_owner(owner: str) -> str:
+    if not isinstance(owner, str) or len(owner) > MAX_OWNER or not owner.isprintable():
+        raise InputError(
+            f"{str(owner)[:60]!r} cannot be an owner: "
+            f"it must be at most {MAX_OWNER} printable characters."
+        )
+    return owner
+
+
+def _check_spec(spec: Mapping[str, Any]) -> str:
+    if not isinstance(spec, Mapping):
+        raise InputError(f"A run's spec must be a mapping, not {type(spec).__name__}.")
+    text = dumps(spec)
+    if len(text) > MAX_SPEC:
+        raise InputError(f"A run's spec may have {MAX_SPEC:,} characters; this has {len(text):,}.")
+    return text

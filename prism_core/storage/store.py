@@ -1,0 +1,59 @@
+"""`Store`: runs, records and cached answers behind one connection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from prism_core.storage.completions import CompletionTables
+from prism_core.storage.database import Database
+from prism_core.storage.folders import data_dir, run_folder
+from prism_core.storage.records import RecordTable
+from prism_core.storage.runs import RunTable
+
+
+class Store(RunTable, RecordTable, CompletionTables):
+    """All that PRISM Studio remembers. Safe to share among threads; one a process."""
+
+    def __init__(self, url: str | None = None, home: Path | None = None) -> None:
+        """Open the store, making it where it is missing.
+
+        Args:
+            url: a database URL; by default `PRISM_DATABASE_URL`, or a SQLite file in `home`.
+            home: the folder for run folders and logs; by default `data_dir()`.
+
+        Raises:
+            InputError: the URL is not a SQLite file or a PostgreSQL database.
+            StorageError: the database cannot be opened, or another version wrote it.
+        """
+        self.home = home or data_dir()
+        self._db = Database(url, self.home)
+
+    @property
+    def url(self) -> str:
+        """The database's URL, password included, for child processes only."""
+        return self._db.url
+
+    @property
+    def label(self) -> str:
+        """The database's URL without its password, for people."""
+        return self._db.label
+
+    def run_folder(self, run_id: str, *, create: bool = True) -> Path:
+        """The folder of a run in this store's home, see `folders.run_folder`."""
+        return run_folder(run_id, self.home, create=create)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
