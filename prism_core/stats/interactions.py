@@ -1,0 +1,81 @@
+"""Interactions: does an effect depend on something else (length, placement, category)?
+
+An interaction is a difference of paired differences, e.g. (persona - neutral) with the long text
+minus (persona - neutral) with the short one. On shared items it is itself paired by item. Between
+two disjoint groups of items (two categories) the effects are independent, and the interval comes
+from theirs by the MOVER rule (Zou & Donner 2008), which keeps their asymmetry:
+low = d - sqrt((a - a_low)^2 + (b_high - b)^2), high = d + sqrt((a_high - a)^2 + (b - b_low)^2).
+"""
+
+from __future__ import annotations
+
+import math
+
+from prism_core.errors import InputError
+from prism_core.stats.bootstrap import RESAMPLES, Bounds, mean_of
+from prism_core.stats.checks import undefined
+from prism_core.stats.samples import ItemScores, Pairs, pair
+from prism_core.types import Estimate
+
+
+def interaction(
+    first: Pairs,
+    second: Pairs,
+    *,
+    bounds: Bounds | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Estimate the first paired effect minus the second, on the items that both have.
+
+    Args:
+        first: Treatment and control under the first condition, e.g. the long text.
+        second: Treatment and control under the second condition, e.g. the short text.
+        bounds: Lowest and highest possible *score*; the contrast is within twice their span.
+        level: Coverage of the interval.
+        seed: Seed of the resampling.
+        resamples: Bootstrap resamples.
+
+    Raises:
+        InputError: The two share no item; see `group_interaction` for that case.
+    """
+    both = pair(_effects(first), _effects(second))
+    span = None if bounds is None else 2 * (bounds[1] - bounds[0])
+    return mean_of(
+        both.differences.tolist(),
+        bounds=None if span is None else (-span, span),
+        level=level,
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def group_interaction(first: Estimate, second: Estimate) -> Estimate:
+    """Estimate the first effect minus the second where they rest on different items.
+
+    Args:
+        first: An effect on one group of items, e.g. `paired_difference` on writing.
+        second: The same effect on other items, e.g. on mathematics.
+
+    Returns:
+        The difference with its MOVER interval; `n` is the smaller group's.
+
+    Raises:
+        InputError: The two intervals have different levels.
+    """
+    if first.level != second.level:
+        raise InputError(f"levels differ: {first.level} and {second.level}; use one for both")
+    n = min(first.n, second.n)
+    if first.value is None or second.value is None:
+        return undefined(n, first.level)
+    value = first.value - second.value
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return Estimate(value, None, None, n, first.level)
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, value - below, value + above, n, first.level)
+
+
+def _effects(pairs: Pairs) -> ItemScores:
+    return ItemScores(pairs.items, tuple(pairs.differences.tolist()), (1,) * pairs.n)

@@ -1,0 +1,91 @@
+"""Before the start: the smallest effect that n items can see, and the items an effect needs.
+
+Normal approximation for a two-sided paired test: the mean difference of n items has standard error
+sd / sqrt(n), and it is found with the wished power if it is at least
+(z[1 - alpha/2] + z[power]) * sd / sqrt(n). For one right/wrong answer an item the difference is
+-1, 0 or 1, so without an effect sd = sqrt(share of items on which the arms disagree).
+Over a grid of m comparisons alpha is divided by m, Holm's worst case.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy.stats import norm
+
+from prism_core.errors import InputError
+from prism_core.stats.checks import at_least, open_unit, positive
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """An effect size and the number of paired items that can see it."""
+
+    effect: float
+    """Mean paired difference, in the score's units."""
+    n: int
+    """Paired items."""
+    sd: float
+    """Assumed standard deviation of the items' differences."""
+    power: float
+    """Chance of finding such an effect."""
+    alpha: float
+    """Two-sided error rate of the whole grid."""
+    comparisons: int
+    """Comparisons in the grid, over which alpha is divided."""
+
+
+def smallest_detectable(
+    n: int, sd: float, *, power: float = 0.8, alpha: float = 0.05, comparisons: int = 1
+) -> Detectable:
+    """Return the smallest mean paired difference that `n` items find with the wished power.
+
+    Args:
+        n: Paired items.
+        sd: Standard deviation of the items' differences, from a pilot or `right_wrong_sd`.
+        power: Wished chance of finding it.
+        alpha: Two-sided error rate.
+        comparisons: Comparisons that share alpha.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
+    at_least(n, 2, "n")
+    positive(sd, "sd")
+    effect = _quantiles(power, alpha, comparisons) * sd / math.sqrt(n)
+    return Detectable(effect, n, sd, power, alpha, comparisons)
+
+
+def items_needed(
+    effect: float, sd: float, *, power: float = 0.8, alpha: float = 0.05, comparisons: int = 1
+) -> Detectable:
+    """Return how many paired items find a mean difference of `effect` with the wished power.
+
+    Arguments and errors as in `smallest_detectable`; n is rounded up.
+    """
+    positive(effect, "effect")
+    positive(sd, "sd")
+    n = math.ceil((_quantiles(power, alpha, comparisons) * sd / effect) ** 2)
+    return Detectable(effect, max(2, n), sd, power, alpha, comparisons)
+
+
+def right_wrong_sd(disagreement: float) -> float:
+    """Return the standard deviation of right/wrong differences without an effect.
+
+    Args:
+        disagreement: Share of items that one arm gets right and the other wrong, above 0 up to 1.
+
+    Raises:
+        InputError: It is not.
+    """
+    if not 0 < disagreement <= 1:
+        raise InputError(f"disagreement is {disagreement!r}; it must be above 0 and at most 1")
+    return math.sqrt(disagreement)
+
+
+def _quantiles(power: float, alpha: float, comparisons: int) -> float:
+    open_unit(power, "power")
+    open_unit(alpha, "alpha")
+    at_least(comparisons, 1, "comparisons")
+    return float(norm.ppf(1 - alpha / (2 * comparisons)) + norm.ppf(power))

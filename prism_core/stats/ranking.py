@@ -1,0 +1,224 @@
+"""How well probabilities rank: ROC and precision-recall curves and the areas under them.
+
+ROC-AUC is the chance that a positive row outranks a negative one, ties counting half; its interval
+is DeLong's (1988) on the logit scale, so it stays inside 0..1. At an AUC of exactly 0 or 1 DeLong's
+variance vanishes; then Wilson's interval on min(positives, negatives) disjoint pairs, each of
+which is a fair trial of the AUC, is used instead: honest, if wide. Average precision (the sum of
+precision times the step in recall, as in scikit-learn) has a seeded bootstrap interval that
+resamples positives and negatives separately. A row counts as positive where score >= threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from prism_core.errors import StatisticsError
+from prism_core.stats.checks import (
+    BoolArray,
+    FloatArray,
+    at_least,
+    binary_array,
+    finite_array,
+    open_unit,
+    same_length,
+    undefined,
+)
+from prism_core.stats.rates import rate
+from prism_core.types import Estimate
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """True against false positive rate as the threshold falls; starts at (0, 0)."""
+
+    false_positive_rate: tuple[float, ...]
+    """x axis, rising from 0 to 1."""
+    true_positive_rate: tuple[float, ...]
+    """y axis, rising from 0 to 1."""
+    thresholds: tuple[float, ...]
+    """The threshold of each point; the first, infinity, lets no row through."""
+
+
+@dataclass(frozen=True)
+class PrecisionRecallCurve:
+    """Precision against recall as the threshold falls."""
+
+    recall: tuple[float, ...]
+    """x axis, rising to 1."""
+    precision: tuple[float, ...]
+    """y axis."""
+    thresholds: tuple[float, ...]
+    """The threshold of each point, each a score that occurs."""
+
+
+def roc_curve(labels: Sequence[bool], scores: Sequence[float]) -> RocCurve:
+    """Return one point for each distinct score, after (0, 0).
+
+    Raises:
+        InputError: The lengths differ, or a label or a score is not allowed.
+        StatisticsError: There is no positive or no negative row.
+    """
+    positive, values = _rows(labels, scores)
+    _both_classes(positive)
+    thresholds, hits, alarms = _counts(positive, values)
+    return RocCurve(
+        (0.0, *(alarms / (~positive).sum()).tolist()),
+        (0.0, *(hits / positive.sum()).tolist()),
+        (math.inf, *thresholds.tolist()),
+    )
+
+
+def precision_recall_curve(
+    labels: Sequence[bool], scores: Sequence[float]
+) -> PrecisionRecallCurve:
+    """Return one point for each distinct score.
+
+    Raises:
+        InputError: The lengths differ, or a label or a score is not allowed.
+        StatisticsError: There is no positive or no negative row.
+    """
+    positive, values = _rows(labels, scores)
+    _both_classes(positive)
+    thresholds, hits, alarms = _counts(positive, values)
+    return PrecisionRecallCurve(
+        tuple((hits / positive.sum()).tolist()),
+        tuple((hits / (hits + alarms)).tolist()),
+        tuple(thresholds.tolist()),
+    )
+
+
+def roc_auc(labels: Sequence[bool], scores: Sequence[float], *, level: float = 0.95) -> Estimate:
+    """Estimate the area under the ROC curve with DeLong's interval (see the module header).
+
+    Returns:
+        The estimate; undefined where there is no positive or no negative row.
+
+    Raises:
+        InputError: The lengths differ, or a label or a score is not allowed.
+    """
+    open_unit(level, "level")
+    positive, values = _rows(labels, scores)
+    n, wins, losses = len(values), int(positive.sum()), int((~positive).sum())
+    if not (wins and losses):
+        return undefined(n, level)
+    above, below = _placements(positive, values)
+    auc = float(above.mean())
+    if auc in (0.0, 1.0):
+        pairs = min(wins, losses)
+        trial = rate(round(auc * pairs), pairs, level=level)
+        return Estimate(auc, trial.low, trial.high, n, level)
+    if wins < 2 or losses < 2:
+        return Estimate(auc, None, None, n, level)
+    variance = float(above.var(ddof=1) / wins + below.var(ddof=1) / losses)
+    low, high = _logit_interval(auc, variance, level)
+    return Estimate(auc, low, high, n, level)
+
+
+def average_precision(
+    labels: Sequence[bool],
+    scores: Sequence[float],
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = 1_000,
+) -> Estimate:
+    """Estimate the average precision with a stratified percentile bootstrap interval.
+
+    Returns:
+        The estimate; undefined where there is no positive or no negative row, without an interval
+        below 10 rows of either class or where ranking is perfect, since resampling sees no spread.
+
+    Raises:
+        InputError: The lengths differ, or a label or a score is not allowed.
+    """
+    open_unit(level, "level")
+    at_least(resamples, 100, "resamples")
+    positive, values = _rows(labels, scores)
+    n, wins = len(values), int(positive.sum())
+    if not 0 < wins < n:
+        return undefined(n, level)
+    order = np.argsort(-values, kind="stable")
+    positive, values = positive[order], values[order]
+    ends = np.flatnonzero(np.append(np.diff(values) != 0, True))
+    value = float(_average_precision(positive[None, :], ~positive[None, :], ends)[0])
+    if min(wins, n - wins) < 10 or value > 1 - 1e-12:
+        return Estimate(value, None, None, n, level)
+    draws = _resampled_ap(positive, ends, np.random.default_rng(seed), resamples)
+    tail = (1 - level) / 2
+    low, high = (float(q) for q in np.quantile(draws, [tail, 1 - tail]))
+    return Estimate(value, low, high, n, level)
+
+
+def _rows(labels: Sequence[bool], scores: Sequence[float]) -> tuple[BoolArray, FloatArray]:
+    positive, values = binary_array(labels, "labels"), finite_array(scores, "scores")
+    same_length("labels", len(positive), "scores", len(values))
+    return positive, values
+
+
+def _both_classes(positive: BoolArray) -> None:
+    if positive.all() or not positive.any():
+        raise StatisticsError(
+            f"{int(positive.sum())} of {len(positive)} rows are positive; "
+            "a curve needs at least one positive and one negative row"
+        )
+
+
+def _counts(
+    positive: BoolArray, values: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Distinct thresholds, falling, with the true and false positives at each."""
+    order = np.argsort(-values, kind="stable")
+    positive, values = positive[order], values[order]
+    ends = np.flatnonzero(np.append(np.diff(values) != 0, True))
+    hits = np.cumsum(positive, dtype=np.float64)[ends]
+    alarms = np.cumsum(~positive, dtype=np.float64)[ends]
+    return values[ends], hits, alarms
+
+
+def _placements(positive: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """DeLong's V10 and V01 by mid-ranks: share of the other class that each row outranks."""
+    wins, losses = values[positive], values[~positive]
+    ranks = stats.rankdata(values)
+    above = (ranks[positive] - stats.rankdata(wins)) / len(losses)
+    below = 1 - (ranks[~positive] - stats.rankdata(losses)) / len(wins)
+    return np.asarray(above, np.float64), np.asarray(below, np.float64)
+
+
+def _logit_interval(auc: float, variance: float, level: float) -> tuple[float | None, float | None]:
+    if variance <= 0 or not 0 < auc < 1:
+        return None, None
+    center = math.log(auc / (1 - auc))
+    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance) / (auc * (1 - auc))
+    return 1 / (1 + math.exp(half - center)), 1 / (1 + math.exp(-half - center))
+
+
+def _average_precision(
+    hits: NDArray[np.generic], alarms: NDArray[np.generic], ends: NDArray[np.intp]
+) -> FloatArray:
+    """Average precision of rows (R, n) of counts in falling order of score; `ends` close ties."""
+    true = np.cumsum(hits, axis=1, dtype=np.float64)[:, ends]
+    false = np.cumsum(alarms, axis=1, dtype=np.float64)[:, ends]
+    precision = true / np.maximum(true + false, 1)
+    steps = np.diff(true, axis=1, prepend=0.0)
+    return np.asarray((steps * precision).sum(axis=1) / true[:, -1])
+
+
+def _resampled_ap(
+    positive: BoolArray, ends: NDArray[np.intp], rng: np.random.Generator, resamples: int
+) -> FloatArray:
+    """Average precision of `resamples` bootstrap samples, drawn as counts within each class."""
+    wins, losses = positive / positive.sum(), ~positive / (~positive).sum()
+    batch = max(1, 2_000_000 // len(positive))
+    parts = []
+    for start in range(0, resamples, batch):
+        size = min(batch, resamples - start)
+        hits = rng.multinomial(int(positive.sum()), wins, size=size)
+        alarms = rng.multinomial(int((~positive).sum()), losses, size=size)
+        parts.append(_average_precision(hits, alarms, ends))
+    return np.concatenate(parts)

@@ -1,0 +1,224 @@
+"""How good a gate's yes/no decisions are: confusion, best threshold, regret against the oracle.
+
+A gate opens where probability >= threshold. Youden's J = sensitivity + specificity - 1 and balanced
+accuracy = (sensitivity + specificity) / 2 have the same best threshold, so there is one search;
+ties go to the threshold nearest to 1/2, the paper's. The threshold flatters itself on the rows it
+was chosen on: choose on one held-out part and report on another. The oracle opens exactly where
+the persona's answer scored higher; regret is the score lost against it, item by item.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prism_core.errors import InputError, StatisticsError
+from prism_core.stats.bootstrap import RESAMPLES, Bounds, mean_of
+from prism_core.stats.checks import (
+    BoolArray,
+    binary_array,
+    finite_array,
+    probability_array,
+    same_length,
+)
+from prism_core.stats.rates import rate
+from prism_core.stats.samples import Pairs
+from prism_core.types import Estimate
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of a yes/no decision against the truth."""
+
+    true_positive: int
+    """Opened where it helps."""
+    false_positive: int
+    """Opened where it does not help."""
+    false_negative: int
+    """Closed where it would help."""
+    true_negative: int
+    """Closed where it would not help."""
+    level: float = 0.95
+    """Coverage of the intervals."""
+
+    @property
+    def n(self) -> int:
+        """All rows."""
+        return (
+            self.true_positive + self.false_positive + self.false_negative + self.true_negative
+        )
+
+    @property
+    def precision(self) -> Estimate:
+        """Share of the opened rows where it helps; undefined if none opened."""
+        return self._rate(self.true_positive, self.true_positive + self.false_positive)
+
+    @property
+    def recall(self) -> Estimate:
+        """Share of the helpful rows that were opened (sensitivity); undefined without any."""
+        return self._rate(self.true_positive, self.true_positive + self.false_negative)
+
+    @property
+    def specificity(self) -> Estimate:
+        """Share of the unhelpful rows that stayed closed; undefined without any."""
+        return self._rate(self.true_negative, self.true_negative + self.false_positive)
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Share of all rows that were decided rightly."""
+        return self._rate(self.true_positive + self.true_negative, self.n)
+
+    @property
+    def share_opened(self) -> Estimate:
+        """Share of all rows that were opened."""
+        return self._rate(self.true_positive + self.false_positive, self.n)
+
+    @property
+    def balanced_accuracy(self) -> Estimate:
+        """Mean of recall and specificity; its interval joins their Wilson ones (MOVER)."""
+        a, b = self.recall, self.specificity
+        if a.value is None or b.value is None:
+            return Estimate(None, None, None, self.n, self.level)
+        value = (a.value + b.value) / 2
+        if a.low is None or a.high is None or b.low is None or b.high is None:
+            return Estimate(value, None, None, self.n, self.level)
+        below = math.hypot(a.value - a.low, b.value - b.low) / 2
+        above = math.hypot(a.high - a.value, b.high - b.value) / 2
+        return Estimate(value, value - below, value + above, self.n, self.level)
+
+    @property
+    def youden(self) -> float | None:
+        """Recall + specificity - 1: 0 is chance, 1 is perfect; None without both classes."""
+        value = self.balanced_accuracy.value
+        return None if value is None else 2 * value - 1
+
+    def _rate(self, successes: int, n: int) -> Estimate:
+        return rate(successes, n, level=self.level)
+
+
+@dataclass(frozen=True)
+class ThresholdChoice:
+    """The threshold with the best balanced accuracy (Youden's J) on given rows."""
+
+    threshold: float
+    """Open where probability >= this."""
+    confusion: Confusion
+    """What it gives on the rows it was chosen on; optimistic by construction."""
+
+
+@dataclass(frozen=True)
+class OracleComparison:
+    """A gate's decisions against the per-item oracle."""
+
+    confusion: Confusion
+    """Decisions against "the persona's answer scored higher"; equal scores count as no."""
+    regret: Estimate
+    """Mean score lost against always taking the better answer; 0 is perfect."""
+    ties: int
+    """Items on which both answers scored alike, where either decision costs nothing."""
+
+
+def confusion(
+    labels: Sequence[bool], decisions: Sequence[bool], *, level: float = 0.95
+) -> Confusion:
+    """Count decisions against the truth, one row an independent item.
+
+    Raises:
+        InputError: The lengths differ, or a value is neither true nor false.
+    """
+    truth, opened = binary_array(labels, "labels"), binary_array(decisions, "decisions")
+    same_length("labels", len(truth), "decisions", len(opened))
+    return _confusion(truth, opened, level)
+
+
+def confusion_at(
+    labels: Sequence[bool],
+    probabilities: Sequence[float],
+    threshold: float,
+    *,
+    level: float = 0.95,
+) -> Confusion:
+    """Count the decisions `probability >= threshold` against the truth.
+
+    Raises:
+        InputError: The lengths differ, or a label or a probability is not allowed.
+    """
+    if math.isnan(threshold):
+        raise InputError("threshold is nan; give a number, 0..1 for probabilities")
+    given = probability_array(probabilities, "probabilities")
+    return confusion(labels, (given >= threshold).tolist(), level=level)
+
+
+def best_threshold(
+    labels: Sequence[bool], probabilities: Sequence[float], *, level: float = 0.95
+) -> ThresholdChoice:
+    """Find the threshold with the best balanced accuracy, which is also Youden's best.
+
+    Candidates lie halfway between neighbouring probabilities, so that no row sits on the edge.
+
+    Raises:
+        InputError: The lengths differ, or a label or a probability is not allowed.
+        StatisticsError: There is no positive or no negative row.
+    """
+    truth = binary_array(labels, "labels")
+    given = probability_array(probabilities, "probabilities")
+    same_length("labels", len(truth), "probabilities", len(given))
+    if truth.all() or not truth.any():
+        raise StatisticsError(
+            f"{int(truth.sum())} of {len(truth)} rows are positive; "
+            "a threshold can only be chosen with positive and negative rows"
+        )
+    distinct = np.unique(given)
+    candidates = np.concatenate(([distinct[0]], (distinct[:-1] + distinct[1:]) / 2))
+    wins, losses = np.sort(given[truth]), np.sort(given[~truth])
+    sensitivity = 1 - np.searchsorted(wins, candidates) / len(wins)
+    specificity = np.searchsorted(losses, candidates) / len(losses)
+    balanced = sensitivity + specificity
+    best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
+    choice = float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
+    return ThresholdChoice(choice, _confusion(truth, given >= choice, level))
+
+
+def against_oracle(
+    opened: Sequence[bool],
+    scores: Pairs,
+    *,
+    bounds: Bounds | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> OracleComparison:
+    """Compare a gate's decisions with the oracle that knows both answers' scores.
+
+    Args:
+        opened: The gate's decision for each of `scores.items`, in their order.
+        scores: Treatment = the answer with the gate open, control = with it closed.
+        bounds: Lowest and highest possible score.
+        level: Coverage of the intervals.
+        seed: Seed of the resampling.
+        resamples: Bootstrap resamples.
+
+    Raises:
+        InputError: The lengths differ, or a value is not allowed.
+    """
+    decisions = binary_array(opened, "opened")
+    same_length("opened", len(decisions), "scores.items", scores.n)
+    treated, control = finite_array(scores.treatment, "treatment"), np.asarray(scores.control)
+    helps, ties = treated > control, int((treated == control).sum())
+    lost = np.maximum(treated, control) - np.where(decisions, treated, control)
+    span = None if bounds is None else (0.0, bounds[1] - bounds[0])
+    regret = mean_of(lost.tolist(), bounds=span, level=level, seed=seed, resamples=resamples)
+    return OracleComparison(_confusion(helps, decisions, level), regret, ties)
+
+
+def _confusion(truth: BoolArray, opened: BoolArray, level: float) -> Confusion:
+    return Confusion(
+        int((truth & opened).sum()),
+        int((~truth & opened).sum()),
+        int((truth & ~opened).sum()),
+        int((~truth & ~opened).sum()),
+        level,
+    )
