@@ -19,7 +19,15 @@ from prism_core.comparison import ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
 from prism_core.personas import get_persona, make_persona
 from prism_core.prompts import clean_question
-from prism_core.types import LENGTHS, PLACEMENTS, Length, Persona, Placement, PromptVariant, Sampling
+from prism_core.types import (
+    LENGTHS,
+    PLACEMENTS,
+    Length,
+    Persona,
+    Placement,
+    PromptVariant,
+    Sampling,
+)
 
 ARMS: tuple[ArmKind, ...] = get_args(ArmKind)
 """Every arm, in the order in which they are shown."""

@@ -1,0 +1,91 @@
+"""What a visitor ordered and what is on their screen, kept on the server for one page.
+
+Both live in `gr.State`, which never leaves the server: the shuffle of a blind comparison cannot be
+read from the page. They compare by identity (`eq=False`), so that Gradio sees each new one as a
+change without hashing its content.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from app.state import Selection
+from prism_core.comparison import ArmAnswer, ArmKind, ComparisonRequest
+from prism_core.types import Persona
+
+Phase = Literal["running", "done", "stopped", "failed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """One comparison that a visitor asked for."""
+
+    id: str
+    """Unguessable; the history entry keeps it."""
+    at: str
+    """When it was asked for, in UTC, as ISO 8601."""
+    selection: Selection
+    """The checked inputs."""
+    request: ComparisonRequest
+    """What the model is asked."""
+    shuffle: tuple[int, ...] | None
+    """For a blind comparison: which arm stands at each letter's place; else None."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is on a visitor's screen."""
+
+    order: Order
+    """What was asked for."""
+    answers: tuple[ArmAnswer, ...]
+    """The latest answers."""
+    model_name: str
+    """The model that answered, as shown to people."""
+    phase: Phase = "running"
+    """Whether the answers are complete."""
+    vote: ArmKind | Literal["none"] | None = None
+    """The arm preferred in a blind vote, `none` for no preference, None before the vote."""
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the arms must still not be told."""
+        return self.order.shuffle is not None and self.vote is None
+
+    @property
+    def withholds(self) -> bool:
+        """Whether the text itself must wait: an arm that starts late would give itself away."""
+        return self.is_hidden and "verify" in self.order.selection.arms and self.phase == "running"
+
+    def text_of(self, arm: str) -> str:
+        """An arm's answer, or an empty text where it has none."""
+        for answer in self.answers:
+            if answer.arm == arm and answer.completion is not None:
+                return answer.completion.text
+        return ""
+
+    @property
+    def answered(self) -> tuple[ArmKind, ...]:
+        """The arms that have an answer with text."""
+        return tuple(a.arm for a in self.answers if self.text_of(a.arm).strip())
+
+
+def new_order(selection: Selection, personas: Mapping[str, Persona], *, blind: bool) -> Order:
+    """An order for checked inputs; a blind one is shuffled by the system's own randomness."""
+    shuffle = None
+    if blind:
+        places = [i for i, arm in enumerate(selection.arms) if arm != "prism"]
+        random.SystemRandom().shuffle(places)
+        shuffle = tuple(places)
+    return Order(
+        id=secrets.token_hex(8),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        selection=selection,
+        request=selection.request(personas),
+        shuffle=shuffle,
+    )
