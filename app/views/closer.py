@@ -88,8 +88,7 @@ def _strongest(pulled: TokenPull) -> str:
     rows = "".join(
         f'<tr><td><code dir="auto">{_visible(token)}</code></td>'
         f'<td class="px-num">{pull:+.2f}</td>'
-        f'<td class="px-num">{"times" if pull >= 0 else "1 /"} {math.exp(min(abs(pull), 690.0)):,.1f}'
-        "</td></tr>"
+        f'<td class="px-num">{_factor(pull)}</td></tr>'
         for token, pull in strongest(pulled)
     )
     return (
@@ -98,6 +97,11 @@ def _strongest(pulled: TokenPull) -> str:
         '<th scope="col" class="px-num">Probability</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
+
+
+def _factor(pull: float) -> str:
+    times = f"{math.exp(min(abs(pull), 690.0)):,.1f}"
+    return f"{times} times" if pull >= 0 else f"1/{times}"
 
 
 def _visible(token: str) -> str:

@@ -1,0 +1,66 @@
+/* What the page does by itself: light/dark, Ctrl+Enter, copying a link, saving a file. */
+(() => {
+  const KEY = "prism-appearance";
+  const remembered = () => {
+    try { return localStorage.getItem(KEY); } catch { return null; }
+  };
+  const paint = (dark) => {
+    document.body.classList.toggle("dark", dark);
+    document.documentElement.style.colorScheme = dark ? "dark" : "light";
+    const button = document.querySelector("#px-appearance");
+    if (button) button.setAttribute("aria-pressed", String(dark));
+  };
+  const wanted = () => {
+    const asked = new URL(location.href).searchParams.get("__theme") || remembered();
+    if (asked === "dark" || asked === "light") return asked === "dark";
+    return matchMedia("(prefers-color-scheme: dark)").matches;
+  };
+
+  window.prism = {
+    toggleAppearance() {
+      const dark = !document.body.classList.contains("dark");
+      try { localStorage.setItem(KEY, dark ? "dark" : "light"); } catch { /* private mode */ }
+      paint(dark);
+    },
+    /* The file is made here from text that this visitor's page holds; the server keeps none. */
+    save(name, type, text) {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([text], { type }));
+      link.download = name;
+      document.body.append(link);
+      link.click();
+      link.remove();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    },
+    async copyLink(query) {
+      const url = new URL(location.href);
+      url.search = query;
+      url.hash = "";
+      history.replaceState(null, "", url);
+      try { await navigator.clipboard.writeText(url.href); } catch { /* shown to be copied by hand */ }
+      return url.href;
+    },
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    if (!event.target.closest?.("#px-compose")) return;
+    const run = document.querySelector("button#px-run");
+    if (run && !run.disabled && run.offsetParent) {
+      event.preventDefault();
+      /* Let the text box hand its latest text over before the click reads it. */
+      setTimeout(() => run.click(), 60);
+    }
+  }, true);
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#px-appearance")) window.prism.toggleAppearance();
+  });
+
+  let tries = 0;
+  const start = () => {
+    if (!document.body) return setTimeout(start, 20);
+    paint(wanted());
+    if (!document.querySelector("#px-appearance") && tries++ < 200) setTimeout(start, 50);
+  };
+  start();
+})();
