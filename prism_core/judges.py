@@ -1,7 +1,7 @@
 """Which of two answers is better (PRISM, verification stage).
 
 1. A judge sees the question and two answers, A and B, and never hears of a persona.
-2. Its preference is the probability of the label A against B as its first token: nothing is decoded.
+2. Its preference is the probability of label A against B as the first token: nothing is decoded.
 3. It judges both orders; the persona wins only if its answer is chosen in both (the paper's rule).
 
 Small models favour a place whatever stands there, so under the paper's rule most verdicts are ties.
@@ -145,7 +145,7 @@ class ModelJudge:
         ]
 
     def _log_odds(self, prompts: list[Prompt], cancel: threading.Event | None) -> list[float]:
-        """log p(A) - log p(B) for each prompt."""
+        """Log-odds of A against B for each prompt."""
         scores = self.model.score_choices(prompts, [LABELS] * len(prompts), cancel=cancel)
         return [a.logprob - b.logprob for a, b in scores]
 
@@ -191,6 +191,8 @@ class VerifiableJudge:
         return verdicts
 
 
-def judge_pair(question: str, persona_answer: str, neutral_answer: str, model: Generator) -> Verdict:
+def judge_pair(
+    question: str, persona_answer: str, neutral_answer: str, model: Generator
+) -> Verdict:
     """One verdict by a model, under the paper's rule."""
     return ModelJudge(model).judge([JudgePair(question, persona_answer, neutral_answer)])[0]
