@@ -8,7 +8,6 @@ reported and built again.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -198,10 +197,8 @@ def _storage_errors(folder: Path) -> Iterator[None]:
     """Turn what the disk says into a sentence that says what to do."""
     try:
         yield
-    except StorageError:
-        raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT):
+        if error.errno is None:  # raised by a library or by us, with its own message
             raise
         raise StorageError(
             f"cannot write the cache at {folder.parent}: {error.strerror}. "

@@ -19,7 +19,7 @@ def snapshot(reference: str) -> Path:
     Raises:
         ModelError: the Hub cannot be reached, has no such model, or it has no safetensors.
     """
-    from httpx import HTTPError
+    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 

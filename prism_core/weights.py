@@ -1,23 +1,21 @@
-"""Where a model comes from, and how it is brought into memory.
+"""How a model is brought into memory.
 
-A reference is the embedded model, a Hub id, a local folder or a GGUF file. Whatever it is, it ends
-as a folder with safetensors and a tokenizer, which is loaded without running any code of the
-model's own. The embedded model's files are hashed at every start, in a thread beside the imports
-and the tokenizer, so that a damaged cache is noticed and built again at no cost in time.
+Whatever its source, it ends as a folder with safetensors and a tokenizer, which is loaded without
+running any code of the model's own. The embedded model's files are hashed at every start, in a
+thread beside the imports and the tokenizer, so that a damaged cache is noticed and built again at
+no cost in time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prism_core.cache_folder import (
     MANIFEST,
@@ -28,10 +26,11 @@ from prism_core.cache_folder import (
     read_manifest,
     sha256_of,
 )
-from prism_core.embedded import LABEL, convert_gguf, embedded_folder
-from prism_core.errors import InputError, ModelError, NotFoundError
+from prism_core.embedded import convert_gguf, embedded_folder
+from prism_core.errors import ModelError
 from prism_core.hub import snapshot
 from prism_core.progress import Progress
+from prism_core.sources import EMBEDDED, ModelSource, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -49,9 +48,6 @@ __all__ = [
     "resolve",
 ]
 
-EMBEDDED = "embedded"
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?", re.ASCII)
-ALLOWED = "'embedded', a Hub id like 'org/name', a folder with safetensors, or a .gguf file"
 FALLBACK_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}"
@@ -62,18 +58,6 @@ FALLBACK_TEMPLATE = (
 """For models without a chat template: 'Question: ...' and 'Answer:' on lines of their own."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """A model that can be loaded."""
-
-    kind: Literal["embedded", "hub", "folder", "gguf"]
-    """What sort of place it comes from."""
-    reference: str
-    """What a person writes to name it; paths are absolute."""
-    label: str
-    """A short name to show."""
 
 
 @dataclass(frozen=True)
@@ -88,61 +72,6 @@ class LoadedWeights:
     """Where it came from."""
     fingerprint: str
     """Changes with the weights, the chat template or the dtype."""
-
-
-def resolve(reference: str) -> ModelSource:
-    """Find out what a person's reference means, without fetching anything.
-
-    On a public deployment (`PRISM_PUBLIC=1`) only the embedded model and the Hub ids listed in
-    `PRISM_MODEL_ALLOWLIST` (separated by commas) are accepted.
-
-    Raises:
-        InputError: the reference has no known form, or is not on a public deployment's list.
-        NotFoundError: it looks like a path, but nothing usable is there.
-    """
-    name = reference.strip()
-    if name == EMBEDDED:
-        return ModelSource("embedded", EMBEDDED, LABEL)
-    if os.environ.get("PRISM_PUBLIC", "").strip() == "1":
-        return _resolve_public(name)
-    if "\0" in name or len(name) > 1000:
-        raise InputError(f"model {name[:60]!r} is not a name. Allowed: {ALLOWED}")
-    path = Path(name).expanduser()
-    if name and path.is_dir():
-        return _resolve_folder(path.absolute())
-    if name and path.suffix.lower() == ".gguf":
-        if not path.is_file():
-            raise NotFoundError(f"there is no GGUF file at {name!r}")
-        return ModelSource("gguf", str(path.absolute()), path.stem)
-    if name.startswith((".", "/", "~", "\\")) or path.is_file():
-        raise NotFoundError(f"there is no model at {name!r}. Allowed: {ALLOWED}")
-    return _resolve_hub(name)
-
-
-def _resolve_public(name: str) -> ModelSource:
-    """Accept what the deployment's owner listed, as Hub ids only: a path is never looked at."""
-    listed = os.environ.get("PRISM_MODEL_ALLOWLIST", "").split(",")
-    allowed = [entry.strip() for entry in listed if entry.strip()]
-    if name not in allowed:
-        choices = ", ".join([EMBEDDED, *allowed])
-        raise InputError(f"model {name[:100]!r} cannot be loaded here. Allowed: {choices}")
-    return _resolve_hub(name)
-
-
-def _resolve_hub(name: str) -> ModelSource:
-    """Check the form of a Hub id."""
-    if not HUB_ID.fullmatch(name) or ".." in name:
-        raise InputError(f"model {name[:100]!r} is not known. Allowed: {ALLOWED}")
-    return ModelSource("hub", name, name.partition("/")[2])
-
-
-def _resolve_folder(path: Path) -> ModelSource:
-    """Check that a folder holds what is needed."""
-    if not (path / "config.json").is_file():
-        raise NotFoundError(f"the folder {str(path)!r} has no config.json, so it is no model")
-    if not any(path.glob("*.safetensors")):
-        raise NotFoundError(f"the folder {str(path)!r} has no *.safetensors; only those are loaded")
-    return ModelSource("folder", str(path), path.name)
 
 
 def choose_device() -> torch.device:

@@ -1,0 +1,329 @@
+"""Any OpenAI-compatible endpoint as a `Generator`.
+
+Every prompt is a streamed chat request in a thread of its own; their answers so far are merged into
+one snapshot after another. Timeouts and retries are the `openai` client's. The key comes from the
+environment, goes into the client and nowhere else: no error message holds it.
+
+Departures from a local model: the endpoint's weights cannot be seen, so the fingerprint knows only
+address and name; a row's text depends on how the server batches; choices are scored through the
+older completions endpoint, without a chat template, where the server reports log-probabilities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from openai import BadRequestError, OpenAI, OpenAIError
+
+from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
+from prism_core.generator import Seed
+from prism_core.remote_answer import RemoteAnswer
+from prism_core.remote_errors import explain
+from prism_core.sampling import check_sampling
+from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+
+PATIENCE = 0.05
+"""Seconds between two looks at the cancel event."""
+UNSCORABLE = (
+    "{host} cannot score choices: it does not report the log-probabilities of a given text "
+    "(completions with echo and logprobs). Use a local model for this, or another server."
+)
+
+
+@dataclass(frozen=True)
+class _Update:
+    """What a row's thread tells the merging loop."""
+
+    row: int
+    completion: Completion | None = None
+    error: Exception | None = None
+
+
+class RemoteGenerator:
+    """A model behind an OpenAI-compatible endpoint: `Generator`."""
+
+    def __init__(
+        self,
+        model: str,
+        url: str,
+        key: str = "",
+        *,
+        timeout: float = 120.0,
+        retries: int = 2,
+        parallel: int = 8,
+    ) -> None:
+        """Connect nothing yet; the first request does.
+
+        Args:
+            model: the model's name at the endpoint.
+            url: base address, such as `http://127.0.0.1:8000/v1`.
+            key: API key; empty where the server asks for none.
+            timeout: seconds to wait for a connection and for each piece of an answer.
+            retries: how often the client repeats a request that failed for a passing reason.
+            parallel: requests under way at the same time.
+
+        Raises:
+            InputError: a value cannot be used; the key itself is never quoted.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(f"{url!r} is no address; it must look like https://host/v1")
+        if not model.strip():
+            raise InputError("The remote model's name is empty.")
+        if not (key.isascii() and (key.isprintable() or not key)):
+            raise InputError("The remote key holds characters that no key has (not quoted here).")
+        if parallel < 1:
+            raise InputError(f"parallel is {parallel}; it must be at least 1.")
+        self.host = parts.hostname
+        self.parallel = parallel
+        self._model, self._key, self._limit_field = model, key, "max_tokens"
+        identity = f"{url}\0{model}".encode()
+        self._fingerprint = f"remote-{hashlib.sha256(identity).hexdigest()[:16]}"
+        self._client = OpenAI(
+            base_url=url, api_key=key or "none", timeout=timeout, max_retries=retries
+        )
+
+    @property
+    def name(self) -> str:
+        """The model's name at the endpoint."""
+        return self._model
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of address and name; the weights behind them cannot be seen."""
+        return self._fingerprint
+
+    @property
+    def has_system_role(self) -> bool:
+        """True: an OpenAI-compatible endpoint takes system turns and places them itself."""
+        return True
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seed: Seed = 0,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> list[Completion]:
+        """Answer every prompt, in the order given. See `Generator.generate`.
+
+        Raises:
+            RemoteError: the endpoint refused, failed or did not answer.
+        """
+        last: list[Completion] = []
+        for snapshot in self.stream(prompts, sampling, seed, cancel=cancel):
+            last = snapshot
+        return last
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seed: Seed = 0,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[list[Completion]]:
+        """Yield all answers so far whenever one grew. See `Generator.stream`.
+
+        Raises:
+            RemoteError: the endpoint refused, failed or did not answer.
+        """
+        check_sampling(sampling)
+        seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
+        if len(seeds) != len(prompts):
+            raise InputError(f"{len(prompts)} prompts need as many seeds; {len(seeds)} were given.")
+        if not all(prompts):
+            raise InputError("A prompt is empty; it needs at least one message.")
+        return self._merge(prompts, sampling, seeds, cancel or threading.Event())
+
+    def score_choices(
+        self,
+        prompts: Sequence[Prompt],
+        choices: Sequence[Sequence[str]],
+        *,
+        cancel: threading.Event | None = None,
+    ) -> list[list[ChoiceScore]]:
+        """Log-likelihood of each choice after 'Question: ... Answer:' in plain text.
+
+        Raises:
+            InputError: a choice is empty.
+            ModelError: this endpoint cannot score choices.
+            CancelledError: `cancel` was set between two requests.
+        """
+        for row in choices:
+            if not row or not all(choice.strip() for choice in row):
+                raise InputError(f"A choice is empty: {list(row)!r}. Every choice needs text.")
+
+        def score(job: tuple[str, str]) -> ChoiceScore:
+            if cancel is not None and cancel.is_set():
+                raise CancelledError("scoring was stopped on request")
+            return self._score_one(*job)
+
+        jobs = [(_plain(p), c) for p, row in zip(prompts, choices, strict=True) for c in row]
+        with ThreadPoolExecutor(self.parallel) as pool:
+            scores = iter(list(pool.map(score, jobs)))
+        return [[next(scores) for _ in row] for row in choices]
+
+    def _merge(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        cancel: threading.Event,
+    ) -> Iterator[list[Completion]]:
+        """Start the threads, gather their updates, and stop them on the way out."""
+        jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for row in range(len(prompts)):
+            jobs.put(row)
+        updates: queue.SimpleQueue[_Update] = queue.SimpleQueue()
+        stop, start = threading.Event(), time.perf_counter()
+
+        def work() -> None:
+            while not stop.is_set():
+                try:
+                    row = jobs.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    self._answer(row, prompts[row], sampling, seeds[row], start, updates, stop)
+                except Exception as error:  # not swallowed: raised again where it is waited for
+                    updates.put(_Update(row, error=error))
+
+        for _ in range(min(self.parallel, len(prompts))):
+            threading.Thread(target=work, daemon=True, name="prism-remote").start()
+        done = [Completion("") for _ in prompts]
+        try:
+            while any(completion.finish == "running" for completion in done):
+                if cancel.is_set():
+                    yield [
+                        replace(c, finish="cancelled") if c.finish == "running" else c for c in done
+                    ]
+                    return
+                if _drain(updates, done):
+                    yield list(done)
+        finally:
+            stop.set()
+
+    def _answer(
+        self,
+        row: int,
+        prompt: Prompt,
+        sampling: Sampling,
+        seed: int,
+        start: float,
+        updates: queue.SimpleQueue[_Update],
+        stop: threading.Event,
+    ) -> None:
+        """Stream one row into `updates`, closing the connection when asked to stop."""
+        answer = RemoteAnswer(start)
+        try:
+            with self._request(prompt, sampling, seed) as chunks:
+                for chunk in chunks:
+                    if stop.is_set():
+                        return
+                    if answer.take(chunk):
+                        updates.put(_Update(row, answer.completion("running")))
+        except OpenAIError as error:
+            begun = answer.has_begun
+            raise explain(
+                error, self.host, self._model, self._key, has_begun=begun
+            ) from None
+        if answer.finish is None:
+            raise RemoteError(f"{self.host} broke off in the middle of an answer.")
+        updates.put(_Update(row, answer.completion(answer.finish)))
+
+    def _request(self, prompt: Prompt, sampling: Sampling, seed: int) -> Any:
+        """Open a streamed chat completion, in the dialect that the endpoint speaks."""
+        extra: dict[str, float] = {}  # not in OpenAI's own API: sent only when asked for
+        if sampling.top_k:
+            extra["top_k"] = sampling.top_k
+        if sampling.repetition_penalty != 1.0:
+            extra["repetition_penalty"] = sampling.repetition_penalty
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": [{"role": m.role, "content": m.content} for m in prompt],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": seed,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "extra_body": extra or None,
+        }
+        body[self._limit_field] = sampling.max_new_tokens
+        try:
+            return self._client.chat.completions.create(**body)
+        except BadRequestError as error:
+            if self._limit_field != "max_tokens" or "max_completion_tokens" not in str(error):
+                raise
+            self._limit_field = "max_completion_tokens"  # newer models know only this name
+            body[self._limit_field] = body.pop("max_tokens")
+            return self._client.chat.completions.create(**body)
+
+    def _score_one(self, prompt: str, choice: str) -> ChoiceScore:
+        """Sum the log-probabilities of the tokens that reach into the choice."""
+        text = prompt + (choice if choice[0].isspace() else f" {choice}")
+        try:
+            reply = self._client.completions.create(
+                model=self._model, prompt=text, max_tokens=1, echo=True, logprobs=1, temperature=0
+            )
+        except BadRequestError as error:
+            raise ModelError(UNSCORABLE.format(host=self.host)) from error
+        except OpenAIError as error:
+            raise explain(error, self.host, self._model, self._key) from None
+        found = reply.choices[0].logprobs if reply.choices else None
+        if found is None or not found.tokens or not found.token_logprobs or not found.text_offset:
+            raise ModelError(UNSCORABLE.format(host=self.host))
+        values = []
+        for token, logprob, offset in zip(
+            found.tokens, found.token_logprobs, found.text_offset, strict=True
+        ):
+            if offset < len(text) and offset + len(token) > len(prompt):
+                values.append(logprob)
+        if not values or any(value is None for value in values):
+            raise ModelError(UNSCORABLE.format(host=self.host))
+        return ChoiceScore(float(sum(values)), len(values))
+
+
+def from_environment(model: str) -> RemoteGenerator:
+    """A remote model at `PRISM_REMOTE_URL` with the key `PRISM_REMOTE_KEY` (may be empty).
+
+    Raises:
+        InputError: the address is missing or malformed.
+    """
+    url = os.environ.get("PRISM_REMOTE_URL", "").strip()
+    if not url:
+        raise InputError("PRISM_REMOTE_URL is not set; it must look like https://host/v1")
+    return RemoteGenerator(model, url, os.environ.get("PRISM_REMOTE_KEY", "").strip())
+
+
+def _drain(updates: queue.SimpleQueue[_Update], done: list[Completion]) -> bool:
+    """Wait a moment, then take all updates there are; True if any came."""
+    try:
+        update = updates.get(timeout=PATIENCE)
+    except queue.Empty:
+        return False
+    while True:
+        if update.error is not None:
+            raise update.error
+        if update.completion is not None:
+            done[update.row] = update.completion
+        try:
+            update = updates.get_nowait()
+        except queue.Empty:
+            return True
+
+
+def _plain(prompt: Prompt) -> str:
+    """A prompt as plain text that ends where the answer starts."""
+    marks = {"system": "", "user": "Question: ", "assistant": "Answer: "}
+    return "\n".join(f"{marks[m.role]}{m.content}" for m in prompt) + "\nAnswer:"

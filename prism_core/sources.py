@@ -1,0 +1,87 @@
+"""What a person's reference to a model means, and whether it may be loaded.
+
+A reference is the embedded model, a Hub id, a local folder or a GGUF file. On a public deployment
+only what its owner listed is accepted, and no path is ever looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from prism_core.embedded import LABEL
+from prism_core.errors import InputError, NotFoundError
+
+EMBEDDED = "embedded"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?", re.ASCII)
+ALLOWED = "'embedded', a Hub id like 'org/name', a folder with safetensors, or a .gguf file"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model that can be loaded."""
+
+    kind: Literal["embedded", "hub", "folder", "gguf"]
+    """What sort of place it comes from."""
+    reference: str
+    """What a person writes to name it; paths are absolute."""
+    label: str
+    """A short name to show."""
+
+
+def resolve(reference: str) -> ModelSource:
+    """Find out what a person's reference means, without fetching anything.
+
+    On a public deployment (`PRISM_PUBLIC=1`) only the embedded model and the Hub ids listed in
+    `PRISM_MODEL_ALLOWLIST` (separated by commas) are accepted.
+
+    Raises:
+        InputError: the reference has no known form, or is not on a public deployment's list.
+        NotFoundError: it looks like a path, but nothing usable is there.
+    """
+    name = reference.strip()
+    if name == EMBEDDED:
+        return ModelSource("embedded", EMBEDDED, LABEL)
+    if os.environ.get("PRISM_PUBLIC", "").strip() == "1":
+        return _resolve_public(name)
+    if "\0" in name or len(name) > 1000:
+        raise InputError(f"model {name[:60]!r} is not a name. Allowed: {ALLOWED}")
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return _resolve_folder(path.absolute())
+    if name and path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise NotFoundError(f"there is no GGUF file at {name!r}")
+        return ModelSource("gguf", str(path.absolute()), path.stem)
+    if name.startswith((".", "/", "~", "\\")) or path.is_file():
+        raise NotFoundError(f"there is no model at {name!r}. Allowed: {ALLOWED}")
+    return _resolve_hub(name)
+
+
+def _resolve_public(name: str) -> ModelSource:
+    """Accept what the deployment's owner listed, as Hub ids only: a path is never looked at."""
+    listed = os.environ.get("PRISM_MODEL_ALLOWLIST", "").split(",")
+    allowed = [entry.strip() for entry in listed if entry.strip()]
+    if name not in allowed:
+        choices = ", ".join([EMBEDDED, *allowed])
+        raise InputError(f"model {name[:100]!r} cannot be loaded here. Allowed: {choices}")
+    return _resolve_hub(name)
+
+
+def _resolve_hub(name: str) -> ModelSource:
+    """Check the form of a Hub id."""
+    if not HUB_ID.fullmatch(name) or ".." in name:
+        raise InputError(f"model {name[:100]!r} is not known. Allowed: {ALLOWED}")
+    return ModelSource("hub", name, name.partition("/")[2])
+
+
+def _resolve_folder(path: Path) -> ModelSource:
+    """Check that a folder holds what is needed."""
+    if not (path / "config.json").is_file():
+        raise NotFoundError(f"the folder {str(path)!r} has no config.json, so it is no model")
+    if not any(path.glob("*.safetensors")):
+        raise NotFoundError(f"the folder {str(path)!r} has no *.safetensors; only those are loaded")
+    return ModelSource("folder", str(path), path.name)
