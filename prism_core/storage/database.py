@@ -37,6 +37,8 @@ class Database:
             StorageError: the database cannot be opened, or another version wrote it.
         """
         self._url = _parse_url(url, home)
+        self.is_default = self._url == _default_url(home)
+        """Whether it is the SQLite file that `home` alone stands for."""
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self.label = self._url.render_as_string(hide_password=True)
         """The URL without its password, for people."""
@@ -107,10 +109,14 @@ class Database:
             raise StorageError(f"The store {self.label} failed: {reason}") from error
 
 
+def _default_url(home: Path) -> sa.URL:
+    return sa.URL.create("sqlite", database=str(home / "prism.sqlite3"))
+
+
 def _parse_url(url: str | None, home: Path) -> sa.URL:
     text = url or os.environ.get("PRISM_DATABASE_URL", "")
     if not text:
-        return sa.URL.create("sqlite", database=str(home / "prism.sqlite3"))
+        return _default_url(home)
     try:
         parsed = sa.make_url(text)
     except ArgumentError as error:

@@ -30,9 +30,13 @@ class Store(RunTable, RecordTable, CompletionTables):
         self._db = Database(url, self.home)
 
     @property
-    def url(self) -> str:
-        """The database's URL, password included, for child processes only."""
-        return self._db.url
+    def environment(self) -> dict[str, str]:
+        """The variables with which a child process's `Store()` opens the same store.
+
+        They hold the database's password: pass them on, never show them.
+        """
+        url = "" if self._db.is_default else self._db.url
+        return {"PRISM_DATA_HOME": str(self.home), "PRISM_DATABASE_URL": url}
 
     @property
     def label(self) -> str:

@@ -1,0 +1,242 @@
+"""Starts and watches the worker process, and hands runs to it through the store.
+
+The app never works on a run itself. `Jobs` keeps a worker alive while runs wait, starts another
+when one dies, and ends it with the app; a worker whose app was killed notices and ends too. What
+was interrupted goes on by itself at the next start, since the store knows it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.log_file import LogFile
+from prism_core.errors import InputError, StorageError
+from prism_core.storage import RunRow, Store
+from prism_core.worker_watch import EXIT_CANCELLED
+
+MAX_WAITING = 100
+"""No more runs than this may wait in the queue."""
+MAX_WORKERS = 16
+IDLE_EXIT_SECONDS = 300.0
+"""A worker without work leaves after this time, and gives its memory back."""
+CANCEL_SECONDS = 3.0
+"""A worker that has not obeyed a cancel by then is killed."""
+_TICK_SECONDS = 1.0
+_STOP_SECONDS = 3.0
+_QUICK_DEATH_SECONDS = 5.0
+_LONGEST_PAUSE = 60.0
+_ROOT = Path(__file__).resolve().parent.parent
+
+_log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The app's side of the queue. One an app; its methods may be called from any thread."""
+
+    def __init__(
+        self, store: Store, workers: int | None = None, handlers: str | None = None
+    ) -> None:
+        """Prepare; nothing is started before `start`.
+
+        Args:
+            store: where the runs are.
+            workers: how many processes at most; by default `PRISM_WORKERS`, or 1.
+            handlers: `module:NAME` of other handlers than the worker's own.
+
+        Raises:
+            InputError: the number of workers is not allowed.
+        """
+        self._store = store
+        self._workers = _check_workers(workers)
+        self._handlers = handlers
+        self._log_file = LogFile(store.home / "logs" / "worker.log")
+        self._children: list[_Child] = []
+        self._quick_deaths = 0
+        self._pause_until = 0.0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to watch: workers start whenever there is something to do."""
+        if self._thread is not None:
+            return
+        self._thread = threading.Thread(target=self._watch, name="jobs", daemon=True)
+        self._thread.start()
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End the workers; their runs keep their place in the queue for the next start."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_SECONDS)
+        with self._lock:
+            for child in self._children:
+                child.end()
+                self._release(child.pid)
+            self._children.clear()
+        atexit.unregister(self.stop)
+
+    def submit(self, kind: str, title: str, spec: Mapping[str, Any], owner: str = "") -> str:
+        """Put a new run in the queue and return its id.
+
+        Raises:
+            InputError: a value is not allowed, or too many runs wait already.
+        """
+        self._check_room()
+        run = self._store.create_run(kind, title, spec, owner)
+        self._wake.set()
+        return run.id
+
+    def cancel(self, run_id: str, owner: str | None = None) -> RunRow:
+        """Stop a run; one at work is stopped within two seconds.
+
+        Raises:
+            NotFoundError: there is none, or it is another visitor's.
+        """
+        return self._store.request_cancel(run_id, owner)
+
+    def resume(self, run_id: str, owner: str | None = None) -> RunRow:
+        """Let a cancelled or failed run go on where it was.
+
+        Raises:
+            NotFoundError: there is none, or it is another visitor's.
+            InputError: it is waiting, at work or done, or too many runs wait already.
+        """
+        self._check_room()
+        run = self._store.requeue(run_id, owner)
+        self._wake.set()
+        return run
+
+    def queue_position(self, run_id: str) -> int | None:
+        """0 if the run is at work, 1 if it is the next to start, ...; None if it has ended."""
+        return self._store.queue_position(run_id)
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The processes of the workers that live."""
+        with self._lock:
+            return [child.pid for child in self._children if child.lives]
+
+    def _check_room(self) -> None:
+        if len(self._store.list_runs(statuses=["queued"], limit=MAX_WAITING)) >= MAX_WAITING:
+            raise InputError(f"{MAX_WAITING} runs are waiting already. Try again when some ended.")
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._lock:
+                    self._tick()
+            except (StorageError, OSError):
+                _log.exception("Watching the workers failed; trying again")
+            self._wake.wait(_TICK_SECONDS)
+            self._wake.clear()
+
+    def _tick(self) -> None:
+        self._bury_dead()
+        self._kill_deaf()
+        self._log_file.rotate()
+        if len(self._children) < self._workers and time.monotonic() >= self._pause_until:
+            if self._stopping.is_set() or not self._store.has_work():
+                return
+            self._children.append(_Child(self._command(), self._environment(), self._log_file))
+
+    def _bury_dead(self) -> None:
+        """Forget workers that ended. One that dies at once makes the next wait, ever longer."""
+        for child in [one for one in self._children if not one.lives]:
+            child.end()
+            self._children.remove(child)
+            failed = child.exit_code not in (0, EXIT_CANCELLED)
+            quick = failed and time.monotonic() - child.started < _QUICK_DEATH_SECONDS
+            self._quick_deaths = self._quick_deaths + 1 if quick else 0
+            # The first few restart at once: one run that crashes must not hold up the others.
+            pause = 2.0 ** (self._quick_deaths - 2) if self._quick_deaths > 2 else 0.0
+            self._pause_until = time.monotonic() + min(pause, _LONGEST_PAUSE)
+
+    def _kill_deaf(self) -> None:
+        """End workers that did not obey a cancel: their own watch could not run."""
+        mine = {child.pid: child for child in self._children}
+        for run in self._store.list_runs(statuses=["cancelling"]):
+            child = mine.get(run.worker_pid or 0)
+            if child is not None and time.time() - run.updated > CANCEL_SECONDS:
+                child.end(patience=0.0)
+                self._store.finish(run.id, "cancelled", worker_id=run.worker)
+
+    def _release(self, pid: int) -> None:
+        try:
+            self._store.release(pid)
+        except StorageError:
+            # The next worker sees that the process is gone and takes the run over.
+            _log.exception("The runs of worker %d could not be handed back", pid)
+
+    def _command(self) -> list[str]:
+        command = [sys.executable, "-m", "prism_core.worker"]
+        command += ["--parent-pid", str(os.getpid()), "--at-once", str(self._workers)]
+        command += ["--idle-exit", str(IDLE_EXIT_SECONDS)]
+        return command + (["--handlers", self._handlers] if self._handlers else [])
+
+    def _environment(self) -> dict[str, str]:
+        paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+        ours = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+        return os.environ | ours | self._store.environment
+
+
+class _Child:
+    """One worker process in a session of its own, so that it and its children end together."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: LogFile) -> None:
+        with log.open() as output:
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+        self.pid = self._process.pid
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process is there; reaps it if it is not."""
+        return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with, or None while it lives."""
+        return self._process.poll()
+
+    def end(self, patience: float = _STOP_SECONDS) -> None:
+        """End it, gently and then not, and whatever it has started."""
+        if patience > 0 and self.lives:
+            self._process.terminate()
+            try:
+                self._process.wait(patience)
+            except subprocess.TimeoutExpired:
+                _log.warning("Worker %d did not end when asked; killing it", self.pid)
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        finally:
+            self._process.wait()
+
+
+def _check_workers(workers: int | None) -> int:
+    text = str(workers) if workers is not None else os.environ.get("PRISM_WORKERS", "") or "1"
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise InputError(f"PRISM_WORKERS is {text!r}; it must be a number from 1 to {MAX_WORKERS}.")
+    return int(text)
