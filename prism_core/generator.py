@@ -74,4 +74,4 @@ class TokenScorer(Protocol):
     def score_tokens(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
     ) -> list[list[TokenScore]]:
-        """log p(token | prompt, earlier tokens) of each given answer, by teacher forcing."""
+        """Log p(token | prompt, earlier tokens) of each given answer, by teacher forcing."""

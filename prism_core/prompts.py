@@ -53,7 +53,9 @@ def persona_text(persona: Persona, length: str) -> str:
     text = persona.texts.get(length, "").strip()
     if not text:
         have = ", ".join(sorted(k for k, v in persona.texts.items() if v.strip()))
-        raise InputError(f"Persona '{persona.name}' has no text of length '{length}'; it has {have}.")
+        raise InputError(
+            f"Persona '{persona.name}' has no text of length '{length}'; it has {have}."
+        )
     return text
 
 

@@ -1,0 +1,61 @@
+"""From messages to the token ids a model reads, through its own chat template.
+
+Text that people type can spell a control token such as `<|im_end|>`. Read naively, it would end the
+turn and start another. Such text is encoded as plain characters, so it cannot.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from prism_core.types import Message, Prompt
+
+_PROBE = "qz7 probe qz7"
+
+
+def has_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template takes a system turn and shows its text to the model."""
+    try:
+        text = render(tokenizer, (Message("system", _PROBE), Message("user", "x")))
+    except (TemplateError, ValueError):
+        return False
+    return _PROBE in text
+
+
+def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
+    """The prompt as the text that the model's template makes of it, ready to be answered."""
+    messages = [{"role": m.role, "content": m.content} for m in prompt]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return cast(str, text)
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
+    """Token ids of a prompt, with no control token that the template itself did not write."""
+    specials = [t for t in tokenizer.all_special_tokens if t]
+    specials += [str(t) for t in tokenizer.added_tokens_decoder.values()]
+    if not any(s in m.content for m in prompt for s in specials):
+        return _ids(tokenizer, render(tokenizer, prompt))
+    marks = {f"\ue000{i}\ue001": m.content for i, m in enumerate(prompt)}
+    marked = tuple(Message(m.role, mark) for m, mark in zip(prompt, marks, strict=True))
+    rest = render(tokenizer, marked)
+    ids: list[int] = []
+    for mark, content in marks.items():
+        before, _, rest = rest.partition(mark)
+        ids += _ids(tokenizer, before)
+        ids += _ids(tokenizer, content, plain=True)
+    return ids + _ids(tokenizer, rest)
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of an answer's text, control tokens spelled out as plain characters."""
+    return _ids(tokenizer, text, plain=True)
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str, plain: bool = False) -> list[int]:
+    if not text:
+        return []
+    encoded = tokenizer(text, add_special_tokens=False, split_special_tokens=plain)
+    return cast(list[int], encoded["input_ids"])

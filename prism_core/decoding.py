@@ -1,0 +1,186 @@
+"""The decoding loop: one batch of token rows in, new tokens out, a step at a time.
+
+Rows are padded on the left and their common beginning (a persona's text) is read once. Rows that
+have ended leave the batch, so late steps get cheaper. The cancel event is read at every step. A
+`Router` may switch an adapter row by row from what it sees in the prefill (gated inference).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from prism_core.kv_cache import new_cache
+from prism_core.sampling import draw_tokens, row_keys
+from prism_core.types import Sampling
+
+_SHARED_AT_LEAST = 24
+_COMPACT_AT = 0.8
+
+
+class Router(Protocol):
+    """Decides in the prefill which rows use an adapter, and keeps to it while decoding."""
+
+    def prefill(self, mask: torch.Tensor) -> AbstractContextManager[None]:
+        """Wraps the prefill's forward pass; `mask` (B, T) is 0 where a row is padded."""
+
+    def decode(self) -> AbstractContextManager[None]:
+        """Wraps the forward pass of one decoding step."""
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep only these rows of the batch."""
+
+
+@dataclass
+class _State:
+    cache: DynamicCache
+    mask: torch.Tensor  # (B, T), 1 where the cache holds a real token
+    positions: torch.Tensor  # (B, 1), position of the next token
+    seen: torch.Tensor  # (B, T), ids so far, padded with the row's own first id
+    rows: torch.Tensor  # (B,), index of each row in the caller's batch
+
+    def keep(self, index: torch.Tensor) -> None:
+        self.cache.batch_select_indices(index)
+        self.mask, self.positions = self.mask[index], self.positions[index]
+        self.seen, self.rows = self.seen[index], self.rows[index]
+
+
+def shared_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """Length of the common beginning, leaving at least one token of every row."""
+    shortest = min(len(r) for r in rows) - 1
+    first = rows[0]
+    for i in range(shortest):
+        if any(r[i] != first[i] for r in rows):
+            return i
+    return shortest
+
+
+def prefill(
+    model: PreTrainedModel,
+    rows: Sequence[Sequence[int]],
+    router: Router | None = None,
+) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
+    """Read a batch of token rows.
+
+    Returns:
+        Logits of each row's last token (B, V), the cache, and the mask (B, T) of real tokens.
+    """
+    cache = new_cache(model.config)
+    shared = shared_prefix(rows) if len(rows) > 1 and router is None else 0
+    if shared >= _SHARED_AT_LEAST:
+        head = torch.tensor([list(rows[0][:shared])], device=model.device)
+        model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache.batch_repeat_interleave(len(rows))
+    else:
+        shared = 0
+    ids, mask = pad_left([r[shared:] for r in rows], model.device)
+    mask = torch.cat([mask.new_ones((len(rows), shared)), mask], dim=1)
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
+    with router.prefill(mask) if router else nullcontext():
+        out = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+    return out.logits[:, -1], cache, mask
+
+
+def decode(
+    model: PreTrainedModel,
+    rows: Sequence[Sequence[int]],
+    sampling: Sampling,
+    seeds: Sequence[int],
+    stop_ids: frozenset[int],
+    *,
+    cancel: threading.Event | None = None,
+    lock: threading.RLock | None = None,
+    router: Router | None = None,
+) -> Iterator[list[tuple[int, int]]]:
+    """Yield, step by step, (row, token id) of every row that is still running.
+
+    A row ends with a stop id, which is yielded, or after `sampling.max_new_tokens`. The iterator
+    ends when all rows have ended or `cancel` is set.
+    """
+    guard = lock or nullcontext()
+    keys = row_keys(seeds)
+    with guard, torch.inference_mode():
+        logits, cache, mask = prefill(model, rows, router)
+        state = _State(
+            cache=cache,
+            mask=mask,
+            positions=mask.sum(dim=1, keepdim=True),
+            seen=_pad_with_first(rows, model.device),
+            rows=torch.arange(len(rows)),
+        )
+    running = torch.ones(len(rows), dtype=torch.bool)
+    for step in range(sampling.max_new_tokens):
+        if cancel is not None and cancel.is_set():
+            return
+        with guard, torch.inference_mode():
+            drawn = draw_tokens(logits, keys[state.rows], step, sampling, state.seen)
+        ids = drawn.tolist()
+        yield [(int(r), t) for r, t, on in zip(state.rows, ids, running, strict=True) if on]
+        running = running & torch.tensor([t not in stop_ids for t in ids])
+        if not bool(running.any()) or step + 1 == sampling.max_new_tokens:
+            return
+        if cancel is not None and cancel.is_set():
+            return
+        with guard, torch.inference_mode():
+            if float(running.float().mean()) <= _COMPACT_AT:
+                index = running.nonzero().squeeze(1)
+                state.keep(index)
+                drawn, running = drawn[index], running[index]
+                if router is not None:
+                    router.select(index)
+            logits = _step(model, state, drawn, router, sampling)
+
+
+def _step(
+    model: PreTrainedModel,
+    state: _State,
+    drawn: torch.Tensor,
+    router: Router | None,
+    sampling: Sampling,
+) -> torch.Tensor:
+    """Feed one token a row and return the next logits (B, V)."""
+    state.mask = torch.cat([state.mask, state.mask.new_ones((len(drawn), 1))], dim=1)
+    if sampling.repetition_penalty != 1.0:
+        state.seen = torch.cat([state.seen, drawn[:, None]], dim=1)
+    with router.decode() if router else nullcontext():
+        out = model(
+            input_ids=drawn[:, None],
+            attention_mask=state.mask,
+            position_ids=state.positions,
+            past_key_values=state.cache,
+            use_cache=True,
+        )
+    state.positions = state.positions + 1
+    return out.logits[:, -1]
+
+
+def pad_left(
+    rows: Sequence[Sequence[int]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask of shape (B, T), padded on the left with id 0."""
+    width = max(len(r) for r in rows)
+    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, width - len(row) :] = torch.tensor(list(row))
+        mask[i, width - len(row) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+def _pad_with_first(rows: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
+    """Ids (B, T) padded with each row's own first id, so that padding penalises nothing new."""
+    width = max(len(r) for r in rows)
+    return torch.tensor([[r[0]] * (width - len(r)) + list(r) for r in rows], device=device)

@@ -1,0 +1,128 @@
+"""Drawing the next token without sorting the vocabulary.
+
+The draw is Gumbel-max: the token with the largest logit plus noise. The noise is a hash of (seed,
+step, token id), so what a row draws depends on its logits and its seed, never on its batch mates;
+two prompts with one seed share their luck. Top-k and top-p look only at the few most probable
+tokens: the nucleus is sought in a small partial selection, which grows only where it is larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from prism_core.errors import InputError
+from prism_core.types import Sampling
+
+_FIRST_CANDIDATES = 64
+_GROWTH = 16
+
+_MASK63 = (1 << 63) - 1
+_LOW24, _LOW33, _LOW34, _LOW37 = ((1 << n) - 1 for n in (24, 33, 34, 37))
+# Odd 64-bit constants of splitmix64 (Steele, Lea, Flood 2014), written as signed integers.
+_STEP = 0x9E3779B97F4A7C15 - (1 << 64)
+_FACTOR1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_FACTOR2 = 0x94D049BB133111EB - (1 << 64)
+_ID_SALT = 0x5851F42D4C957F2D
+
+
+def check_sampling(sampling: Sampling) -> None:
+    """Refuse settings that cannot be sampled from.
+
+    Raises:
+        InputError: a setting is outside its range; the message quotes it.
+    """
+    limits = (
+        ("max_new_tokens", sampling.max_new_tokens, 1, 8192),
+        ("temperature", sampling.temperature, 0.0, 5.0),
+        ("top_p", sampling.top_p, 0.01, 1.0),
+        ("top_k", sampling.top_k, 0, 100_000),
+        ("repetition_penalty", sampling.repetition_penalty, 0.5, 2.0),
+    )
+    for name, value, low, high in limits:
+        if not low <= value <= high:  # False for NaN too
+            raise InputError(f"{name} is {value}; it must lie between {low} and {high}.")
+
+
+def row_keys(seeds: Sequence[int]) -> torch.Tensor:
+    """One 64-bit key a row, of shape (B,), from which all its noise follows."""
+    return _mix(torch.tensor([s & _MASK63 for s in seeds], dtype=torch.int64))
+
+
+def draw_tokens(
+    logits: torch.Tensor,
+    keys: torch.Tensor,
+    step: int,
+    sampling: Sampling,
+    seen: torch.Tensor | None,
+) -> torch.Tensor:
+    """One token a row.
+
+    Args:
+        logits: scores of shape (B, V).
+        keys: the rows' keys of shape (B,), from `row_keys`.
+        step: how many tokens were drawn before this one.
+        sampling: temperature, top-k, top-p and repetition penalty.
+        seen: ids already in each row, of shape (B, T); needed only for the repetition penalty.
+
+    Returns:
+        Token ids of shape (B,).
+    """
+    logits = logits.float()
+    if sampling.repetition_penalty != 1.0 and seen is not None:
+        logits = _penalise(logits, seen, sampling.repetition_penalty)
+    if sampling.temperature == 0.0:
+        return logits.argmax(dim=-1)
+    logits = logits / sampling.temperature
+    if sampling.top_k == 0 and sampling.top_p >= 1.0:
+        ids = torch.arange(logits.shape[-1], device=logits.device)[None]
+        return (logits + _gumbel(keys, step, ids)).argmax(dim=-1)
+    values, ids = _nucleus(logits, sampling)
+    picked = (values + _gumbel(keys, step, ids)).argmax(dim=-1)
+    return ids.gather(1, picked[:, None]).squeeze(1)
+
+
+def _mix(x: torch.Tensor) -> torch.Tensor:
+    """The finaliser of splitmix64: every input bit reaches every output bit."""
+    x = x + _STEP
+    x = (x ^ ((x >> 30) & _LOW34)) * _FACTOR1
+    x = (x ^ ((x >> 27) & _LOW37)) * _FACTOR2
+    return x ^ ((x >> 31) & _LOW33)
+
+
+def _gumbel(keys: torch.Tensor, step: int, ids: torch.Tensor) -> torch.Tensor:
+    """Standard Gumbel noise of shape (B, K) for token ids (B, K) or (1, K)."""
+    row = _mix(keys.to(ids.device) + step)
+    bits = (_mix(row[:, None] ^ (ids * _ID_SALT)) >> 40) & _LOW24
+    uniform = (bits.float() + 0.5) * 2.0**-24
+    return -torch.log(-torch.log(uniform))
+
+
+def _penalise(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Make tokens already seen less likely (CTRL, section 4.1)."""
+    old = logits.gather(1, seen)
+    new = torch.where(old > 0, old / penalty, old * penalty)
+    return logits.scatter(1, seen, new)
+
+
+def _nucleus(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (minus infinity where cut) and ids of the candidates, most probable first, (B, K)."""
+    vocabulary = logits.shape[-1]
+    if sampling.top_k:
+        values, ids = logits.topk(min(sampling.top_k, vocabulary), dim=-1)
+        return _cut(values, values.softmax(dim=-1), sampling.top_p), ids
+    total = logits.logsumexp(dim=-1, keepdim=True)
+    count = min(_FIRST_CANDIDATES, vocabulary)
+    while True:
+        values, ids = logits.topk(count, dim=-1)
+        mass = (values - total).exp()
+        if count == vocabulary or bool((mass.sum(-1) >= sampling.top_p).all()):
+            return _cut(values, mass, sampling.top_p), ids
+        count = min(count * _GROWTH, vocabulary)
+
+
+def _cut(values: torch.Tensor, mass: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Drop what lies behind the nucleus: keep a token while the mass before it is below top_p."""
+    before = mass.double().cumsum(dim=-1) - mass
+    return values.masked_fill(before >= top_p, float("-inf"))

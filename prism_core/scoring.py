@@ -1,0 +1,91 @@
+"""Log-likelihoods of given texts, by teacher forcing.
+
+Choices: the prompts' common beginning is read once, each prompt once, and each choice continues its
+prompt's cache; a choice of one token needs no pass of its own. Answers: one plain forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from prism_core.decoding import pad_left, prefill
+
+Rows = Sequence[Sequence[int]]
+
+
+@torch.inference_mode()
+def choice_logprobs(
+    model: PreTrainedModel, prompts: Rows, choices: Sequence[Rows]
+) -> list[list[float]]:
+    """Sum of log p over the tokens of each choice after its prompt, in nats.
+
+    Args:
+        model: a decoder.
+        prompts: token ids of each prompt, all of one batch.
+        choices: for each prompt the token ids of its choices, each at least one token.
+    """
+    logits, cache, mask = prefill(model, prompts)
+    logprobs = logits.float().log_softmax(dim=-1)
+    firsts = [[logprobs[i, c[0]].item() for c in row] for i, row in enumerate(choices)]
+    longer = [(i, j) for i, row in enumerate(choices) for j, c in enumerate(row) if len(c) > 1]
+    if longer:
+        owners = torch.tensor([i for i, _ in longer], device=model.device)
+        cache.batch_select_indices(owners)
+        tails = [choices[i][j] for i, j in longer]
+        for (i, j), rest in zip(longer, _tails(model, tails, cache, mask[owners]), strict=True):
+            firsts[i][j] += rest
+    return firsts
+
+
+def _tails(
+    model: PreTrainedModel, tails: Rows, cache: object, mask: torch.Tensor
+) -> list[float]:
+    """Log p of every token but the first of each row, the rows continuing a cache."""
+    ids, real = _pad_right([t[:-1] for t in tails], model.device)
+    start = mask.sum(dim=1, keepdim=True)
+    out = model(
+        input_ids=ids,
+        attention_mask=torch.cat([mask, real], dim=1),
+        position_ids=start + torch.arange(ids.shape[1], device=ids.device),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    targets, _ = _pad_right([t[1:] for t in tails], model.device)
+    return (_gather(out.logits, targets) * real).sum(dim=1).tolist()
+
+
+@torch.inference_mode()
+def answer_logprobs(model: PreTrainedModel, prompts: Rows, answers: Rows) -> list[list[float]]:
+    """Log p of every token of each answer after its prompt, in nats, by one forward pass."""
+    rows = [list(p) + list(a) for p, a in zip(prompts, answers, strict=True)]
+    keep = max(len(a) for a in answers) + 1
+    ids, mask = pad_left(rows, model.device)
+    out = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
+        logits_to_keep=keep,
+        use_cache=False,
+    )
+    scores = _gather(out.logits[:, :-1], ids[:, -(keep - 1) :])
+    return [scores[i, keep - 1 - len(a) :].tolist() for i, a in enumerate(answers)]
+
+
+def _gather(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Log p of the targets (B, T) under logits (B, T, V)."""
+    chosen = logits.gather(2, targets[:, :, None]).squeeze(2).float()
+    return chosen - logits.float().logsumexp(dim=-1)
+
+
+def _pad_right(rows: Rows, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask of shape (B, T), padded on the right with id 0."""
+    width = max(len(r) for r in rows)
+    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(list(row))
+        mask[i, : len(row)] = 1
+    return ids.to(device), mask.to(device)
