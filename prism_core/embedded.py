@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prism_core.cache_folder import STAGE, cache_dir, prepared, sha256_of
@@ -46,8 +48,8 @@ def embedded_folder(progress: Progress | None = None, *, verify: bool = True) ->
     return prepared(folder, lambda empty: _make(empty, reports), verify=verify, progress=reports)
 
 
-def convert_gguf(path: Path, folder: Path, dtype_name: str = "float32") -> None:
-    """Write a GGUF model as safetensors with its tokenizer into an existing folder.
+def convert_gguf(path: Path, folder: Path) -> None:
+    """Write a GGUF model as fp32 safetensors with its tokenizer into an existing folder.
 
     Raises:
         ModelError: transformers cannot read this GGUF file.
@@ -56,17 +58,32 @@ def convert_gguf(path: Path, folder: Path, dtype_name: str = "float32") -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-        model = AutoModelForCausalLM.from_pretrained(
-            path.parent,
-            gguf_file=path.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=getattr(torch, dtype_name),
-        )
+        with no_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            model = AutoModelForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                quantization_config=GgufConfig(dequantize=True),
+                dtype=torch.float32,
+            )
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
     except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
         raise ModelError(f"{path.name} cannot be read as a GGUF model: {error}") from error
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Keep transformers' own bars off the terminal; `Progress` reports instead."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _make(folder: Path, progress: Progress) -> None:

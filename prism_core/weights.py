@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +24,7 @@ from prism_core.cache_folder import (
     read_manifest,
     sha256_of,
 )
-from prism_core.embedded import convert_gguf, embedded_folder
+from prism_core.embedded import convert_gguf, embedded_folder, no_progress_bars
 from prism_core.errors import ModelError
 from prism_core.hub import snapshot
 from prism_core.progress import Progress
@@ -219,7 +217,7 @@ def _load_model(folder: Path, source: ModelSource, dtype: torch.dtype) -> PreTra
     from transformers import AutoModelForCausalLM
 
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -245,17 +243,3 @@ def _refuse_gaps(info: dict[str, Any], source: ModelSource) -> None:
             f"{source.label!r} lacks {len(missing)} weights, such as {missing[0]!r}: "
             "the files are incomplete or belong to another kind of model"
         )
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keep transformers' own bars off the terminal; `Progress` reports instead."""
-    from transformers.utils import logging as transformers_logging
-
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
