@@ -123,12 +123,23 @@ def compare(
         InputError: no arm, an arm twice or unknown, no persona for an arm that needs one, an
             empty or too long question, or a persona without a text of that length.
     """
-    question = clean_question(request.question)
-    _check_arms(request)
+    question = check_request(request)
     gated = adapter is not None and "prism" in request.arms
     used = adapter if gated and adapter is not None else model
     rows = _rows(request, question, used.has_system_role, gated)
     return _run(request, question, used, rows, gated, cancel)
+
+
+def check_request(request: ComparisonRequest) -> str:
+    """Check what can be checked without a model, and return the cleaned question.
+
+    Raises:
+        InputError: as `compare`.
+    """
+    question = clean_question(request.question)
+    _check_arms(request)
+    _rows(request, question, has_system_role=True, gated=False)
+    return question
 
 
 def _check_arms(request: ComparisonRequest) -> None:

@@ -19,13 +19,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from prism_core.errors import InputError, ModelError, RemoteError
+from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
 from prism_core.generator import Generator
 from prism_core.types import Message, Prompt, Sampling, Verdict, Winner
 
 JudgeRule = Literal["both_orders", "mean_log_odds"]
 JUDGE_RULES: tuple[JudgeRule, ...] = get_args(JudgeRule)
 LABELS = ("A", "B")
+RATINGS = ("Yes", "No")
 
 _QUESTION = """Compare two answers to the same request. Prefer the answer that is correct, does \
 what the request asks for, and is clear. Neither its length nor its place counts.
@@ -40,6 +41,10 @@ Answer B:
 {second}
 
 Which answer is better? Reply with the single letter A or B."""
+_RATING = """Question: {question}
+{reference}Answer: {answer}
+
+Is this answer correct and helpful? Reply Yes or No."""
 _REFERENCE = """
 A correct answer, for orientation:
 {reference}
@@ -49,7 +54,7 @@ _LABEL = re.compile(
 )
 _LABEL_TOKENS = 16
 _CERTAIN = 50.0
-"""Log-odds of a label that was read from decoded text, where no probability is known."""
+"""Log-odds of a label read from decoded text, where no probability is known."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,13 @@ def judging_prompt(question: str, first: str, second: str, reference: str | None
     text = _QUESTION.format(
         question=question.strip(), reference=given, first=first.strip(), second=second.strip()
     )
+    return (Message("user", text),)
+
+
+def rating_prompt(question: str, answer: str, reference: str | None = None) -> Prompt:
+    """What a judge reads that rates one answer; Yes or No is to be written."""
+    given = _REFERENCE.format(reference=reference.strip()) if reference else ""
+    text = _RATING.format(question=question.strip(), reference=given, answer=answer.strip())
     return (Message("user", text),)
 
 
@@ -150,6 +162,38 @@ class ModelJudge:
         return [a.logprob - b.logprob for a, b in scores]
 
 
+class PointwiseJudge:
+    """A model that rates each answer alone, by the probability of Yes against No.
+
+    It sees one answer at a time, so it cannot favour a place: both orders are the same by
+    construction. Rating alone is known to reward length and a confident tone (PRISM found that it
+    preferred a persona whose mathematics got worse), so it is never the default.
+    """
+
+    def __init__(self, model: Generator) -> None:
+        self.model = model
+
+    def judge(
+        self, pairs: Sequence[JudgePair], *, cancel: threading.Event | None = None
+    ) -> list[Verdict]:
+        """Rate both answers of every pair as one call; the higher rating wins.
+
+        Raises:
+            InputError: an answer is too long for the model.
+            CancelledError: `cancel` was set.
+        """
+        prompts = []
+        for p in pairs:
+            prompts.append(rating_prompt(p.question, p.persona_answer, p.reference))
+            prompts.append(rating_prompt(p.question, p.neutral_answer, p.reference))
+        if not prompts:
+            return []
+        scores = self.model.score_choices(prompts, [RATINGS] * len(prompts), cancel=cancel)
+        odds = [yes.logprob - no.logprob for yes, no in scores]
+        gaps = [odds[i] - odds[i + 1] for i in range(0, len(odds), 2)]
+        return [verdict_of(gap, gap) for gap in gaps]
+
+
 class RemoteJudge(ModelJudge):
     """A remote model as judge: by log-probabilities where it gives them, else by its answer."""
 
@@ -161,6 +205,8 @@ class RemoteJudge(ModelJudge):
         except ModelError:
             sampling = Sampling(max_new_tokens=_LABEL_TOKENS)
             answers = self.model.generate(prompts, sampling, cancel=cancel)
+            if cancel is not None and cancel.is_set():
+                raise CancelledError("judging was stopped on request") from None
             return [label_log_odds(a.text) for a in answers]
 
 

@@ -1,0 +1,134 @@
+"""`python -m prism_core compare`: one question, several arms, text or one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, cast
+
+from prism_core.commands.output import (
+    clean_stdout,
+    emit_json,
+    open_model,
+    printable,
+    real,
+    whole,
+)
+from prism_core.comparison import (
+    ARMS,
+    ArmAnswer,
+    ArmKind,
+    ComparisonRequest,
+    check_request,
+    compare,
+)
+from prism_core.personas import get_persona, load_personas
+from prism_core.types import LENGTHS, PLACEMENTS, PromptVariant, Sampling
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command to argparse."""
+    parser = subparsers.add_parser(
+        "compare", help="answer a question with and without a persona", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--question", required=True, help="what to ask")
+    add("--persona", default="math", metavar="NAME", help="see `personas` (default: math)")
+    add("--length", choices=LENGTHS, default="long", help="which of its texts (default: long)")
+    add("--placement", choices=PLACEMENTS, default="system", help="its turn (default: system)")
+    add("--arms", default="neutral,persona", help=f"any of {','.join(ARMS)}, separated by commas")
+    add("--control", default="neutral_text", metavar="NAME", help="text of the control arm")
+    add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
+    add("--max-new-tokens", type=whole(1, 8192), default=256, metavar="N")
+    add("--temperature", type=real(0, 5), default=0.0, help="0 (default) is greedy")
+    add("--top-p", type=real(0.01, 1), default=1.0)
+    add("--top-k", type=whole(0, 100_000), default=0)
+    add("--repetition-penalty", type=real(0.5, 2), default=1.0)
+    add("--seed", type=whole(0, 2**31 - 1), default=0)
+    add("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer by all arms, then print them."""
+    request = _request(args)
+    check_request(request)
+    with clean_stdout():
+        model = open_model(args.model)
+        answers: tuple[ArmAnswer, ...] = ()
+        for answers in compare(request, model):  # noqa: B007 - the last snapshot is the result
+            pass
+    if args.json:
+        emit_json(_as_json(request, model.name, answers))
+    else:
+        print(_as_text(model.name, answers))
+    return 0
+
+
+def _request(args: argparse.Namespace) -> ComparisonRequest:
+    personas = load_personas()
+    arms = tuple(cast(ArmKind, a.strip()) for a in args.arms.split(",") if a.strip())
+    return ComparisonRequest(
+        question=args.question,
+        arms=arms,
+        variant=PromptVariant(get_persona(args.persona, personas), args.length, args.placement),
+        control=get_persona(args.control, personas),
+        sampling=Sampling(
+            max_new_tokens=args.max_new_tokens,
+            temperature=args.temperature,
+            top_p=args.top_p,
+            top_k=args.top_k,
+            repetition_penalty=args.repetition_penalty,
+        ),
+        seed=args.seed,
+    )
+
+
+def _as_json(
+    request: ComparisonRequest, model: str, answers: tuple[ArmAnswer, ...]
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "question": request.question,
+        "variant": request.variant.label,
+        "seed": request.seed,
+        "arms": [_arm_json(a) for a in answers],
+    }
+
+
+def _arm_json(answer: ArmAnswer) -> dict[str, Any]:
+    """One arm; what could not be measured is null, and what does not apply is left out."""
+    done = answer.completion
+    arm: dict[str, Any] = {
+        "arm": answer.arm,
+        "label": answer.label,
+        "text": done.text if done else None,
+        "tokens": done.tokens if done else None,
+        "seconds": round(done.seconds, 3) if done else None,
+        "prompt_tokens": done.prompt_tokens if done else None,
+        "finish": done.finish if done else None,
+    }
+    if done and done.thought:
+        arm["thought"] = done.thought
+    if done and done.gate:
+        arm["gate"] = {"probability": done.gate.probability, "open": done.gate.is_open}
+    if answer.draft:
+        arm["draft"] = answer.draft.text
+    if answer.note:
+        arm["note"] = answer.note
+    return arm
+
+
+def _as_text(model: str, answers: tuple[ArmAnswer, ...]) -> str:
+    """All arms for a person to read; control characters of a model's answer are left out."""
+    blocks = [f"Model: {model}"]
+    for answer in answers:
+        lines = [f"== {answer.label} =="]
+        if answer.draft:
+            lines += ["Draft:", answer.draft.text, "", "Verified:"]
+        done = answer.completion
+        if done:
+            lines += [done.text, f"-- {done.tokens} tokens in {done.seconds:.1f} s"]
+        if answer.note:
+            lines.append(f"({answer.note})")
+        blocks.append("\n".join(lines))
+    return printable("\n\n".join(blocks))

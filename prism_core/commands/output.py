@@ -1,0 +1,97 @@
+"""What all commands share: printing, checking numbers, opening models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+from prism_core.progress import Progress, ProgressReport
+
+if TYPE_CHECKING:
+    from prism_core.generator import Generator
+
+REMOTE = "remote:"
+"""Prefix of a reference to a model behind the endpoint `PRISM_REMOTE_URL`."""
+
+
+def one_line(text: str) -> str:
+    """The text on one line, free of control characters."""
+    return " ".join(printable(text).split())
+
+
+def printable(text: str) -> str:
+    """The text without characters that could steer a terminal; line breaks and tabs stay."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def emit_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """An argparse type: a whole number from low to high."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(
+                f"'{text[:40]}' is not a whole number from {low} to {high}"
+            )
+        return number
+
+    return parse
+
+
+def real(low: float, high: float) -> Callable[[str], float]:
+    """An argparse type: a number from low to high."""
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:  # False for NaN too
+            raise argparse.ArgumentTypeError(f"'{text[:40]}' is not a number from {low} to {high}")
+        return number
+
+    return parse
+
+
+@contextmanager
+def clean_stdout() -> Iterator[None]:
+    """Send what libraries print to stderr, so that stdout holds the result alone."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def open_model(reference: str) -> Generator:
+    """The model of a reference: what `prism_core.weights` loads, or `remote:NAME`.
+
+    Raises:
+        PrismError: there is no such model, or it cannot be loaded.
+    """
+    if reference.startswith(REMOTE):
+        from prism_core.remote import from_environment
+
+        return from_environment(reference.removeprefix(REMOTE))
+    from prism_core.models import LocalModel
+
+    listener = _show if sys.stderr.isatty() else None
+    return LocalModel.load(reference, progress=Progress(listener))
+
+
+def _show(report: ProgressReport) -> None:
+    """Draw progress over itself on a terminal."""
+    ended = "\n" if report.done >= report.total else ""
+    note = one_line(report.note or report.stage)
+    print(f"\r\x1b[K{note}", end=ended, file=sys.stderr, flush=True)
