@@ -22,6 +22,7 @@ from typing import Any
 from app.log_file import LogFile
 from prism_core.errors import InputError, StorageError
 from prism_core.storage import RunRow, Store
+from prism_core.storage.liveness import this_host
 from prism_core.worker_watch import EXIT_CANCELLED
 
 MAX_WAITING = 100
@@ -34,6 +35,7 @@ CANCEL_SECONDS = 3.0
 _TICK_SECONDS = 1.0
 _STOP_SECONDS = 3.0
 _QUICK_DEATH_SECONDS = 5.0
+_FREE_RESTARTS = 4
 _LONGEST_PAUSE = 60.0
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -162,7 +164,8 @@ class Jobs:
             quick = failed and time.monotonic() - child.started < _QUICK_DEATH_SECONDS
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
             # The first few restart at once: one run that crashes must not hold up the others.
-            pause = 2.0 ** (self._quick_deaths - 2) if self._quick_deaths > 2 else 0.0
+            excess = self._quick_deaths - _FREE_RESTARTS
+            pause = 2.0**excess if excess > 0 else 0.0
             self._pause_until = time.monotonic() + min(pause, _LONGEST_PAUSE)
 
     def _kill_deaf(self) -> None:
@@ -170,7 +173,9 @@ class Jobs:
         mine = {child.pid: child for child in self._children}
         for run in self._store.list_runs(statuses=["cancelling"]):
             child = mine.get(run.worker_pid or 0)
-            if child is not None and time.time() - run.updated > CANCEL_SECONDS:
+            if child is None or run.worker_host != this_host():
+                continue
+            if time.time() - run.updated > CANCEL_SECONDS:
                 child.end(patience=0.0)
                 self._store.finish(run.id, "cancelled", worker_id=run.worker)
 

@@ -26,6 +26,8 @@ HISTORY_KEY = "prism-history-v1"
 class Shared:
     """Handed to every tab."""
 
+    page: gr.Blocks
+    """The whole page; tabs listen to its `load`."""
     settings: Settings
     """What the environment decided."""
     pool: ModelPool

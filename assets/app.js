@@ -22,6 +22,10 @@
       try { localStorage.setItem(KEY, dark ? "dark" : "light"); } catch { /* private mode */ }
       paint(dark);
     },
+    run() {
+      const run = document.querySelector("button#px-run");
+      if (run && !run.disabled && run.offsetParent) run.click();
+    },
     /* The file is made here from text that this visitor's page holds; the server keeps none. */
     save(name, type, text) {
       const link = document.createElement("a");
@@ -45,12 +49,9 @@
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     if (!event.target.closest?.("#px-compose")) return;
-    const run = document.querySelector("button#px-run");
-    if (run && !run.disabled && run.offsetParent) {
-      event.preventDefault();
-      /* Let the text box hand its latest text over before the click reads it. */
-      setTimeout(() => run.click(), 60);
-    }
+    event.preventDefault();
+    /* Let the text box hand its latest text over before the click reads it. */
+    setTimeout(() => window.prism.run(), 60);
   }, true);
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("#px-appearance")) window.prism.toggleAppearance();

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.views.text import count, escape
 from prism_core.comparison import ArmAnswer, ArmKind
-from prism_core.types import Completion, PromptVariant
+from prism_core.types import Completion, Persona, PromptVariant
 
 LETTERS = "ABCDE"
 
@@ -55,6 +55,19 @@ def intro_cards(arms: Sequence[ArmKind]) -> str:
     return _grid(cards, len(arms), "The arms that will answer")
 
 
+def persona_note(persona: Persona | None, length: str) -> str:
+    """What the model is told at this length, folded behind one line."""
+    text = persona.texts.get(length, "") if persona is not None else ""
+    if persona is None:
+        return ""
+    if not text:
+        return f'<p class="px-help">{escape(persona.title)} has no text of this length.</p>'
+    return (
+        f'<details class="px-told"><summary>What the {escape(persona.title)} is told'
+        f"</summary><p dir=\"auto\">{escape(text)}</p></details>"
+    )
+
+
 def open_cards(
     answers: Sequence[ArmAnswer],
     variant: PromptVariant,
@@ -67,7 +80,8 @@ def open_cards(
     cards = []
     for letter, place in zip(LETTERS, places, strict=False):
         answer = answers[place]
-        was = f"Answer {letter}" if order is not None else ""
+        voted = order is not None and answer.completion is not None
+        was = f"Answer {letter}" if voted else ""
         cards.append(_open_card(answer, variant, was, answer.arm == preferred))
     return _grid("".join(cards), len(places), "Answers")
 

@@ -1,0 +1,119 @@
+"""From the command line to a served page.
+
+Every bad value ends in one clear line and exit status 2. The default model is loaded in the
+background as soon as the page is served, so that the first visitor need not wait for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+from starlette.middleware import Middleware
+
+from app.headers import SecurityHeaders
+from app.models_pool import ModelPool
+from app.settings import Settings, read_settings
+from app.theme import css, head, theme
+from app.ui import build_page
+from prism_core.errors import PrismError
+from prism_core.generator import Generator
+from prism_core.models import LocalModel
+from prism_core.progress import Progress
+
+DEFAULT_PORT = 7860
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage in front."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]  # exits
+        self.exit(2, f"app.py: {message}\n")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line's values, checked; exits with status 2 on a bad one."""
+    parser = _Parser(prog="app.py", description="Serve PRISM Studio.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=_port, help=f"port to listen on (default: {DEFAULT_PORT})")
+    parser.add_argument("--share", action="store_true", help="open a public gradio.live tunnel")
+    parser.add_argument("--mcp", action="store_true", help="serve the API as MCP tools as well")
+    parser.add_argument("--auth", type=_auth, metavar="USER:PASSWORD", help="ask for a password")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; gives the exit status."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    settings = read_settings()
+    port = options.port or DEFAULT_PORT
+    problem = _cannot_listen(options.host, port)
+    if problem:
+        print(f"app.py: {problem}", file=sys.stderr)
+        return 2
+    pool = ModelPool(load_model)
+    try:
+        page = build_page(settings, pool)
+    except PrismError as error:
+        print(f"app.py: {error}", file=sys.stderr)
+        return 2
+    threading.Thread(target=_warm_up, args=(pool, settings), daemon=True).start()
+    page.launch(
+        server_name=options.host,
+        server_port=port,
+        share=options.share,
+        mcp_server=options.mcp,
+        auth=options.auth,
+        theme=theme(),
+        css=css(),
+        head=head(),
+        footer_links=["api"],
+        run_history=False,
+        ssr_mode=False,
+        allowed_paths=[],
+        max_file_size="1mb",
+        strict_cors=True,
+        app_kwargs={"middleware": [Middleware(SecurityHeaders)]},
+    )
+    return 0
+
+
+def load_model(reference: str, progress: Progress | None) -> Generator:
+    """The pool's loader: every model of the app is a local one."""
+    return LocalModel.load(reference, progress=progress)
+
+
+def _warm_up(pool: ModelPool, settings: Settings) -> None:
+    try:
+        pool.get(settings.default_model)
+    except PrismError as error:
+        # The page is of use without a model; whoever compares is told the same.
+        print(f"app.py: {settings.default_model}: {error}", file=sys.stderr)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port; use a number from 1 to 65535")
+    return int(text)
+
+
+def _auth(text: str) -> tuple[str, str]:
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise argparse.ArgumentTypeError(f"'{user}' is not of the form user:password")
+    return user, password
+
+
+def _cannot_listen(host: str, port: int) -> str | None:
+    """Why nothing can be served there, or None."""
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return f"cannot listen on {host}:{port}: {error.strerror or error}"
+    return None

@@ -1,0 +1,187 @@
+"""A closer look under the answers: the words' difference, the persona's pull, the judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.models_pool import ModelPool
+from app.shared import MODEL_QUEUE
+from app.shown import Shown
+from app.views.cards import LOOKS
+from app.views.closer import diff_panel, pull_panel, verdict_panel
+from app.views.text import notice
+from prism_core.comparison import pull
+from prism_core.errors import PrismError
+from prism_core.judges import judge_pair
+
+NOTHING = "There is no finished answer to look at yet."
+
+
+@dataclass(frozen=True)
+class Closer:
+    """The closer look's components."""
+
+    box: gr.Column
+    left: gr.Dropdown
+    right: gr.Dropdown
+    diff: gr.HTML
+    whose: gr.Radio
+    pull_run: gr.Button
+    pull: gr.HTML
+    challenger: gr.Dropdown
+    judge_run: gr.Button
+    judge: gr.HTML
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `refresh` sets."""
+        return [
+            self.box,
+            self.left,
+            self.right,
+            self.diff,
+            self.whose,
+            self.pull,
+            self.challenger,
+            self.judge,
+        ]
+
+
+def build_closer() -> Closer:
+    """Lay the closer look out; it is hidden until there are answers."""
+    with gr.Column(visible=False, elem_id="px-closer", elem_classes="px-card") as box:
+        gr.HTML("<h2>Look closer</h2>")
+        with gr.Tabs(elem_classes="px-subtabs"):
+            with gr.Tab("Word by word", elem_id="px-tab-diff"):
+                with gr.Row(elem_classes="px-row"):
+                    left = gr.Dropdown(label="Between", elem_id="px-left")
+                    right = gr.Dropdown(label="and", elem_id="px-right")
+                diff = gr.HTML(elem_id="px-diff")
+            with gr.Tab("Where the persona pulled", elem_id="px-tab-pull"):
+                gr.HTML(
+                    '<p class="px-help">How much likelier each token became because the model was '
+                    "told who to be: log p(token | persona) &minus; log p(token | neutral).</p>"
+                )
+                with gr.Row(elem_classes="px-row px-end"):
+                    whose = gr.Radio(label="In which answer", elem_id="px-whose")
+                    pull_run = gr.Button("Show the pull", elem_id="px-pull-run", scale=0)
+                pulled = gr.HTML(elem_id="px-pull")
+            with gr.Tab("Judge it", elem_id="px-tab-judge"):
+                gr.HTML(
+                    '<p class="px-help">The model compares two answers twice, with their order '
+                    "swapped, and never hears which persona wrote what.</p>"
+                )
+                with gr.Row(elem_classes="px-row px-end"):
+                    challenger = gr.Dropdown(label="Neutral against", elem_id="px-challenger")
+                    judge_run = gr.Button("Judge it", elem_id="px-judge-run", scale=0)
+                judge = gr.HTML(elem_id="px-judge")
+    return Closer(box, left, right, diff, whose, pull_run, pulled, challenger, judge_run, judge)
+
+
+def refresh(shown: Shown | None) -> list[Any]:
+    """Offer the arms that answered; nothing while arms are hidden. Sets `Closer.outputs`."""
+    arms = () if shown is None or shown.is_hidden else shown.answered
+    if shown is None or not arms:
+        return [gr.Column(visible=False), *[gr.skip()] * 7]
+    choices = [(LOOKS[a].title, a) for a in arms]
+    left, right = arms[0], arms[min(1, len(arms) - 1)]
+    whose = [(LOOKS[a].title, a) for a in ("persona", "neutral") if a in arms]
+    rivals = [c for c in choices if c[1] != "neutral"] if "neutral" in arms else []
+    return [
+        gr.Column(visible=True),
+        gr.Dropdown(choices, value=left),
+        gr.Dropdown(choices, value=right),
+        show_diff(shown, left, right),
+        gr.Radio(whose, value=whose[0][1] if whose else None),
+        "",
+        gr.Dropdown(rivals, value=rivals[0][1] if rivals else None),
+        "",
+    ]
+
+
+def show_diff(shown: Shown | None, left: str, right: str) -> str:
+    """The word-level difference between two arms."""
+    if shown is None or shown.is_hidden:
+        return notice("info", NOTHING)
+    if left == right:
+        return notice("info", "Choose two different answers to see where they differ.")
+    texts = shown.text_of(left), shown.text_of(right)
+    if not all(texts):
+        return notice("info", NOTHING)
+    return diff_panel(*texts, title_of(left), title_of(right))
+
+
+def title_of(arm: str) -> str:
+    """An arm's short name."""
+    return next((look.title for kind, look in LOOKS.items() if kind == arm), arm)
+
+
+@dataclass(frozen=True)
+class Analyst:
+    """The listeners that ask the model about answers it has given."""
+
+    pool: ModelPool
+
+    def show_pull(self, shown: Shown | None, whose: str | None) -> Iterator[str]:
+        """Where the persona pulled, in the persona's or the neutral answer."""
+        if shown is None or shown.is_hidden or whose not in ("persona", "neutral"):
+            yield notice("info", "This needs an answer by the persona or the neutral arm.")
+            return
+        request = shown.order.request
+        persona = request.variant.persona
+        title = persona.title if persona is not None else ""
+        yield notice("busy", "Reading the answer with and without the persona.")
+        try:
+            model = self.pool.get(shown.order.selection.model)
+            pulled = pull(request.question, shown.text_of(whose), request.variant, model)
+        except PrismError as error:
+            yield notice("error", str(error))
+            return
+        name = "its own answer" if whose == "persona" else "the neutral answer"
+        yield pull_panel(pulled, title, name)
+
+    def judge(self, shown: Shown | None, challenger: str | None) -> Iterator[str]:
+        """The model's own verdict on an arm against the neutral one, in both orders."""
+        if shown is None or shown.is_hidden or not challenger:
+            yield notice("info", "The judge needs the neutral answer and one other.")
+            return
+        yield notice("busy", "Judging both orders.")
+        neutral, other = shown.text_of("neutral"), shown.text_of(challenger)
+        try:
+            model = self.pool.get(shown.order.selection.model)
+            verdict = judge_pair(shown.order.request.question, other, neutral, model)
+        except PrismError as error:
+            yield notice("error", str(error))
+            return
+        yield verdict_panel(verdict, shown.model_name, title_of(challenger))
+
+
+def wire_closer(closer: Closer, shown: gr.State, pool: ModelPool) -> None:
+    """Connect the closer look's own controls."""
+    analyst = Analyst(pool)
+    gr.on(
+        [closer.left.input, closer.right.input],
+        show_diff,
+        [shown, closer.left, closer.right],
+        closer.diff,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    for button, listener, choice, panel in (
+        (closer.pull_run, analyst.show_pull, closer.whose, closer.pull),
+        (closer.judge_run, analyst.judge, closer.challenger, closer.judge),
+    ):
+        button.click(
+            listener,
+            [shown, choice],
+            panel,
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=1,
+            show_progress="minimal",
+            api_visibility="private",
+        )

@@ -1,0 +1,53 @@
+"""The page: a header and the tabs. No logic."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from app.api import add_api
+from app.models_pool import ModelPool
+from app.settings import Settings, browser_secret
+from app.shared import HISTORY_KEY, PERSONAS_KEY, Shared
+from app.tabs import compare
+
+HEADER = """
+<header class="px-header">
+  <div class="px-brand">
+    <svg viewBox="0 0 40 32" width="40" height="32" aria-hidden="true">
+      <path d="M1 19 L15 15" class="px-ray"/>
+      <path d="M20 3 L35 28 H5 Z" class="px-glass"/>
+      <path d="M25 14 L39 11" stroke="#7264e6"/><path d="M26 16.5 L39 17" stroke="#12867d"/>
+      <path d="M27 19 L39 23" stroke="#c2780c"/>
+    </svg>
+    <div><h1>PRISM Studio</h1>
+    <p>Ask one question and watch a language model answer it plainly and in character,
+    side by side.</p></div>
+  </div>
+  <button id="px-appearance" type="button" aria-pressed="false"
+    aria-label="Dark appearance" title="Light or dark">
+    <svg viewBox="0 0 20 20" width="18" height="18" aria-hidden="true">
+      <circle cx="10" cy="10" r="7.25" fill="none" stroke="currentColor" stroke-width="1.5"/>
+      <path d="M10 2.75 a7.25 7.25 0 0 1 0 14.5 Z" fill="currentColor"/></svg>
+  </button>
+</header>
+"""
+
+
+def build_page(settings: Settings, pool: ModelPool) -> gr.Blocks:
+    """The whole page, not launched yet.
+
+    Raises:
+        StorageError: the secret of the browser storage cannot be kept.
+    """
+    secret = browser_secret(settings)
+    with gr.Blocks(title="PRISM Studio", analytics_enabled=False) as page:
+        personas_state = gr.BrowserState([], storage_key=PERSONAS_KEY, secret=secret)
+        history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
+        gr.HTML(HEADER, js_on_load=None)
+        with gr.Tabs(elem_id="px-tabs") as tabs:
+            shared = Shared(page, settings, pool, personas_state, history_state, tabs)
+            with gr.Tab("Compare", id="compare"):
+                compare.build(shared)
+        add_api(settings, pool)
+    page.queue(max_size=32, default_concurrency_limit=1)
+    return page

@@ -1,0 +1,43 @@
+"""A visitor's history as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from app.history import HistoryEntry
+from app.views.cards import LOOKS
+
+HISTORY_COLUMNS = ["When (UTC)", "Question", "Persona", "Arms", "Tokens", "Vote"]
+
+
+def history_frame(entries: Sequence[HistoryEntry]) -> pd.DataFrame:
+    """One row a comparison, the latest first."""
+    rows = [
+        (
+            entry.at[:16].replace("T", " "),
+            _short(entry.question),
+            f"{entry.persona}, {entry.length}",
+            ", ".join(_title(a.arm) for a in entry.arms),
+            sum(a.tokens for a in entry.arms),
+            _vote(entry.vote),
+        )
+        for entry in reversed(entries)
+    ]
+    return pd.DataFrame(rows, columns=HISTORY_COLUMNS)
+
+
+def _title(arm: str) -> str:
+    return next((look.title for kind, look in LOOKS.items() if kind == arm), arm)
+
+
+def _vote(vote: str | None) -> str:
+    if vote is None:
+        return ""
+    return "No preference" if vote == "none" else _title(vote)
+
+
+def _short(text: str, width: int = 90) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
