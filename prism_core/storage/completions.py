@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from prism_core.errors import InputError
 from prism_core.storage.database import Database
 from prism_core.storage.schema import completions, scores
-from prism_core.storage.values import dumps, loads_all, unpack
+from prism_core.storage.values import dumps, loads_all, pack, unpack
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 
 T = TypeVar("T")
@@ -43,7 +43,9 @@ def completion_key(
         repeat: which repetition of the same question this is.
         mode: anything else that changes the answer, such as a gate's threshold.
     """
-    return _hash("completion", fingerprint, prompt, sampling, seed, repeat, mode)
+    # Read back by its types, so that a temperature of 1 and one of 1.0 have the same key.
+    exact = unpack(Sampling, pack(sampling))
+    return _hash("completion", fingerprint, prompt, exact, seed, repeat, mode)
 
 
 def score_key(fingerprint: str, prompt: Prompt, choices: Sequence[str], mode: str = "") -> str:

@@ -40,3 +40,14 @@ def worker_lives(run: RunRow, now: float) -> bool:
     if run.worker_pid is not None and run.worker_host == this_host():
         return process_lives(run.worker_pid)
     return True
+
+
+def worker_may_obey(run: RunRow, now: float) -> bool:
+    """Whether asking the worker to stop can have an effect.
+
+    Unlike `worker_lives` this trusts a process of this machine that is there but silent: it may
+    be busy in one long call, and has to be stopped, not forgotten.
+    """
+    if run.worker_pid is not None and run.worker_host == this_host():
+        return process_lives(run.worker_pid)
+    return worker_lives(run, now)

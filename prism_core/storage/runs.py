@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.storage.folders import check_run_id, new_run_id, run_folder
-from prism_core.storage.liveness import worker_lives
+from prism_core.storage.liveness import worker_lives, worker_may_obey
 from prism_core.storage.queue import RunQueue
 from prism_core.storage.run_row import ACTIVE, RUN_STATUSES, RunRow, check_kind
 from prism_core.storage.schema import records, runs
@@ -155,7 +155,7 @@ class RunTable(RunQueue):
         now = time.time()
         with self._db.write(alone=True) as connection:
             run = self._fetch(connection, check_run_id(run_id), owner, lock=True)
-            if run.status == "queued" or (run.status in ACTIVE and not worker_lives(run, now)):
+            if run.status == "queued" or (run.status in ACTIVE and not worker_may_obey(run, now)):
                 self._end(connection, run_id, "cancelled", "")
             elif run.status == "running":
                 changes = {"status": "cancelling", "updated": now}

@@ -72,6 +72,8 @@ records = Table(
     Column("payload", Text, nullable=False),
     UniqueConstraint("run_id", "stage", "key", name="records_one_a_key"),
     Index("records_in_order", "run_id", "stage", "position"),
+    # Without it SQLite would give the position of a deleted record to a new one.
+    sqlite_autoincrement=True,
 )
 
 completions = Table(
