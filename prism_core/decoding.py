@@ -20,7 +20,7 @@ from prism_core.kv_cache import new_cache
 from prism_core.sampling import draw_tokens, row_keys
 from prism_core.types import Sampling
 
-_SHARED_AT_LEAST = 24
+_SHARED_AT_LEAST = 48
 _COMPACT_AT = 0.8
 
 

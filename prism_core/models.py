@@ -139,6 +139,7 @@ class LocalModel:
         choices: Sequence[Sequence[str]],
         *,
         cancel: threading.Event | None = None,
+        router: RouterFactory | None = None,
     ) -> list[list[ChoiceScore]]:
         """Log-likelihood of each choice as the start of the answer.
 
@@ -158,7 +159,10 @@ class LocalModel:
                 raise CancelledError("scoring was stopped on request")
             with self.lock:
                 sums = choice_logprobs(
-                    self.model, [rows[i] for i in batch], [encoded[i] for i in batch]
+                    self.model,
+                    [rows[i] for i in batch],
+                    [encoded[i] for i in batch],
+                    router(batch) if router else None,
                 )
             for i, line in zip(batch, sums, strict=True):
                 scores[i] = [
@@ -167,7 +171,11 @@ class LocalModel:
         return scores
 
     def score_tokens(
-        self, prompts: Sequence[Prompt], answers: Sequence[str]
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[str],
+        *,
+        router: RouterFactory | None = None,
     ) -> list[list[TokenScore]]:
         """Log p of each token of given answers, one forward pass a batch."""
         rows = [self._encode(p) for p in prompts]
@@ -184,7 +192,10 @@ class LocalModel:
         for batch in _batches(width, MAX_ROWS, SCORED_TOKENS):
             with self.lock:
                 lines = answer_logprobs(
-                    self.model, [rows[i] for i in batch], [encoded[i] for i in batch]
+                    self.model,
+                    [rows[i] for i in batch],
+                    [encoded[i] for i in batch],
+                    router(batch) if router else None,
                 )
             for i, line in zip(batch, lines, strict=True):
                 pieces = _pieces(self.tokenizer, encoded[i])

@@ -1,24 +1,26 @@
 """Log-likelihoods of given texts, by teacher forcing.
 
 Choices: the prompts' common beginning is read once, each prompt once, and each choice continues its
-prompt's cache; a choice of one token needs no pass of its own. Answers: one plain forward pass.
+prompt's cache; a choice of one token needs no pass of its own. Answers: one plain forward pass, or
+where a router must see the prompt's end, the prompt first and the answer behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
-from prism_core.decoding import pad_left, prefill
+from prism_core.decoding import Router, pad_left, prefill
 
 Rows = Sequence[Sequence[int]]
 
 
 @torch.inference_mode()
 def choice_logprobs(
-    model: PreTrainedModel, prompts: Rows, choices: Sequence[Rows]
+    model: PreTrainedModel, prompts: Rows, choices: Sequence[Rows], router: Router | None = None
 ) -> list[list[float]]:
     """Sum of log p over the tokens of each choice after its prompt, in nats.
 
@@ -26,40 +28,55 @@ def choice_logprobs(
         model: a decoder.
         prompts: token ids of each prompt, all of one batch.
         choices: for each prompt the token ids of its choices, each at least one token.
+        router: switches an adapter by row.
     """
-    logits, cache, mask = prefill(model, prompts)
+    logits, cache, mask = prefill(model, prompts, router)
     logprobs = logits.float().log_softmax(dim=-1)
     firsts = [[logprobs[i, c[0]].item() for c in row] for i, row in enumerate(choices)]
     longer = [(i, j) for i, row in enumerate(choices) for j, c in enumerate(row) if len(c) > 1]
     if longer:
         owners = torch.tensor([i for i, _ in longer], device=model.device)
         cache.batch_select_indices(owners)
+        if router is not None:
+            router.select(owners)
         tails = [choices[i][j] for i, j in longer]
-        for (i, j), rest in zip(longer, _tails(model, tails, cache, mask[owners]), strict=True):
-            firsts[i][j] += rest
+        for (i, j), rest in zip(
+            longer, _tails(model, tails, cache, mask[owners], router), strict=True
+        ):
+            firsts[i][j] += sum(rest)
     return firsts
 
 
 def _tails(
-    model: PreTrainedModel, tails: Rows, cache: object, mask: torch.Tensor
-) -> list[float]:
+    model: PreTrainedModel,
+    rows: Rows,
+    cache: DynamicCache,
+    mask: torch.Tensor,
+    router: Router | None,
+) -> list[list[float]]:
     """Log p of every token but the first of each row, the rows continuing a cache."""
-    ids, real = _pad_right([t[:-1] for t in tails], model.device)
+    ids, real = _pad_right([r[:-1] for r in rows], model.device)
     start = mask.sum(dim=1, keepdim=True)
-    out = model(
-        input_ids=ids,
-        attention_mask=torch.cat([mask, real], dim=1),
-        position_ids=start + torch.arange(ids.shape[1], device=ids.device),
-        past_key_values=cache,
-        use_cache=True,
-    )
-    targets, _ = _pad_right([t[1:] for t in tails], model.device)
-    return (_gather(out.logits, targets) * real).sum(dim=1).tolist()
+    with router.decode() if router else nullcontext():
+        out = model(
+            input_ids=ids,
+            attention_mask=torch.cat([mask, real], dim=1),
+            position_ids=start + torch.arange(ids.shape[1], device=ids.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+    targets, _ = _pad_right([r[1:] for r in rows], model.device)
+    scores = _gather(out.logits, targets)
+    return [scores[i, : len(r) - 1].tolist() for i, r in enumerate(rows)]
 
 
 @torch.inference_mode()
-def answer_logprobs(model: PreTrainedModel, prompts: Rows, answers: Rows) -> list[list[float]]:
-    """Log p of every token of each answer after its prompt, in nats, by one forward pass."""
+def answer_logprobs(
+    model: PreTrainedModel, prompts: Rows, answers: Rows, router: Router | None = None
+) -> list[list[float]]:
+    """Log p of every token of each answer after its prompt, in nats."""
+    if router is not None:
+        return _routed_logprobs(model, prompts, answers, router)
     rows = [list(p) + list(a) for p, a in zip(prompts, answers, strict=True)]
     keep = max(len(a) for a in answers) + 1
     ids, mask = pad_left(rows, model.device)
@@ -72,6 +89,19 @@ def answer_logprobs(model: PreTrainedModel, prompts: Rows, answers: Rows) -> lis
     )
     scores = _gather(out.logits[:, :-1], ids[:, -(keep - 1) :])
     return [scores[i, keep - 1 - len(a) :].tolist() for i, a in enumerate(answers)]
+
+
+def _routed_logprobs(
+    model: PreTrainedModel, prompts: Rows, answers: Rows, router: Router
+) -> list[list[float]]:
+    """As `answer_logprobs`, the router having read each prompt's end."""
+    logits, cache, mask = prefill(model, prompts, router)
+    logprobs = logits.float().log_softmax(dim=-1)
+    firsts = [logprobs[i, a[0]].item() for i, a in enumerate(answers)]
+    if max(len(a) for a in answers) == 1:
+        return [[f] for f in firsts]
+    rests = _tails(model, answers, cache, mask, router)
+    return [[f, *rest] for f, rest in zip(firsts, rests, strict=True)]
 
 
 def _gather(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,231 @@
+"""Base, gate and adapter as one `Generator`: gated inference in one pass (PRISM, section 4.4).
+
+1. LoRA sits on layers 1..L-1, so layer 0's output does not depend on it.
+2. In the prefill a hook behind layer 0 reads the prompt's feature and asks the gate, row by row.
+3. Rows above the threshold get the LoRA branch in every later layer, and keep it while decoding.
+4. A batch without open rows runs the base alone: no hook, no arithmetic, the same bits.
+Departure from the paper's released code: no second forward pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from prism_core.adapters import LoraWeights, decoder_layers
+from prism_core.chat import encode_prompt
+from prism_core.errors import InputError
+from prism_core.gate import Gate, hidden_of, pool, read_features
+from prism_core.generator import Seed
+from prism_core.models import LocalModel
+from prism_core.types import ChoiceScore, Completion, GateReading, Prompt, Sampling, TokenScore
+
+GateMode = Literal["auto", "open", "closed"]
+"""Let the gate decide, or hold it open or closed for a row."""
+PAPER_THRESHOLD = 0.5
+
+
+class RowRouter:
+    """Routes the rows of one batch; see `prism_core.decoding.Router`."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        lora: LoraWeights,
+        gate: Gate,
+        threshold: float,
+        modes: Sequence[GateMode],
+    ) -> None:
+        self.model, self.lora, self.gate, self.threshold = model, lora, gate, threshold
+        self.modes = list(modes)
+        self.readings: list[GateReading] = []
+        self._open = torch.zeros(len(modes), dtype=torch.bool)
+
+    @contextmanager
+    def prefill(self, mask: torch.Tensor) -> Iterator[None]:
+        """Read layer 0 on its way past, and switch the adapter on behind it for open rows."""
+        handles: list[torch.utils.hooks.RemovableHandle] = []
+
+        def after_first_layer(_module: nn.Module, _args: object, output: object) -> None:
+            self._decide(pool(hidden_of(output), mask, self.gate.feature))
+            if bool(self._open.any()):
+                handles.extend(self.lora.attach(self.model, self._open_rows()))
+
+        handles.append(decoder_layers(self.model)[0].register_forward_hook(after_first_layer))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def decode(self) -> AbstractContextManager[None]:
+        """The adapter on the open rows, or nothing at all."""
+        if not bool(self._open.any()):
+            return nullcontext()
+        return self.lora.active(self.model, self._open_rows())
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep only these rows; an index may repeat."""
+        self._open = self._open[rows.cpu()]
+
+    def _open_rows(self) -> torch.Tensor | None:
+        """Indices of the open rows; None where all are open."""
+        if bool(self._open.all()):
+            return None
+        return self._open.nonzero().squeeze(1).to(self.model.device)
+
+    def _decide(self, features: torch.Tensor) -> None:
+        probabilities = self.gate(features).cpu().tolist()
+        self.readings = [
+            GateReading(p, p >= self.threshold if mode == "auto" else mode == "open")
+            for p, mode in zip(probabilities, self.modes, strict=True)
+        ]
+        self._open = torch.tensor([r.is_open for r in self.readings])
+
+
+class GatedModel:
+    """A base model whose adapter opens query by query: `Generator` and `TokenScorer`."""
+
+    def __init__(
+        self,
+        base: LocalModel,
+        lora: LoraWeights,
+        gate: Gate,
+        *,
+        threshold: float = PAPER_THRESHOLD,
+        label: str = "PRISM",
+        adapter_hash: str = "",
+    ) -> None:
+        if not 0.0 <= threshold <= 1.0:
+            raise InputError(f"The gate's threshold is {threshold}; it must lie between 0 and 1.")
+        self.base, self.lora, self.gate, self.threshold = base, lora, gate, threshold
+        self.label = label
+        self.adapter_hash = adapter_hash
+
+    @property
+    def name(self) -> str:
+        """Base and adapter as shown to people."""
+        return f"{self.base.name} + {self.label}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of base, adapter and threshold."""
+        parts = f"{self.base.fingerprint} {self.adapter_hash} {self.threshold}"
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    @property
+    def has_system_role(self) -> bool:
+        """Whether the chat template takes a system turn."""
+        return self.base.has_system_role
+
+    def with_threshold(self, threshold: float) -> GatedModel:
+        """The same parts with another threshold."""
+        return GatedModel(
+            self.base,
+            self.lora,
+            self.gate,
+            threshold=threshold,
+            label=self.label,
+            adapter_hash=self.adapter_hash,
+        )
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seed: Seed = 0,
+        *,
+        cancel: threading.Event | None = None,
+        gates: Sequence[GateMode] | GateMode = "auto",
+    ) -> list[Completion]:
+        """Answer every prompt, each row by its own gate. See `Generator.generate`."""
+        batches = _Batches(self, _modes(gates, len(prompts)))
+        answers = self.base.generate(prompts, sampling, seed, cancel=cancel, router=batches.router)
+        return batches.stamp(answers)
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seed: Seed = 0,
+        *,
+        cancel: threading.Event | None = None,
+        gates: Sequence[GateMode] | GateMode = "auto",
+    ) -> Iterator[list[Completion]]:
+        """Yield all answers so far after every token. See `Generator.stream`."""
+        batches = _Batches(self, _modes(gates, len(prompts)))
+        stream = self.base.stream(prompts, sampling, seed, cancel=cancel, router=batches.router)
+        for answers in stream:
+            yield batches.stamp(answers)
+
+    def score_choices(
+        self,
+        prompts: Sequence[Prompt],
+        choices: Sequence[Sequence[str]],
+        *,
+        cancel: threading.Event | None = None,
+        gates: Sequence[GateMode] | GateMode = "auto",
+    ) -> list[list[ChoiceScore]]:
+        """Log-likelihood of each choice, each prompt by its own gate."""
+        batches = _Batches(self, _modes(gates, len(prompts)))
+        return self.base.score_choices(prompts, choices, cancel=cancel, router=batches.router)
+
+    def score_tokens(
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[str],
+        *,
+        gates: Sequence[GateMode] | GateMode = "auto",
+    ) -> list[list[TokenScore]]:
+        """Log p of each token of given answers, each prompt by its own gate."""
+        batches = _Batches(self, _modes(gates, len(prompts)))
+        return self.base.score_tokens(prompts, answers, router=batches.router)
+
+    def probabilities(self, prompts: Sequence[Prompt]) -> list[float]:
+        """P(persona helps) for each prompt; computes layer 0 alone."""
+        rows = [encode_prompt(self.base.tokenizer, p) for p in prompts]
+        with self.base.lock:
+            features = read_features(self.base.model, rows, self.gate.feature)
+        with torch.inference_mode():
+            return [float(p) for p in self.gate(features.to(self.gate.mean.device))]
+
+
+class _Batches:
+    """Remembers which router held which of the caller's rows."""
+
+    def __init__(self, model: GatedModel, modes: Sequence[GateMode]) -> None:
+        self._model, self._modes = model, modes
+        self._made: list[tuple[list[int], RowRouter]] = []
+
+    def router(self, rows: Sequence[int]) -> RowRouter:
+        model = self._model
+        modes = [self._modes[i] for i in rows]
+        router = RowRouter(model.base.model, model.lora, model.gate, model.threshold, modes)
+        self._made.append((list(rows), router))
+        return router
+
+    def stamp(self, answers: Sequence[Completion]) -> list[Completion]:
+        """The answers with their gate readings, where the prefill has been done."""
+        stamped = list(answers)
+        for rows, router in self._made:
+            for i, reading in zip(rows, router.readings, strict=False):
+                stamped[i] = replace(stamped[i], gate=reading)
+        return stamped
+
+
+def _modes(gates: Sequence[GateMode] | GateMode, rows: int) -> list[GateMode]:
+    modes: list[GateMode] = [gates] * rows if isinstance(gates, str) else list(gates)
+    if len(modes) != rows:
+        raise InputError(f"{rows} prompts need as many gate modes; {len(modes)} were given.")
+    for mode in modes:
+        if mode not in ("auto", "open", "closed"):
+            raise InputError(f"The gate mode '{mode}' is unknown; use auto, open or closed.")
+    return modes
