@@ -8,6 +8,7 @@ time in the whole app and everybody else sees their place in the queue.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -20,6 +21,11 @@ PERSONAS_KEY = "prism-personas-v1"
 """Where a visitor's own personas live in the browser."""
 HISTORY_KEY = "prism-history-v1"
 """Where a visitor's history lives in the browser."""
+
+
+def fragment(value: str = "", elem_id: str | None = None, **more: Any) -> gr.HTML:
+    """An HTML fragment with this app's own style only, and no script of its own."""
+    return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None, **more)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import gradio as gr
 from app.api import add_api
 from app.models_pool import ModelPool
 from app.settings import Settings, browser_secret
-from app.shared import HISTORY_KEY, PERSONAS_KEY, Shared
+from app.shared import HISTORY_KEY, PERSONAS_KEY, Shared, fragment
 from app.tabs import compare
 
 HEADER = """
@@ -43,7 +43,7 @@ def build_page(settings: Settings, pool: ModelPool) -> gr.Blocks:
     with gr.Blocks(title="PRISM Studio", analytics_enabled=False) as page:
         personas_state = gr.BrowserState([], storage_key=PERSONAS_KEY, secret=secret)
         history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
-        gr.HTML(HEADER, js_on_load=None)
+        fragment(HEADER)
         with gr.Tabs(elem_id="px-tabs") as tabs:
             shared = Shared(page, settings, pool, personas_state, history_state, tabs)
             with gr.Tab("Compare", id="compare"):

@@ -10,7 +10,7 @@ import gradio as gr
 
 from app.examples import Example, load_examples, pick
 from app.running import Running
-from app.shared import MODEL_QUEUE, Shared
+from app.shared import MODEL_QUEUE, Shared, fragment
 from app.state import DEFAULT_ARMS, check_selection, merge_personas, read_query
 from app.tabs.compare_closer import Closer, build_closer, refresh, wire_closer
 from app.tabs.compare_compose import (
@@ -25,7 +25,7 @@ from app.tabs.compare_history import build_history, save, wire_history
 from app.tabs.compare_run import Runner
 from app.tabs.compare_vote import Ballot, build_ballot, cast, offer
 from app.views.cards import intro_cards, persona_note
-from app.views.text import notice
+from app.views.text import Tone, notice
 from prism_core.errors import PrismError
 from prism_core.personas import load_personas
 from prism_core.types import Persona
@@ -38,8 +38,8 @@ def build(shared: Shared) -> None:
     library = load_personas()
     examples = load_examples()
     composer = build_composer(shared.settings, library, examples)
-    status = gr.HTML(elem_id="px-status")
-    cards = gr.HTML(intro_cards(DEFAULT_ARMS), elem_id="px-cards")
+    status = fragment(elem_id="px-status")
+    cards = fragment(intro_cards(DEFAULT_ARMS), elem_id="px-cards")
     ballot = build_ballot()
     closer = build_closer()
     panel = build_history()
@@ -65,7 +65,9 @@ def _wire_run(
         runner.start,
         [composer.blind, shared.personas_state, *composer.fields],
         [status, cards, order, *buttons],
-        **QUIET,
+        concurrency_limit=None,  # queued, since only then Gradio tells the page of a changed state
+        show_progress="hidden",
+        api_visibility="private",
     )
     running = order.change(
         runner.run,
@@ -139,7 +141,7 @@ def _wire_inputs(
         if reading.is_empty:
             return [gr.skip()] * (1 + len(composer.fields))
         line = "The link filled in the inputs. Press Compare to run them."
-        tone = "warn" if reading.problems else "info"
+        tone: Tone = "warn" if reading.problems else "info"
         return [notice(tone, line, reading.problems), *values_of(reading.selection)]
 
     picks = [composer.persona, composer.control]

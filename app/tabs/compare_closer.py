@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.models_pool import ModelPool
-from app.shared import MODEL_QUEUE
+from app.shared import MODEL_QUEUE, fragment
 from app.shown import Shown
 from app.views.cards import LOOKS
 from app.views.closer import diff_panel, pull_panel, verdict_panel
@@ -54,31 +54,31 @@ class Closer:
 def build_closer() -> Closer:
     """Lay the closer look out; it is hidden until there are answers."""
     with gr.Column(visible=False, elem_id="px-closer", elem_classes="px-card") as box:
-        gr.HTML("<h2>Look closer</h2>")
+        fragment("<h2>Look closer</h2>")
         with gr.Tabs(elem_classes="px-subtabs"):
             with gr.Tab("Word by word", elem_id="px-tab-diff"):
                 with gr.Row(elem_classes="px-row"):
                     left = gr.Dropdown(label="Between", elem_id="px-left")
                     right = gr.Dropdown(label="and", elem_id="px-right")
-                diff = gr.HTML(elem_id="px-diff")
+                diff = fragment(elem_id="px-diff")
             with gr.Tab("Where the persona pulled", elem_id="px-tab-pull"):
-                gr.HTML(
+                fragment(
                     '<p class="px-help">How much likelier each token became because the model was '
                     "told who to be: log p(token | persona) &minus; log p(token | neutral).</p>"
                 )
                 with gr.Row(elem_classes="px-row px-end"):
                     whose = gr.Radio(label="In which answer", elem_id="px-whose")
                     pull_run = gr.Button("Show the pull", elem_id="px-pull-run", scale=0)
-                pulled = gr.HTML(elem_id="px-pull")
+                pulled = fragment(elem_id="px-pull")
             with gr.Tab("Judge it", elem_id="px-tab-judge"):
-                gr.HTML(
+                fragment(
                     '<p class="px-help">The model compares two answers twice, with their order '
                     "swapped, and never hears which persona wrote what.</p>"
                 )
                 with gr.Row(elem_classes="px-row px-end"):
                     challenger = gr.Dropdown(label="Neutral against", elem_id="px-challenger")
                     judge_run = gr.Button("Judge it", elem_id="px-judge-run", scale=0)
-                judge = gr.HTML(elem_id="px-judge")
+                judge = fragment(elem_id="px-judge")
     return Closer(box, left, right, diff, whose, pull_run, pulled, challenger, judge_run, judge)
 
 

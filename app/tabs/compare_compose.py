@@ -15,6 +15,7 @@ from gradio.components import Component
 
 from app.examples import Example, labels
 from app.settings import Settings
+from app.shared import fragment
 from app.state import DEFAULT_ARMS, DEFAULT_SAMPLING, MAX_SEED, Selection
 from app.views.cards import ARM_CHOICES
 from prism_core.types import Persona, Sampling
@@ -157,7 +158,7 @@ def build_composer(
                 label="Placement",
                 elem_id="px-placement",
             )
-        parts["persona_text"] = gr.HTML(elem_id="px-persona-text")
+        parts["persona_text"] = fragment(elem_id="px-persona-text")
         parts["arms"] = gr.CheckboxGroup(
             ARM_CHOICES, value=list(DEFAULT_ARMS), label="Who answers", elem_id="px-arms"
         )

@@ -22,7 +22,7 @@ from app.history import (
     to_jsonl,
     write_history,
 )
-from app.shared import Shared
+from app.shared import Shared, fragment
 from app.shown import Shown
 from app.state import Selection
 from app.tabs.compare_compose import values_of
@@ -54,7 +54,7 @@ class HistoryPanel:
 def build_history() -> HistoryPanel:
     """Lay the history out, folded."""
     with gr.Accordion("Your history", open=False, elem_id="px-history") as fold:
-        empty = gr.HTML(
+        empty = fragment(
             '<p class="px-help">Nothing yet. What you compare is kept in this browser alone.</p>'
         )
         table = gr.Dataframe(
@@ -73,7 +73,7 @@ def build_history() -> HistoryPanel:
                 for i, (label, *_) in enumerate(EXPORTS)
             ]
             clear = gr.Button("Clear history", size="sm", variant="stop", elem_id="px-clear")
-        status = gr.HTML()
+        status = fragment()
         payload = gr.Textbox(visible="hidden", elem_id="px-payload", show_label=False)
     return HistoryPanel(fold, table, empty, tools, exports, clear, payload, status)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.shared import fragment
 from app.shown import Shown
 from app.tabs.compare_run import cards_of
 from app.views.cards import LETTERS, LOOKS
@@ -30,7 +31,7 @@ class Ballot:
 def build_ballot() -> Ballot:
     """Lay the vote out; it is hidden unless there is something to vote on."""
     with gr.Column(visible=False, elem_id="px-ballot", elem_classes="px-card") as box:
-        gr.HTML("<h2>Which answer do you prefer?</h2>")
+        fragment("<h2>Which answer do you prefer?</h2>")
         with gr.Row(elem_classes="px-votes"):
             letters = [
                 gr.Button(f"Answer {letter}", elem_id=f"px-vote-{letter}") for letter in LETTERS
