@@ -1,0 +1,202 @@
+"""Gated inference: closed is the base to the bit, open is PEFT, mixed is each row alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY_CONFIGS, tiny_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from prism_core.adapters import PROJECTIONS, LoraWeights, decoder_layers
+from prism_core.chat import encode_prompt
+from prism_core.decoding import pad_left, prefill
+from prism_core.errors import InputError, ModelError
+from prism_core.gate import Gate, read_features
+from prism_core.gated_model import GatedModel, RowRouter
+from prism_core.generator import Generator, TokenScorer
+from prism_core.models import LocalModel
+from prism_core.types import Message, Prompt, Sampling
+
+QUESTIONS = ("Tell me of the sea.", "2 + 2?", "Name a flightless bird.", "Why is the sky blue?")
+PROMPTS: list[Prompt] = [(Message("user", q),) for q in QUESTIONS]
+SHORT = Sampling(max_new_tokens=8)
+KINDS = sorted(TINY_CONFIGS)
+
+
+def save_random_lora(base: LocalModel, folder: Path) -> None:
+    """A PEFT folder on layers 1..L-1 with random matrices that visibly change the output."""
+    layers = len(decoder_layers(base.model))
+    fresh = AutoModelForCausalLM.from_config(base.model.config)
+    fresh.load_state_dict(base.model.state_dict())
+    config = LoraConfig(
+        r=4,
+        lora_alpha=8,
+        target_modules=list(PROJECTIONS),
+        layers_to_transform=list(range(1, layers)),
+    )
+    peft = get_peft_model(fresh, config)
+    random = torch.Generator().manual_seed(3)
+    for name, weight in peft.named_parameters():
+        if "lora_" in name:
+            weight.data = torch.randn(weight.shape, generator=random) * 0.2
+    peft.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pair(
+    request: pytest.FixtureRequest,
+    tokenizer: PreTrainedTokenizerBase,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[GatedModel, Path]:
+    """A tiny gated model of each kind and its adapter's folder."""
+    base = tiny_model(request.param, tokenizer)
+    folder = tmp_path_factory.mktemp(request.param)
+    save_random_lora(base, folder)
+    torch.manual_seed(5)
+    gate = Gate(base.model.config.hidden_size, "last").eval().requires_grad_(False)
+    features = read_features(base.model, [encode_prompt(tokenizer, p) for p in PROMPTS], "last")
+    gate.mean, gate.spread = features.mean(0), features.std(0) + 1e-6
+    middle = float(gate(features).sort().values[1:3].mean())  # two rows open, two closed
+    return GatedModel(base, LoraWeights.load(folder, base.model), gate, threshold=middle), folder
+
+
+def rows_of(model: GatedModel) -> list[list[int]]:
+    return [encode_prompt(model.base.tokenizer, p) for p in PROMPTS]
+
+
+def router_of(model: GatedModel, mode: str, rows: int = 4) -> RowRouter:
+    modes = [mode] * rows
+    return RowRouter(model.base.model, model.lora, model.gate, model.threshold, modes)
+
+
+@torch.inference_mode()
+def logits_of(model: GatedModel, mode: str) -> torch.Tensor:
+    return prefill(model.base.model, rows_of(model), router_of(model, mode))[0]
+
+
+def test_it_is_a_generator_and_a_token_scorer(pair: tuple[GatedModel, Path]) -> None:
+    assert isinstance(pair[0], Generator)
+    assert isinstance(pair[0], TokenScorer)
+
+
+def test_closed_equals_the_base_to_the_bit(pair: tuple[GatedModel, Path]) -> None:
+    model, _ = pair
+    with torch.inference_mode():
+        base, _, _ = prefill(model.base.model, rows_of(model))
+    assert torch.equal(logits_of(model, "closed"), base)
+    closed = model.generate(PROMPTS, SHORT, gates="closed")
+    assert [c.text for c in closed] == [c.text for c in model.base.generate(PROMPTS, SHORT)]
+    assert not any(c.gate.is_open for c in closed if c.gate)
+
+
+def test_open_equals_peft(pair: tuple[GatedModel, Path]) -> None:
+    model, folder = pair
+    fresh = AutoModelForCausalLM.from_config(model.base.model.config)
+    fresh.load_state_dict(model.base.model.state_dict())
+    peft = PeftModel.from_pretrained(fresh, folder).eval()
+    ids, mask = pad_left(rows_of(model), torch.device("cpu"))
+    with torch.inference_mode():
+        theirs = peft(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        ).logits[:, -1]
+    ours = logits_of(model, "open")
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    assert not torch.allclose(ours, logits_of(model, "closed"), atol=1e-2), "the adapter does act"
+
+
+def test_a_mixed_batch_equals_each_row_alone(pair: tuple[GatedModel, Path]) -> None:
+    model, _ = pair
+    together = model.generate(PROMPTS, SHORT)
+    opened = [c.gate.is_open for c in together if c.gate]
+    assert sorted(opened) == [False, False, True, True]
+    for prompt, answer, is_open in zip(PROMPTS, together, opened, strict=True):
+        alone = model.generate([prompt], SHORT, gates="open" if is_open else "closed")[0]
+        assert answer.text == alone.text
+        assert answer.gate and alone.gate
+        assert answer.gate.probability == pytest.approx(alone.gate.probability, abs=1e-5)
+
+
+def test_closed_rows_of_a_mixed_batch_keep_the_base_to_the_bit(
+    pair: tuple[GatedModel, Path],
+) -> None:
+    model, _ = pair
+    mixed, base = logits_of(model, "auto"), logits_of(model, "closed")
+    router = router_of(model, "auto")
+    with torch.inference_mode():
+        prefill(model.base.model, rows_of(model), router)
+    for i, reading in enumerate(router.readings):
+        assert torch.equal(mixed[i], base[i]) is not reading.is_open
+
+
+def test_streamed_equals_generated_and_shows_the_gate_from_the_first_token(
+    pair: tuple[GatedModel, Path],
+) -> None:
+    model, _ = pair
+    snapshots = list(model.stream(PROMPTS, SHORT))
+    assert all(c.gate is not None for c in snapshots[0])
+    assert [c.text for c in snapshots[-1]] == [c.text for c in model.generate(PROMPTS, SHORT)]
+
+
+def test_probabilities_need_only_layer_0_and_agree(pair: tuple[GatedModel, Path]) -> None:
+    model, _ = pair
+    answers = model.generate(PROMPTS, Sampling(max_new_tokens=1))
+    read = [c.gate.probability for c in answers if c.gate]
+    assert model.probabilities(PROMPTS) == pytest.approx(read, abs=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["open", "closed", "auto"])
+def test_token_scores_follow_the_gate(pair: tuple[GatedModel, Path], mode: str) -> None:
+    model, _ = pair
+    answers = ["a bird of the sea", "four", "The kiwi", "Light scatters."]
+    together = model.score_tokens(PROMPTS, answers, gates=mode)
+    for prompt, answer, line in zip(PROMPTS, answers, together, strict=True):
+        alone = model.score_tokens([prompt], [answer], gates=mode)[0]
+        assert [t.logprob for t in line] == pytest.approx([t.logprob for t in alone], abs=1e-4)
+        choice = model.score_choices([prompt], [[answer]], gates=mode)[0][0]
+        assert choice.logprob == pytest.approx(sum(t.logprob for t in line), abs=1e-3)
+    if mode == "closed":
+        base = model.base.score_tokens(PROMPTS, answers)
+        for line, plain in zip(together, base, strict=True):
+            assert [t.logprob for t in line] == pytest.approx([t.logprob for t in plain], abs=1e-4)
+
+
+def test_no_hook_is_left_behind(pair: tuple[GatedModel, Path]) -> None:
+    model, _ = pair
+    stream = model.stream(PROMPTS, SHORT)
+    next(stream)
+    stream.close()
+    with pytest.raises(InputError):
+        model.generate(PROMPTS, Sampling(max_new_tokens=0))
+    assert not any(m._forward_hooks for m in model.base.model.modules())
+
+
+def test_a_gate_survives_saving(pair: tuple[GatedModel, Path], tmp_path: Path) -> None:
+    model, _ = pair
+    model.gate.save(tmp_path)
+    again = Gate.load(tmp_path, model.base.model)
+    features = torch.randn(5, model.base.model.config.hidden_size)
+    assert torch.equal(model.gate(features), again(features))
+
+
+def test_an_adapter_of_another_shape_is_refused(
+    pair: tuple[GatedModel, Path], model: LocalModel
+) -> None:
+    with pytest.raises(ModelError, match="trained for another base model"):
+        LoraWeights.load(pair[1], model.model)
+    with pytest.raises(ModelError, match=r"gate\.safetensors cannot be read"):
+        Gate.load(pair[1], model.model)
+
+
+def test_wrong_modes_and_thresholds_are_quoted(pair: tuple[GatedModel, Path]) -> None:
+    model, _ = pair
+    with pytest.raises(InputError, match="'ajar' is unknown"):
+        model.generate(PROMPTS[:1], SHORT, gates=["ajar"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="4 prompts need as many gate modes; 1"):
+        model.generate(PROMPTS, SHORT, gates=["open"])
+    with pytest.raises(InputError, match=r"threshold is 1\.5"):
+        model.with_threshold(1.5)
