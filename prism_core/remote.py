@@ -12,6 +12,7 @@ older completions endpoint, without a chat template, where the server reports lo
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import queue
 import threading
@@ -238,6 +239,8 @@ class RemoteGenerator:
             raise explain(
                 error, self.host, self._model, self._key, has_begun=begun
             ) from None
+        except json.JSONDecodeError:
+            raise RemoteError(f"{self.host} does not speak the OpenAI protocol.") from None
         if answer.finish is None:
             raise RemoteError(f"{self.host} broke off in the middle of an answer.")
         updates.put(_Update(row, answer.completion(answer.finish)))
@@ -259,15 +262,14 @@ class RemoteGenerator:
             "stream_options": {"include_usage": True},
             "extra_body": extra or None,
         }
-        body[self._limit_field] = sampling.max_new_tokens
+        field = self._limit_field
         try:
-            return self._client.chat.completions.create(**body)
+            return self._client.chat.completions.create(**body, **{field: sampling.max_new_tokens})
         except BadRequestError as error:
-            if self._limit_field != "max_tokens" or "max_completion_tokens" not in str(error):
+            if field != "max_tokens" or "max_completion_tokens" not in f"{error} {error.body}":
                 raise
-            self._limit_field = "max_completion_tokens"  # newer models know only this name
-            body[self._limit_field] = body.pop("max_tokens")
-            return self._client.chat.completions.create(**body)
+        self._limit_field = field = "max_completion_tokens"  # newer models know only this name
+        return self._client.chat.completions.create(**body, **{field: sampling.max_new_tokens})
 
     def _score_one(self, prompt: str, choice: str) -> ChoiceScore:
         """Sum the log-probabilities of the tokens that reach into the choice."""

@@ -42,6 +42,10 @@ def _sentence(error: Exception, host: str, model: str, said: str, has_begun: boo
 
 def _quote(error: Exception, key: str) -> str:
     """What was said, on one line and not too long, without the key if the server repeated it."""
-    text = str(error).replace(key, "[key]") if key else str(error)
+    text = str(error)
+    body = getattr(error, "body", None)
+    if isinstance(body, dict):  # OpenAI's own form, and FastAPI's
+        text = str(body.get("message") or body.get("detail") or text)
+    text = text.replace(key, "[key]") if key else text
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
