@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast, get_args
 
 from prism_core.errors import InputError, ModelError
@@ -200,7 +200,7 @@ def _run(
         return
     second = [_Row("verify", verification_prompt(question, draft.text))]
     for answers in _stream(model, second, request, gated, cancel):
-        yield show(drafts, answers[0], "")
+        yield show(drafts, replace(answers[0], gate=None), "")
 
 
 def _stream(
@@ -234,7 +234,11 @@ def _shower(
         drafts: list[Completion], verified: Completion | None, remark: str
     ) -> tuple[ArmAnswer, ...]:
         def row(arm: ArmKind) -> Completion | None:
-            return drafts[places[arm]] if drafts and arm in places else None
+            if not drafts or arm not in places:
+                return None
+            found = drafts[places[arm]]
+            # A gate that was held closed has said nothing about this answer.
+            return found if arm == "prism" else replace(found, gate=None)
 
         answers = []
         for arm in request.arms:
