@@ -1,0 +1,48 @@
+# PRISM Studio. `make app` serves the app; `make test` runs the tests. Both set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: app test test-slow check bench install chromium clean
+
+app: $(VENV)/.runtime
+	$(BIN)/python app.py $(ARGS)
+
+test: $(VENV)/.development chromium
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+
+test-slow: $(VENV)/.development chromium
+	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+check: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.development
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+install: $(VENV)/.runtime
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.development: requirements-dev.txt requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@ $(VENV)/.runtime
+
+# The browser tests drive a real Chromium: Debian's, or any that CHROMIUM names.
+chromium:
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || command -v apt-get >/dev/null || \
+	  { echo "Please install Chromium, or set CHROMIUM to its path."; exit 1; }
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || \
+	  { SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends chromium; }
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,256 @@
+"""A trained PRISM adapter as a folder that can be kept, moved and trusted.
+
+It is a standard PEFT folder (`adapter_config.json`, `adapter_model.safetensors`) with the gate
+(`gate.safetensors`), `prism.json` (base model, settings, metrics) and a model card. The base is
+recognised by a few numbers of its embedding table, so that a copy in another precision is accepted
+and another model is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import PreTrainedModel
+
+from prism_core.adapters import CONFIG_FILE, WEIGHTS_FILE, LoraWeights
+from prism_core.errors import InputError, ModelError, NotFoundError, PrismError
+from prism_core.gate import GATE_FILE, Gate
+from prism_core.gated_model import PAPER_THRESHOLD, GatedModel
+from prism_core.models import LocalModel
+from prism_core.storage import pack, unpack
+from prism_core.types import Estimate
+
+INFO_FILE = "prism.json"
+CARD_FILE = "README.md"
+FILES = (CONFIG_FILE, WEIGHTS_FILE, GATE_FILE, INFO_FILE, CARD_FILE)
+"""The files of a bundle; nothing else is packed or published."""
+FORMAT = 1
+_PROBE_ROWS = 16
+_PROBE_COLUMNS = 8
+_SAME_BASE = 0.98
+
+
+@dataclass(frozen=True)
+class BaseIdentity:
+    """The model that an adapter was trained for."""
+
+    reference: str
+    """How to load it: `embedded`, a Hub id, or a name that only its owner can resolve."""
+    label: str
+    """Its name as shown to people."""
+    revision: str
+    """Fingerprint of the weights it was trained on."""
+    shape: tuple[int, ...]
+    """Layers, hidden size, vocabulary."""
+    probe: tuple[float, ...]
+    """A few numbers of the embedding table, which tell models of one shape apart."""
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """What `prism.json` says of an adapter."""
+
+    name: str
+    """The adapter's name as shown to people."""
+    base: BaseIdentity
+    """The model it belongs to."""
+    threshold: float = PAPER_THRESHOLD
+    """The gate opens at this probability."""
+    personas: tuple[str, ...] = ()
+    """Names of the personas it was distilled from."""
+    command: str = ""
+    """The command that trained it."""
+    seed: int = 0
+    """The seed it was trained with."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The training configuration as plain data."""
+    metrics: Mapping[str, Estimate] = field(default_factory=dict)
+    """What was measured on held-out queries."""
+    notes: tuple[str, ...] = ()
+    """Warnings and nulls, as sentences."""
+    format: int = FORMAT
+    """Version of this file's layout."""
+
+
+def identify(model: LocalModel) -> BaseIdentity:
+    """The identity of a loaded base model."""
+    source = model.weights.source
+    shown = source.reference if source.kind in ("embedded", "hub") else source.label
+    return BaseIdentity(
+        reference=shown,
+        label=source.label,
+        revision=model.fingerprint,
+        shape=_shape(model.model),
+        probe=_probe(model.model),
+    )
+
+
+def check_base(info: BundleInfo, model: LocalModel) -> None:
+    """Refuse a base model that the adapter was not trained for.
+
+    Raises:
+        ModelError: shape or embedding table differ; the message names both models.
+    """
+    same_shape = tuple(info.base.shape) == _shape(model.model)
+    if same_shape:
+        pair = torch.tensor([info.base.probe, _probe(model.model)])
+        same_shape = bool(torch.corrcoef(pair)[0, 1] >= _SAME_BASE)
+    if not same_shape:
+        raise ModelError(
+            f"The adapter '{info.name}' was trained for {info.base.label}; it does not fit "
+            f"{model.name}. Choose {info.base.label} as the model, or train one for this model."
+        )
+
+
+def write_info(folder: Path, info: BundleInfo) -> None:
+    """Write `prism.json` and the model card."""
+    text = json.dumps(pack(info), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / CARD_FILE).write_text(model_card(info), encoding="utf-8")
+
+
+def read_info(folder: Path) -> BundleInfo:
+    """Read `prism.json`.
+
+    Raises:
+        NotFoundError: there is none.
+        ModelError: it is damaged or of another format.
+    """
+    path = folder / INFO_FILE
+    if not path.is_file():
+        raise NotFoundError(f"'{folder.name}' is no PRISM adapter: it has no {INFO_FILE}.")
+    try:
+        info = unpack(BundleInfo, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, PrismError) as error:
+        raise ModelError(f"{INFO_FILE} of '{folder.name}' cannot be read: {error}") from error
+    if info.format != FORMAT:
+        raise ModelError(f"{INFO_FILE} has format {info.format}; this version reads {FORMAT}.")
+    return info
+
+
+def load_bundle(folder: Path, base: LocalModel, threshold: float | None = None) -> GatedModel:
+    """Put a saved adapter on its base model.
+
+    Raises:
+        NotFoundError, ModelError: the folder is no adapter, is damaged, or is for another base.
+    """
+    info = read_info(folder)
+    check_base(info, base)
+    return GatedModel(
+        base,
+        LoraWeights.load(folder, base.model),
+        Gate.load(folder, base.model),
+        threshold=info.threshold if threshold is None else threshold,
+        label=info.name,
+        adapter_hash=bundle_hash(folder),
+    )
+
+
+def rename_bundle(folder: Path, name: str) -> BundleInfo:
+    """Give an adapter another name.
+
+    Raises:
+        InputError: the name is empty or longer than 80 characters.
+    """
+    clean = " ".join(name.split())
+    if not clean or len(clean) > 80:
+        raise InputError(f"The name '{name[:90]}' is not allowed: use 1 to 80 characters.")
+    info = replace(read_info(folder), name=clean)
+    write_info(folder, info)
+    return info
+
+
+def bundle_hash(folder: Path) -> str:
+    """Short hash of the weights and the gate."""
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, WEIGHTS_FILE, GATE_FILE):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def zip_bundle(folder: Path) -> bytes:
+    """The folder's known files as a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in FILES:
+            if (folder / name).is_file():
+                archive.write(folder / name, name)
+    return buffer.getvalue()
+
+
+def push_to_hub(folder: Path, repository: str, token: str, *, private: bool = True) -> str:
+    """Upload a bundle to the Hub; the token is used here and kept nowhere.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        InputError: repository or token is empty.
+        ModelError: the Hub refused or did not answer.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    if not repository.strip() or not token.strip():
+        raise InputError("Give a repository such as 'your-name/your-adapter' and a write token.")
+    api = HfApi(token=token.strip())
+    try:
+        url = api.create_repo(repository.strip(), private=private, exist_ok=True)
+        api.upload_folder(
+            folder_path=folder, repo_id=repository.strip(), allow_patterns=list(FILES)
+        )
+    except HFValidationError as error:
+        raise InputError(f"'{repository[:80]}' is not a repository name: {error}") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(f"The Hub refused or did not answer: {type(error).__name__}.") from error
+    return str(url)
+
+
+def model_card(info: BundleInfo) -> str:
+    """The adapter's README, with the Hub's front matter."""
+    base = info.base.reference if "/" in info.base.reference else info.base.label
+    rows = [f"| {name} | {value} |" for name, value in info.metrics.items()]
+    head = ["| measured on held-out queries | value [95 % interval] |", "|---|---|"]
+    table = "\n".join([*head, *rows])
+    lines = [
+        "---",
+        f"base_model: {base}",
+        "library_name: peft",
+        "tags: [prism, lora, persona]",
+        "---",
+        f"# {info.name}",
+        "",
+        f"A gated LoRA for {info.base.label}, made by PRISM Studio after Hu, Rostami and Thomason "
+        "(arXiv 2603.18507). A small gate reads the hidden state after layer 0 and switches the "
+        "adapter per query; no persona prompt is needed.",
+        "",
+        f"- Personas: {', '.join(info.personas) or 'not recorded'}",
+        f"- Gate threshold: {info.threshold:g}",
+        f"- Seed: {info.seed}",
+        f"- Trained with: `{info.command}`" if info.command else "- Trained in the app",
+        "",
+        *([table, ""] if rows else []),
+        *[f"- {note}" for note in info.notes],
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _shape(model: PreTrainedModel) -> tuple[int, ...]:
+    config = model.config.get_text_config(decoder=True)
+    return (int(config.num_hidden_layers), int(config.hidden_size), int(config.vocab_size))
+
+
+def _probe(model: PreTrainedModel) -> tuple[float, ...]:
+    """Numbers spread over the embedding table, each rounded to four places."""
+    table = cast(torch.Tensor, model.get_input_embeddings().weight)
+    rows = torch.linspace(0, table.shape[0] - 1, _PROBE_ROWS, device=table.device).long()
+    columns = torch.linspace(0, table.shape[1] - 1, _PROBE_COLUMNS, device=table.device).long()
+    return tuple(round(float(v), 4) for v in table[rows][:, columns].flatten())
