@@ -1,18 +1,22 @@
 """The library of personas: read from YAML, checked, written back.
 
-One YAML file a persona: name, title, kind, domain, subtopics and a text for each length. The same
-checks guard the shipped files and what a visitor imports. Only plain YAML data is accepted.
+One YAML document a persona: name, title, kind, domain, subtopics and a text for each length. The
+same checks guard the shipped files and what a visitor imports. Invisible control characters are
+refused, since they could show a reader something other than what a model reads.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from prism_core.errors import InputError, NotFoundError
+from prism_core.plain_yaml import plain_documents
 from prism_core.types import LENGTHS, PERSONA_KINDS, Persona
 
 LIBRARY = Path(__file__).resolve().parent.parent / "assets" / "personas"
@@ -20,8 +24,14 @@ LIBRARY = Path(__file__).resolve().parent.parent / "assets" / "personas"
 
 MAX_TEXT_CHARACTERS = 4_000
 """A persona's text may not be longer than this."""
-MAX_YAML_CHARACTERS = 40_000
+MAX_YAML_CHARACTERS = 400_000
 """An imported file may not be longer than this."""
+MAX_PERSONAS = 100
+"""An imported file may not hold more than this."""
+MAX_WORD_CHARACTERS = 200
+"""Name, title and domain may not be longer than this."""
+_HIDDEN = ("Cc", "Cf", "Cs")
+_JOINERS = "\u200c\u200d"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -56,22 +66,44 @@ def parse_persona(text: str) -> Persona:
     """Read one persona from YAML.
 
     Raises:
-        InputError: not YAML, not a mapping, or a field is missing, too long or not allowed.
+        InputError: not YAML, not one persona, or a field is missing, too long or not allowed.
+    """
+    found = parse_personas(text)
+    if len(found) != 1:
+        raise InputError(f"The YAML holds {len(found)} personas; exactly one is expected.")
+    return found[0]
+
+
+def parse_personas(text: str) -> list[Persona]:
+    """Read the personas of a YAML file, one a document; `---` parts documents.
+
+    Raises:
+        InputError: not plain YAML, no persona or too many, two of one name, or a field is
+            missing, too long or not allowed.
     """
     if len(text) > MAX_YAML_CHARACTERS:
         raise InputError(
             f"The YAML has {len(text):,} characters; at most {MAX_YAML_CHARACTERS:,} are allowed."
         )
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"This is not valid YAML: {str(error).splitlines()[0]}.") from error
-    if not isinstance(data, dict):
-        raise InputError("A persona's YAML must be a mapping with name, kind, domain and texts.")
-    return make_persona(data)
+    documents = plain_documents(text)
+    if not documents:
+        raise InputError("The YAML is empty; it needs at least one persona.")
+    if len(documents) > MAX_PERSONAS:
+        raise InputError(
+            f"The YAML holds {len(documents):,} personas; at most {MAX_PERSONAS} are allowed."
+        )
+    found: dict[str, Persona] = {}
+    for data in documents:
+        if not isinstance(data, dict):
+            raise InputError("A persona must be a YAML mapping with name, kind, domain and texts.")
+        persona = make_persona(data)
+        if persona.name in found:
+            raise InputError(f"The YAML holds two personas named '{persona.name}'.")
+        found[persona.name] = persona
+    return list(found.values())
 
 
-def make_persona(data: dict[str, Any]) -> Persona:
+def make_persona(data: Mapping[str, Any]) -> Persona:
     """Check a mapping's fields and build the persona.
 
     Raises:
@@ -91,6 +123,8 @@ def make_persona(data: dict[str, Any]) -> Persona:
     subtopics = data.get("subtopics") or []
     if not isinstance(subtopics, list) or not all(isinstance(s, str) for s in subtopics):
         raise InputError("'subtopics' must be a list of short texts.")
+    for topic in subtopics:
+        _check_visible(topic, "subtopics", "")
     return Persona(
         name=name,
         title=_word(data, "title", name.replace("_", " ").capitalize()),
@@ -101,9 +135,9 @@ def make_persona(data: dict[str, Any]) -> Persona:
     )
 
 
-def dump_persona(persona: Persona) -> str:
-    """The persona as YAML that `parse_persona` reads back."""
-    data = {
+def persona_data(persona: Persona) -> dict[str, Any]:
+    """The persona as plain data that `make_persona` takes back."""
+    return {
         "name": persona.name,
         "title": persona.title,
         "kind": persona.kind,
@@ -111,27 +145,47 @@ def dump_persona(persona: Persona) -> str:
         "subtopics": list(persona.subtopics),
         "texts": dict(persona.texts),
     }
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=96)
 
 
-def _word(data: dict[str, Any], key: str, default: str | None = None) -> str:
+def dump_persona(persona: Persona) -> str:
+    """The persona as YAML that `parse_persona` reads back."""
+    return dump_personas([persona])
+
+
+def dump_personas(personas: Iterable[Persona]) -> str:
+    """Personas as YAML, one a document, that `parse_personas` reads back."""
+    documents = [
+        yaml.safe_dump(persona_data(p), sort_keys=False, allow_unicode=True, width=96)
+        for p in personas
+    ]
+    return "---\n".join(documents)
+
+
+def _word(data: Mapping[str, Any], key: str, default: str | None = None) -> str:
     value = data.get(key, default)
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"'{key}' is missing or not a text (found {str(value)[:60]!r}).")
-    if len(value) > 200:
-        raise InputError(f"'{key}' has {len(value)} characters; at most 200 are allowed.")
+    if len(value) > MAX_WORD_CHARACTERS:
+        raise InputError(
+            f"'{key}' has {len(value):,} characters; at most {MAX_WORD_CHARACTERS} are allowed."
+        )
+    _check_visible(value.strip(), key, "")
     return value.strip()
 
 
 def _texts(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise InputError(f"'texts' must map {', '.join(LENGTHS)} to a text each.")
-    unknown = [str(k) for k in value if k not in LENGTHS]
-    if unknown:
-        raise InputError(
-            f"'texts' has the unknown length '{unknown[0][:40]}'; allowed are {', '.join(LENGTHS)}."
-        )
-    texts = {k: str(v).strip() for k, v in value.items() if isinstance(v, str) and v.strip()}
+    for key, text in value.items():
+        if key not in LENGTHS:
+            raise InputError(
+                f"'texts' has the unknown length '{str(key)[:40]}'; "
+                f"allowed are {', '.join(LENGTHS)}."
+            )
+        if text is not None and not isinstance(text, str):
+            raise InputError(f"The text '{key}' is not a text (found {str(text)[:60]!r}).")
+    given = ((k, (value.get(k) or "").replace("\r\n", "\n").strip()) for k in LENGTHS)
+    texts: dict[str, str] = {k: text for k, text in given if text}
     if not texts:
         raise InputError(f"'texts' has no text; give at least one of {', '.join(LENGTHS)}.")
     for key, text in texts.items():
@@ -140,4 +194,15 @@ def _texts(value: object) -> dict[str, str]:
                 f"The text '{key}' has {len(text):,} characters; "
                 f"at most {MAX_TEXT_CHARACTERS:,} are allowed."
             )
-    return {k: texts[k] for k in LENGTHS if k in texts}
+        _check_visible(text, key, "\n\t")
+    return texts
+
+
+def _check_visible(text: str, field: str, allowed: str) -> None:
+    """Refuse control characters and direction overrides; joiners of scripts and emoji stay."""
+    for c in text:
+        if c in allowed or c in _JOINERS or unicodedata.category(c) not in _HIDDEN:
+            continue
+        raise InputError(
+            f"'{field}' holds the invisible character U+{ord(c):04X}; only visible text is allowed."
+        )

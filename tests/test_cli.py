@@ -22,11 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_compare_prints_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
-    command = (
-        "compare --question TEXT --persona math --length long --placement system "
-        "--max-new-tokens 12 --seed 0 --json --arms neutral,persona,verify,prism"
-    ).split()
-    command[2] = "What is the capital of France?"
+    command = ["compare", "--question", "What is the capital of France?", "--persona", "math"]
+    command += ["--length", "long", "--placement", "system", "--max-new-tokens", "12"]
+    command += ["--seed", "0", "--json", "--arms", "neutral,persona,verify,prism"]
     assert main(command) == 0
     out, err = capfd.readouterr()
     assert err == ""
@@ -102,7 +100,7 @@ BAD = [
     (["compare", "--question", "Why?", "--arms", "neutral,neutral"], "twice"),
     (["compare", "--question", "Why?", "--arms", ","], "No arm"),
     (["compare", "--question", "Why?", "--model", "/nowhere"], "/nowhere"),
-    (["compare", "--question", "Why?", "--model", "line\nbreak"], "line break"),
+    (["compare", "--question", "Why?", "--persona", "line\nbreak"], "'line break'"),
     (["compare", "--question", "Why?", "--model", "remote:m"], "PRISM_REMOTE_URL"),
     (["compare", "--question", "Why?", "--quest", "x"], "--quest"),
     (["personas", "extra"], "extra"),
