@@ -33,7 +33,12 @@ def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
-    """Token ids of a prompt, with no control token that the template itself did not write."""
+    """Token ids of a prompt, with no control token that the template itself did not write.
+
+    A prompt that ends with an assistant's turn is to be continued: that turn is left open.
+    """
+    if len(prompt) > 1 and prompt[-1].role == "assistant":
+        return encode_prompt(tokenizer, prompt[:-1]) + encode_text(tokenizer, prompt[-1].content)
     specials = [t for t in tokenizer.all_special_tokens if t]
     specials += [str(t) for t in tokenizer.added_tokens_decoder.values()]
     if not any(s in m.content for m in prompt for s in specials):

@@ -52,6 +52,9 @@ class _Row:
 class LocalModel:
     """A causal language model on this machine: `Generator` and `TokenScorer`."""
 
+    continues_answers = True
+    """A prompt that ends with an assistant's turn is continued from there."""
+
     def __init__(self, weights: LoadedWeights) -> None:
         self.weights = weights
         self.model: PreTrainedModel = weights.model

@@ -1,0 +1,181 @@
+"""Stage 2: every question is answered twice, with its persona's text and without it.
+
+The pairs of all personas share big batches; both answers of a pair draw with the same seed, so that
+they differ by the prompt and not by luck. A batch is a fixed slice of the list of questions: a
+resumed stage decodes the very batches that an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prism_core.errors import CancelledError, InputError, NotFoundError
+from prism_core.generator import Generator
+from prism_core.journal import begin, seed_of
+from prism_core.progress import Progress
+from prism_core.prompts import build_prompt
+from prism_core.records import AnswerPair, Journal, Query
+from prism_core.sampling import check_sampling
+from prism_core.storage import pack, unpack
+from prism_core.types import (
+    LENGTHS,
+    PLACEMENTS,
+    Completion,
+    Length,
+    Persona,
+    Placement,
+    Prompt,
+    PromptVariant,
+    Sampling,
+)
+
+STAGE = "answers"
+
+ANSWERING = Sampling(max_new_tokens=256, temperature=0.7, top_p=0.95)
+"""How answers are drawn where nothing else is asked for."""
+
+
+@dataclass(frozen=True)
+class AnswerConfig:
+    """How questions are answered."""
+
+    length: Length = "long"
+    """Which of the persona's texts is in the prompt."""
+    placement: Placement = "system"
+    """The turn that carries it, where the model has a system turn."""
+    sampling: Sampling = ANSWERING
+    """How tokens are drawn, on both sides alike."""
+    seed: int = 0
+    """Everything random follows from it."""
+    batch_pairs: int = 64
+    """Pairs answered, and journaled, together: twice as many rows."""
+
+
+@dataclass(frozen=True)
+class AnswerInputs:
+    """What is answered, and as whom."""
+
+    queries: Sequence[Query]
+    """The questions, each with the name of its persona."""
+    personas: Mapping[str, Persona]
+    """The personas by name."""
+
+
+def answer_queries(
+    config: AnswerConfig,
+    inputs: AnswerInputs,
+    model: Generator,
+    journal: Journal,
+    progress: Progress,
+    *,
+    neutral: Generator | None = None,
+) -> list[AnswerPair]:
+    """Answer every question with its persona and without (PRISM, stage 2).
+
+    Args:
+        config: persona length, placement and sampling.
+        inputs: questions and personas.
+        model: answers with the persona, and without it unless `neutral` is given.
+        journal: finished batches; a resumed stage redoes none of them.
+        progress: told of every batch; its cancel event stops the answering.
+        neutral: who answers without the persona in later rounds: the student with its adapter on.
+
+    Returns:
+        One pair a question, in the order of the questions.
+
+    Raises:
+        InputError: a setting is not allowed, a question comes twice or is too long for the model,
+            or the stage was begun with other settings.
+        NotFoundError: a question names a persona that is not among the inputs.
+        CancelledError: stopped on request; finished batches are in the journal.
+    """
+    _check(config, inputs)
+    prompts = _prompts(config, inputs, model, neutral or model)
+    who = [model.fingerprint, (neutral or model).fingerprint]
+    texts = [[pair[0], pair[1]] for pair in prompts.values()]
+    parts = begin(journal, STAGE, config, list(prompts), texts, who)
+    done = {key: unpack(AnswerPair, part) for key, part in parts.items()}
+    queries = list(inputs.queries)
+    progress.update(STAGE, len(done), len(queries), "answering with and without the persona")
+    for start in range(0, len(queries), config.batch_pairs):
+        batch = queries[start : start + config.batch_pairs]
+        if all(q.id in done for q in batch):
+            continue
+        progress.check()
+        pairs = _answer(config, batch, prompts, model, neutral, progress)
+        journal.save(STAGE, {pair.query.id: pack(pair) for pair in pairs})
+        done |= {pair.query.id: pair for pair in pairs}
+        progress.update(STAGE, len(done), len(queries), f"{len(done)} of {len(queries)} pairs")
+    return [done[q.id] for q in queries]
+
+
+def _prompts(
+    config: AnswerConfig, inputs: AnswerInputs, model: Generator, neutral: Generator
+) -> dict[str, tuple[Prompt, Prompt]]:
+    """Each question's prompts by its id: with the persona, and without."""
+    found = {}
+    for query in inputs.queries:
+        variant = PromptVariant(inputs.personas[query.persona], config.length, config.placement)
+        found[query.id] = (
+            build_prompt(query.text, variant, model.has_system_role),
+            build_prompt(query.text, PromptVariant(), neutral.has_system_role),
+        )
+    return found
+
+
+def _answer(
+    config: AnswerConfig,
+    batch: Sequence[Query],
+    prompts: Mapping[str, tuple[Prompt, Prompt]],
+    model: Generator,
+    neutral: Generator | None,
+    progress: Progress,
+) -> list[AnswerPair]:
+    """One batch of pairs; one call of the model where it gives both answers."""
+    seeds = [seed_of(config.seed, STAGE, query.id) for query in batch]
+    acting = [prompts[query.id][0] for query in batch]
+    bare = [prompts[query.id][1] for query in batch]
+    if neutral is None:
+        answers = model.generate(
+            acting + bare, config.sampling, seeds + seeds, cancel=progress.cancel
+        )
+    else:
+        answers = model.generate(acting, config.sampling, seeds, cancel=progress.cancel)
+        progress.check()  # no use in starting the other side of a batch that is thrown away
+        answers += neutral.generate(bare, config.sampling, seeds, cancel=progress.cancel)
+    _refuse_halves(answers)
+    half = len(batch)
+    return [
+        AnswerPair(query, persona, plain)
+        for query, persona, plain in zip(batch, answers[:half], answers[half:], strict=True)
+    ]
+
+
+def _refuse_halves(answers: Sequence[Completion]) -> None:
+    if any(a.finish in ("cancelled", "running") for a in answers):
+        raise CancelledError("stopped while answers were being written")
+
+
+def _check(config: AnswerConfig, inputs: AnswerInputs) -> None:
+    check_sampling(config.sampling)
+    if config.length not in LENGTHS:
+        raise InputError(f"length is {config.length!r}; it must be one of {', '.join(LENGTHS)}.")
+    if config.placement not in PLACEMENTS:
+        raise InputError(
+            f"placement is {config.placement!r}; it must be one of {', '.join(PLACEMENTS)}."
+        )
+    if not 1 <= config.batch_pairs <= 512:
+        raise InputError(f"batch_pairs is {config.batch_pairs}; it must lie between 1 and 512.")
+    if not inputs.queries:
+        raise InputError("There is no question to answer; at least one is needed.")
+    ids = [query.id for query in inputs.queries]
+    if len(set(ids)) < len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise InputError(f"Two questions have the id '{twice}'; every id must be unique.")
+    for query in inputs.queries:
+        if query.persona not in inputs.personas:
+            raise NotFoundError(
+                f"Question '{query.id}' is for persona '{query.persona}', which is not among "
+                f"{', '.join(inputs.personas) or 'the inputs (there are none)'}."
+            )

@@ -1,0 +1,91 @@
+"""Journals: a stage's finished parts, kept in the store or in memory.
+
+A stage asks `begin` for what is finished, does the rest batch by batch, and saves each batch in one
+transaction. The settings that the parts were made with are their first record: a run that goes on
+with other settings is refused, since it would mix two experiments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from prism_core.errors import InputError
+from prism_core.records import Journal
+from prism_core.storage import Store, dumps, loads
+
+SETTINGS_KEY = "#settings"
+"""Key of the record that holds the hash of a stage's settings."""
+
+
+class StoreJournal:
+    """One run's journal in the store."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.store = store
+        self.run_id = run_id
+
+    def load(self, stage: str) -> dict[str, Any]:
+        """Finished parts of a stage by key, in the order they were saved."""
+        return self.store.get_records(self.run_id, stage)
+
+    def save(self, stage: str, parts: Mapping[str, Any]) -> None:
+        """Keep parts in one transaction; see `Store.put_records` for what it raises."""
+        self.store.put_records(self.run_id, stage, parts)
+
+
+class MemoryJournal:
+    """A journal that lives as long as the process: for the command line and for trials.
+
+    Parts go through JSON as they do in the store, so that both behave alike.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[str, dict[str, str]] = {}
+
+    def load(self, stage: str) -> dict[str, Any]:
+        """Finished parts of a stage by key, in the order they were saved."""
+        return {key: loads(text) for key, text in self._parts.get(stage, {}).items()}
+
+    def save(self, stage: str, parts: Mapping[str, Any]) -> None:
+        """Keep parts, all or none.
+
+        Raises:
+            InputError: a part has no JSON form.
+        """
+        texts = {key: dumps(part) for key, part in parts.items()}
+        self._parts.setdefault(stage, {}).update(texts)
+
+
+def begin(journal: Journal, stage: str, *settings: Any) -> dict[str, Any]:
+    """Start a stage or go on with it.
+
+    Args:
+        journal: the run's journal.
+        stage: the stage's name.
+        settings: dataclasses or plain values that determine the stage's results.
+
+    Returns:
+        The parts that are finished, by key.
+
+    Raises:
+        InputError: the stage was begun with other settings.
+    """
+    parts = journal.load(stage)
+    mark = hashlib.sha256(dumps(settings).encode()).hexdigest()[:16]
+    known = parts.pop(SETTINGS_KEY, None)
+    if known is None:
+        journal.save(stage, {SETTINGS_KEY: mark})
+    elif known != mark:
+        raise InputError(
+            f"Stage '{stage}' of this run was begun with other settings, another model or other "
+            f"inputs (mark {known}, now {mark}). Start a new run, or go on with the old settings."
+        )
+    return parts
+
+
+def seed_of(*parts: str | int) -> int:
+    """A seed of 62 bits that depends on every part and on nothing else."""
+    text = "\0".join(str(p) for p in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
