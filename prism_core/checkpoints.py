@@ -1,0 +1,91 @@
+"""A training run's state in one file, so that a run that was stopped goes on as if it never was.
+
+Trained weights and the optimiser's moments are tensors in a safetensors file; the position and the
+curve so far are JSON in its header. One file renamed into place is whole or not there. Nothing
+else is needed: the loop draws no random numbers, since the order of the batches and the learning
+rate are functions of the seed and the step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from prism_core.storage.values import dumps, loads
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands."""
+
+    step: int
+    """Optimiser steps done."""
+    notes: Any
+    """Whatever else the run keeps, as plain JSON data."""
+
+
+def save_checkpoint(
+    folder: Path,
+    params: Mapping[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    position: Position,
+    digest: str,
+) -> None:
+    """Replace the folder's checkpoint.
+
+    Args:
+        folder: where it goes.
+        params: the trained weights by name.
+        optimizer: an Adam over them.
+        position: where the run stands.
+        digest: identifies settings and data; another one does not fit.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, param in params.items():
+        tensors[f"param/{name}"] = param.detach()
+        state = optimizer.state.get(param, {})
+        tensors |= {f"{m}/{name}": state[m] for m in _MOMENTS if m in state}
+    header = {"digest": digest, "step": str(position.step), "notes": dumps(position.notes)}
+    partial = folder / f"{CHECKPOINT_FILE}.partial"
+    save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, header)
+    os.replace(partial, folder / CHECKPOINT_FILE)
+
+
+def load_checkpoint(
+    folder: Path,
+    params: Mapping[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    digest: str,
+) -> Position | None:
+    """Put weights and moments back; None where there is no checkpoint of this very run."""
+    try:
+        with safe_open(folder / CHECKPOINT_FILE, "pt") as file:
+            header = file.metadata() or {}
+            if header.get("digest") != digest:
+                return None
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None  # never written, or cut off by a full disk: the run starts over
+    with torch.no_grad():
+        for name, param in params.items():
+            param.copy_(tensors[f"param/{name}"])
+            # The count of steps stays on the CPU, as Adam keeps it.
+            state = {
+                m: tensors[f"{m}/{name}"].to("cpu" if m == "step" else param.device)
+                for m in _MOMENTS
+                if f"{m}/{name}" in tensors
+            }
+            if state:
+                optimizer.state[param] = state
+    return Position(int(header["step"]), loads(header["notes"]))

@@ -1,0 +1,152 @@
+"""What goes into a distillation and what is known of it afterwards, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import get_args
+
+from prism_core.errors import InputError
+from prism_core.lora_training import SaveDtype
+from prism_core.student import Loss
+from prism_core.training_plan import Schedule
+from prism_core.types import Estimate
+
+MAX_RANK = 256
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """Settings of a distillation; the defaults are the paper's where it names them."""
+
+    rank: int = 16
+    """Inner size of every LoRA pair."""
+    alpha: float = 32.0
+    """The LoRA's update is scaled by alpha / rank."""
+    lr: float = 2e-4
+    """Peak learning rate."""
+    epochs: int = 10
+    """How often every answer is read."""
+    batch: int = 16
+    """Answers that make up one step, over all processes."""
+    max_tokens: int = 1024
+    """Prompt and answer together; a longer answer is cut."""
+    temperature: float = 2.0
+    """T of the KL."""
+    top_k: int = 64
+    """The teacher's tokens kept at every position."""
+    loss: Loss = "kl"
+    """`kl`, or `sft` on the persona's answers for the baseline."""
+    held_out_share: float = 0.2
+    """Share of the answers that is only measured on, in whole groups; 0 measures on none."""
+    warmup: float = 0.05
+    """Share of the steps in which the rate rises."""
+    schedule: Schedule = "cosine"
+    """What the rate does behind the rise."""
+    weight_decay: float = 0.0
+    """Of AdamW."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    micro_tokens: int = 2048
+    """Padded tokens read at one time: bounds the memory, changes results only by rounding."""
+    save_dtype: SaveDtype = "float32"
+    """Number format of the saved adapter."""
+    checkpoint_seconds: float = 30.0
+    """How long work may be lost to a kill."""
+    seed: int = 0
+    """Draws the LoRA's beginning, the split and the order of the batches."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One point of the learning curve."""
+
+    step: int
+    """Optimiser steps done."""
+    epoch: float
+    """Epochs done."""
+    loss: float | None = None
+    """Training loss of that step, in nats a token (T^2 KL, or cross-entropy); None at step 0."""
+    rate: float | None = None
+    """Learning rate of that step."""
+    held_out: float | None = None
+    """KL to the teacher on the held-out answers at temperature 1, where it was measured."""
+
+
+@dataclass(frozen=True)
+class DistillReport:
+    """What a distillation did, as it is stored and shown."""
+
+    curve: tuple[CurvePoint, ...]
+    """From before the first step to the last."""
+    kl_before: Estimate
+    """Held-out KL to the teacher of the base with the neutral prompt, nats a token."""
+    kl_after: Estimate
+    """The same of the student at the end."""
+    kl_change: Estimate
+    """After minus before, paired by answer; below 0 is better."""
+    trained: tuple[str, ...]
+    """Ids of the queries that were trained on."""
+    held_out: tuple[str, ...]
+    """Ids of the queries that were only measured on."""
+    dropped: int
+    """Answers without text or room."""
+    steps: int
+    """Optimiser steps."""
+    tokens: int
+    """Tokens that the student read in training, prompts included."""
+    seconds: float
+    """Time spent on the steps."""
+    peak_memory_bytes: int | None
+    """The process's largest memory so far."""
+    config: DistillConfig = field(default_factory=DistillConfig)
+    """The settings."""
+
+    @property
+    def kl_reduction(self) -> float | None:
+        """Share of the KL that is gone: 0 is none, 1 all."""
+        before, after = self.kl_before.value, self.kl_after.value
+        return None if not before or after is None else 1 - after / before
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Training speed, prompts included."""
+        return self.tokens / self.seconds if self.seconds > 0 else None
+
+
+def check_distill_config(config: DistillConfig) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        InputError: the message quotes the setting and says what is allowed.
+    """
+    whole = {
+        "rank": (config.rank, MAX_RANK),
+        "epochs": (config.epochs, 1_000),
+        "batch": (config.batch, 4_096),
+        "max_tokens": (config.max_tokens, 131_072),
+        "top_k": (config.top_k, 4_096),
+        "micro_tokens": (config.micro_tokens, 1_048_576),
+    }
+    for name, (value, most) in whole.items():
+        if not 1 <= value <= most:
+            raise InputError(f"{name} is {value}; it must be a whole number from 1 to {most:,}.")
+    above = {
+        "alpha": config.alpha,
+        "lr": config.lr,
+        "temperature": config.temperature,
+        "clip": config.clip,
+    }
+    for name, number in above.items():
+        if not 0 < number < float("inf"):
+            raise InputError(f"{name} is {number}; it must be above 0.")
+    shares = {"held_out_share": config.held_out_share, "warmup": config.warmup}
+    for name, share in shares.items():
+        if not 0 <= share <= 0.9:
+            raise InputError(f"{name} is {share}; it must lie between 0 and 0.9.")
+    if config.weight_decay < 0 or config.checkpoint_seconds < 0:
+        raise InputError("weight_decay and checkpoint_seconds must not be below 0.")
+    choices = {"loss": Loss, "schedule": Schedule, "save_dtype": SaveDtype}
+    for name, kind in choices.items():
+        if getattr(config, name) not in get_args(kind):
+            allowed = ", ".join(get_args(kind))
+            raise InputError(f"{name} is {getattr(config, name)!r}; choose one of {allowed}.")

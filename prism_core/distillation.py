@@ -1,0 +1,340 @@
+"""Stage 5, distillation: the student learns to answer without the persona as if it had it.
+
+1. Teacher: the base with the persona in its prompt. Student: base + LoRA with the neutral prompt.
+2. Both are forced along the persona's answers; the teacher's top-k logits are cached once.
+3. AdamW on T^2 KL(teacher || student) a token, batches padded by length, or plain SFT.
+4. On answers held out by group, the KL at temperature 1 is measured before, between and after.
+5. The loop may be stopped and goes on to the bit. PRISM, section 4.3 and its settings.
+Departures: the paper gives no schedule; the default is a short rise and a cosine fall. The released
+code empties the persona's prompt before the teacher reads it, so that nothing is distilled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from prism_core.adapters import WEIGHTS_FILE, decoder_layers
+from prism_core.cache_folder import sha256_of
+from prism_core.checkpoints import Position, load_checkpoint, save_checkpoint
+from prism_core.distill_report import (
+    CurvePoint,
+    DistillConfig,
+    DistillReport,
+    check_distill_config,
+)
+from prism_core.errors import CancelledError, InputError
+from prism_core.forcing import Forced, VariantOf, force
+from prism_core.gate import hidden_of
+from prism_core.lora_training import save_lora, trainable_lora
+from prism_core.memory import peak_memory_bytes
+from prism_core.models import LocalModel
+from prism_core.persona_kl import mean_kls
+from prism_core.progress import Progress
+from prism_core.records import AnswerPair, Journal
+from prism_core.splits import group_of, split_by_group
+from prism_core.stats import mean_of
+from prism_core.storage.values import dumps, pack, unpack
+from prism_core.student import StepSettings, Student
+from prism_core.teacher import Teacher, TeacherSpec, load_teacher, teach
+from prism_core.training_plan import Plan, learning_rate
+
+STAGE = "distillation"
+CURVE_STAGE = "distillation_curve"
+WORK_FOLDER = "work"
+"""Teacher's files and checkpoint, below the adapter's folder until the run is finished."""
+_RESULT = "result"
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """Where the adapter is, and how it went."""
+
+    folder: Path
+    """A standard PEFT folder."""
+    report: DistillReport
+    """Curve, KL and cost."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Answers ready for training, and those held out."""
+
+    train: tuple[Forced, ...]
+    held_out: tuple[Forced, ...]
+    dropped: int
+
+
+def distill(
+    config: DistillConfig,
+    pairs: Sequence[AnswerPair],
+    variant_of: VariantOf,
+    model: LocalModel,
+    folder: Path,
+    journal: Journal,
+    progress: Progress,
+    *,
+    held_out: Sequence[AnswerPair] | None = None,
+    start: Path | None = None,
+) -> DistillResult:
+    """Train a LoRA on the distill set and save it; goes on where an earlier call stopped.
+
+    Args:
+        config: the settings.
+        pairs: the distill set: answers whose persona won.
+        variant_of: the variant that a persona's answers were written with, by its name.
+        model: the base; it is locked meanwhile, and is as before afterwards.
+        folder: becomes a PEFT folder.
+        journal: keeps the curve, and the report once finished.
+        progress: told of every step; asked at every layer whether to stop.
+        held_out: answers to measure on; by default a share of `pairs` is kept back, by group.
+        start: an adapter to go on from, for a further round.
+
+    Raises:
+        InputError: a setting is not allowed, or no answer can be trained on.
+        ModelError: the model lacks the projections that a LoRA is put on.
+        CancelledError: stopped on request; a later call goes on from that very step.
+    """
+    check_distill_config(config)
+    data = _prepare(config, pairs, held_out, variant_of, model)
+    if not data.train:
+        raise InputError(
+            f"There is nothing to distil: none of {len(pairs)} answers can be trained on."
+        )
+    digest = _digest(config, data, model, start)
+    done = journal.load(STAGE).get(_RESULT)
+    if done is not None and done["digest"] == digest and (folder / WEIGHTS_FILE).exists():
+        return DistillResult(folder, unpack(DistillReport, done["report"]))
+    with model.lock, _stoppable(model, progress):
+        run = _Run(config, data, model, folder, journal, progress, digest)
+        report = run.train(start)
+    if run.is_main:
+        journal.save(STAGE, {_RESULT: {"digest": digest, "report": pack(report)}})
+        shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
+    return DistillResult(folder, report)
+
+
+class _Run:
+    """One training run: what stays the same while the steps go by."""
+
+    def __init__(
+        self,
+        config: DistillConfig,
+        data: _Data,
+        model: LocalModel,
+        folder: Path,
+        journal: Journal,
+        progress: Progress,
+        digest: str,
+    ) -> None:
+        self.config, self.data, self.model, self.folder = config, data, model, folder
+        self.journal, self.progress, self.digest = journal, progress, digest
+        self.accelerator = Accelerator(cpu=model.model.device.type == "cpu")
+        lengths = tuple(len(s.student) + len(s.answer) for s in data.train)
+        self.plan = Plan(lengths, config.batch, config.epochs, config.seed)
+        self.work = folder / WORK_FOLDER
+        self.curve: list[CurvePoint] = []
+        self.before: list[float] = []
+        self.seconds = 0.0
+        self._unsaved: list[CurvePoint] = []
+        self._saved_at = time.monotonic()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return bool(self.accelerator.is_main_process)
+
+    def train(self, start: Path | None) -> DistillReport:
+        """The loop: from the last checkpoint, or the beginning, to the saved adapter."""
+        config, plan, base = self.config, self.plan, self.model.model
+        lessons = self._teacher(self.data.train, "train") if config.loss == "kl" else None
+        examiner = self._teacher(self.data.held_out, "held_out")
+        with trainable_lora(base, config.rank, config.alpha, config.seed, start) as peft:
+            student = Student(
+                base, peft, self.data.train, lessons, _step_settings(config), self.accelerator
+            )
+            first = self._resume(student)
+            if first == 0:
+                self.before = self._kls(examiner)
+                self._add(CurvePoint(0, 0.0, held_out=_mean(self.before)))
+            after = self.before
+            for step in range(first, plan.steps):
+                point = self._step(student, step)
+                if (step + 1) % plan.steps_per_epoch == 0:
+                    after = self._kls(examiner)
+                    point = replace(point, held_out=_mean(after))
+                self._add(point)
+                self._checkpoint(student, step + 1)
+            if first == plan.steps:  # killed between the last checkpoint and the result
+                after = self._kls(examiner)
+            if self.is_main:
+                save_lora(peft, self.folder, self.model.name, config.save_dtype)
+        self._flush()
+        self.accelerator.wait_for_everyone()
+        return self._report(after)
+
+    def _step(self, student: Student, step: int) -> CurvePoint:
+        """One update; if it is broken off, the state before it is kept."""
+        self.progress.update(STAGE, step, self.plan.steps, self._note())
+        rows = self.plan.rows(step)
+        rate = learning_rate(
+            step, self.plan.steps, self.config.lr, self.config.warmup, self.config.schedule
+        )
+        began = time.perf_counter()
+        try:
+            loss = student.step(rows, rate)
+        except CancelledError:
+            student.forget_gradients()
+            self._checkpoint(student, step, now=True)
+            raise
+        self.seconds += time.perf_counter() - began
+        return CurvePoint(step + 1, (step + 1) / self.plan.steps_per_epoch, loss, rate)
+
+    def _teacher(self, samples: Sequence[Forced], name: str) -> Teacher | None:
+        if not samples:
+            return None
+        spec = TeacherSpec(self.config.top_k, self.config.temperature)
+        where = self.work / "teacher" / name
+        share = (self.accelerator.process_index, self.accelerator.num_processes)
+
+        def tick(done: int) -> None:
+            self.progress.check()
+            self.progress.update("teacher", done, len(samples), "reading answers with the persona")
+
+        teach(samples, self.model, spec, where, tick, share)
+        self.accelerator.wait_for_everyone()
+        return load_teacher(samples, self.model, spec, where)
+
+    def _kls(self, examiner: Teacher | None) -> list[float]:
+        """KL of every held-out answer, each process measuring its share."""
+        if examiner is None:
+            return []
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        mine = list(range(rank, len(self.data.held_out), world))
+        tokens = self.config.micro_tokens
+        found = mean_kls(self.model.model, self.data.held_out, examiner, mine, tokens)
+        together: dict[int, float] = dict(gather_object(list(zip(mine, found, strict=True))))
+        return [together[i] for i in range(len(self.data.held_out))]
+
+    def _resume(self, student: Student) -> int:
+        """Go back to the last checkpoint of this very run; returns the next step."""
+        where = load_checkpoint(self.work, student.params, student.adam, self.digest)
+        if where is None:
+            return 0
+        self.curve = [unpack(CurvePoint, one) for one in where.notes["curve"]]
+        self.before, self.seconds = list(where.notes["before"]), where.notes["seconds"]
+        return where.step
+
+    def _checkpoint(self, student: Student, step: int, now: bool = False) -> None:
+        due = time.monotonic() - self._saved_at >= self.config.checkpoint_seconds
+        if not self.is_main or not (due or now or step == self.plan.steps):
+            return
+        notes = {"curve": pack(self.curve), "before": self.before, "seconds": self.seconds}
+        save_checkpoint(
+            self.work, student.params, student.adam, Position(step, notes), self.digest
+        )
+        self._flush()
+        self._saved_at = time.monotonic()
+
+    def _add(self, point: CurvePoint) -> None:
+        self.curve.append(point)
+        self._unsaved.append(point)
+        if self._unsaved[0].step + 8 <= point.step or point.held_out is not None:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write the curve's new points to the journal."""
+        if self.is_main and self._unsaved:
+            parts = {f"step-{p.step:06d}": pack(p) for p in self._unsaved}
+            self.journal.save(CURVE_STAGE, parts)
+        self._unsaved = []
+
+    def _note(self) -> str:
+        losses = [p.loss for p in self.curve if p.loss is not None]
+        return f"loss {losses[-1]:.4f}" if losses else "first step"
+
+    def _report(self, after: Sequence[float]) -> DistillReport:
+        self.progress.update(STAGE, self.plan.steps, self.plan.steps, "done")
+        change = [a - b for a, b in zip(after, self.before, strict=True)]
+        return DistillReport(
+            curve=tuple(self.curve),
+            kl_before=mean_of(self.before, seed=self.config.seed),
+            kl_after=mean_of(after, seed=self.config.seed),
+            kl_change=mean_of(change, seed=self.config.seed),
+            trained=tuple(s.key for s in self.data.train),
+            held_out=tuple(s.key for s in self.data.held_out),
+            dropped=self.data.dropped,
+            steps=self.plan.steps,
+            tokens=sum(self.plan.lengths) * self.config.epochs,
+            seconds=self.seconds,
+            peak_memory_bytes=peak_memory_bytes(),
+            config=self.config,
+        )
+
+
+def _prepare(
+    config: DistillConfig,
+    pairs: Sequence[AnswerPair],
+    held_out: Sequence[AnswerPair] | None,
+    variant_of: VariantOf,
+    model: LocalModel,
+) -> _Data:
+    """Encode the answers; without answers to measure on, keep a share of the groups back."""
+    train = list(pairs)
+    if held_out is None:
+        held_out = []
+        if config.held_out_share > 0 and pairs:
+            groups = group_of([p.query for p in pairs])
+            shares = (1 - config.held_out_share, config.held_out_share)
+            parts = split_by_group(groups, [True] * len(pairs), shares, config.seed)
+            train = [p for p, part in zip(pairs, parts, strict=True) if part == 0]
+            held_out = [p for p, part in zip(pairs, parts, strict=True) if part == 1]
+    lessons = force(train, variant_of, model, config.max_tokens)
+    exam = force(held_out, variant_of, model, config.max_tokens)
+    return _Data(lessons.samples, exam.samples, lessons.dropped + exam.dropped)
+
+
+def _digest(config: DistillConfig, data: _Data, model: LocalModel, start: Path | None) -> str:
+    """Identifies everything that the result depends on."""
+    begun = sha256_of(start / WEIGHTS_FILE) if start is not None else ""
+    settings = replace(config, checkpoint_seconds=0.0)
+    content = dumps([settings, data.train, data.held_out, model.fingerprint, begun])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _step_settings(config: DistillConfig) -> StepSettings:
+    return StepSettings(config.loss, config.clip, config.weight_decay, config.micro_tokens)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+@contextmanager
+def _stoppable(model: LocalModel, progress: Progress) -> Iterator[None]:
+    """Ask at every layer, forwards and backwards, whether to stop: a step may take long."""
+
+    def ask(_gradient: torch.Tensor) -> None:
+        progress.check()
+
+    def hook(_module: object, _args: object, output: object) -> None:
+        progress.check()
+        hidden = hidden_of(output)
+        if hidden.requires_grad:
+            hidden.register_hook(ask)
+
+    handles = [layer.register_forward_hook(hook) for layer in decoder_layers(model.model)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,109 @@
+"""A trainable LoRA on a base model that is borrowed, not kept.
+
+PEFT puts low-rank pairs beside the seven projections of layers 1..L-1 (PRISM, section 4.3; layer 0
+is what the gate reads, so it stays the base's). They exist inside a context manager; behind it the
+same base model is as it was, with the very same weights. Saved is a standard PEFT folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from prism_core.adapters import CONFIG_FILE, PROJECTIONS, WEIGHTS_FILE, decoder_layers
+from prism_core.errors import ModelError
+
+SaveDtype = Literal["float32", "float16", "bfloat16"]
+_DTYPES: dict[SaveDtype, torch.dtype] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+@contextmanager
+def trainable_lora(
+    model: PreTrainedModel, rank: int, alpha: float, seed: int, start: Path | None = None
+) -> Iterator[PeftModel]:
+    """Put a fresh LoRA on the model, and take it off again at the end.
+
+    Args:
+        model: the base; its own weights are frozen.
+        rank: inner size of every pair.
+        alpha: the update is scaled by alpha / rank.
+        seed: draws the pairs' first matrices; the second ones are 0, so that the LoRA begins as
+            no change at all.
+        start: a PEFT folder of the same shape to go on from.
+
+    Raises:
+        ModelError: the model lacks the seven projections.
+    """
+    layers = decoder_layers(model)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT takes any number
+        target_modules=list(PROJECTIONS),
+        layers_to_transform=list(range(1, len(layers))),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        peft = cast(PeftModel, get_peft_model(model, config))
+    try:
+        found = sum(name.endswith(".lora_A") for name, _ in peft.named_modules())
+        if found != len(PROJECTIONS) * (len(layers) - 1):
+            raise ModelError(
+                f"{type(model).__name__} has {found} of the "
+                f"{len(PROJECTIONS) * (len(layers) - 1)} projections that a LoRA is put on "
+                f"({', '.join(PROJECTIONS)} in layers 1 to {len(layers) - 1})."
+            )
+        if start is not None:
+            set_peft_model_state_dict(peft, load_file(start / WEIGHTS_FILE))
+        yield peft
+    finally:
+        peft.unload()
+        model.requires_grad_(False)
+        if hasattr(model, "peft_config"):
+            del model.peft_config
+
+
+def lora_tensors(peft: PeftModel) -> dict[str, torch.Tensor]:
+    """The LoRA's matrices under the names that PEFT gives them in a file."""
+    found: dict[str, torch.Tensor] = get_peft_model_state_dict(peft, save_embedding_layers=False)
+    return dict(sorted(found.items()))
+
+
+def save_lora(peft: PeftModel, folder: Path, base: str, dtype: SaveDtype) -> None:
+    """Write a PEFT folder: `adapter_config.json`, then `adapter_model.safetensors`.
+
+    Args:
+        peft: the trained model.
+        folder: made if need be.
+        base: the base model's name, for readers of the folder.
+        dtype: number format of the file; training itself is in fp32.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config: dict[str, Any] = dict(peft.peft_config["default"].to_dict())
+    config.update(base_model_name_or_path=base, inference_mode=True)
+    plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
+    _replace(folder / CONFIG_FILE, json.dumps(plain, indent=2, sort_keys=True).encode())
+    tensors = {k: v.detach().to(_DTYPES[dtype]).cpu() for k, v in lora_tensors(peft).items()}
+    partial = folder / f"{WEIGHTS_FILE}.partial"
+    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"format": "pt"})
+    os.replace(partial, folder / WEIGHTS_FILE)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

@@ -1,0 +1,83 @@
+"""Holding queries out by group, so that no question is learnt and then examined.
+
+Queries of one sub-topic stay together, and so does the same text wherever it appears. The parts of
+a split get their share of positive and of negative rows as nearly as whole groups allow.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from prism_core.errors import InputError
+from prism_core.records import Query
+
+
+def group_of(queries: Sequence[Query]) -> list[int]:
+    """A group number for each query: joined by sub-topic, and by text apart from case and blanks.
+
+    A query without a sub-topic is joined by its text alone.
+    """
+    parent = list(range(len(queries)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first: dict[tuple[str, str], int] = {}
+    for i, query in enumerate(queries):
+        for kind, text in (("subtopic", query.subtopic), ("text", query.text)):
+            key = " ".join(text.casefold().split())
+            if key:
+                parent[root(i)] = root(first.setdefault((kind, key), i))
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(root(i), len(numbers)) for i in range(len(queries))]
+
+
+def split_by_group(
+    groups: Sequence[int], labels: Sequence[bool], shares: Sequence[float], seed: int
+) -> list[int]:
+    """The part that each row belongs to; no group is ever divided.
+
+    Large groups are placed first, each where the parts' shares of both labels come closest to
+    what was asked for.
+
+    Args:
+        groups: a group number for each row, shape (n,).
+        labels: the label of each row, shape (n,).
+        shares: the share of each part; they sum to 1.
+        seed: decides among groups that are equally large.
+
+    Raises:
+        InputError: a share is not above 0, or they do not sum to 1.
+    """
+    if not shares or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise InputError(f"The shares {list(shares)} must all be above 0 and sum to 1.")
+    totals = Counter(labels)
+    members: dict[int, Counter[bool]] = {}
+    for group, label in zip(groups, labels, strict=True):
+        members.setdefault(group, Counter())[label] += 1
+    order = sorted(members)
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda g: -sum(members[g].values()))
+    filled = [dict.fromkeys(totals, 0.0) for _ in shares]
+    place: dict[int, int] = {}
+    for group in order:
+        gain = {label: members[group][label] / totals[label] for label in totals}
+        costs = [_cost(filled[p], gain, share) for p, share in enumerate(shares)]
+        chosen = costs.index(min(costs))
+        place[group] = chosen
+        for label, more in gain.items():
+            filled[chosen][label] += more
+    return [place[group] for group in groups]
+
+
+def _cost(filled: dict[bool, float], gain: dict[bool, float], share: float) -> float:
+    """By how much a group moves a part away from its share, both labels together."""
+    return sum(
+        ((filled[label] + more - share) ** 2 - (filled[label] - share) ** 2) / share
+        for label, more in gain.items()
+    )

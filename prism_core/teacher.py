@@ -1,0 +1,236 @@
+"""What the teacher would say at every position of its own answers, computed once and kept.
+
+The teacher is the base model with the persona in its prompt. For every position of an answer its k
+largest logits are kept with their token ids, and the log-sum-exp over all tokens at temperature 1
+(to measure) and at T (to train): all that the KL in `prism_core.losses` needs, at 8 k + 8 bytes a
+position. They lie in a few safetensors files; a file that fits is not computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from prism_core.errors import StorageError
+from prism_core.forcing import AnswerStates, Forced, head_of, pad_forced
+from prism_core.losses import CHUNK, top_logprobs
+from prism_core.models import LocalModel
+
+POSITIONS_PER_FILE = 8_192
+"""A file holds the answers that together reach this many positions."""
+BATCH_TOKENS = 2_048
+"""Padded tokens that the teacher reads together."""
+
+Tick = Callable[[int], None]
+"""Called with the number of samples done, often enough to stop there."""
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """What the cached numbers depend on, besides the model and the samples."""
+
+    top_k: int
+    """Logits kept at every position."""
+    temperature: float
+    """T of the training loss."""
+
+
+@dataclass(frozen=True)
+class TeacherRows:
+    """The teacher at N positions."""
+
+    ids: torch.Tensor
+    """Most probable tokens, shape (N, K), whole numbers."""
+    logits: torch.Tensor
+    """Their raw logits, shape (N, K), fp32."""
+    totals: torch.Tensor
+    """Log-sum-exp over all tokens at temperature 1 and at T, shape (N, 2)."""
+
+    def logprobs(self, temperature: float) -> torch.Tensor:
+        """Log-probabilities (N, K): of temperature 1 by the first column, else by the second."""
+        column = 0 if temperature == 1.0 else 1
+        return top_logprobs(self.logits, self.totals[:, column], temperature)
+
+
+class Teacher:
+    """The teacher's distributions by sample."""
+
+    def __init__(self, rows: TeacherRows, counts: Sequence[int], temperature: float) -> None:
+        self._rows, self.temperature = rows, temperature
+        self._starts = [0]
+        for count in counts:
+            self._starts.append(self._starts[-1] + count)
+
+    def of(self, samples: Sequence[int], device: torch.device) -> TeacherRows:
+        """The rows of the given samples, one after the other."""
+        spans = [torch.arange(self._starts[i], self._starts[i + 1]) for i in samples]
+        index = torch.cat(spans)
+        rows = self._rows
+        return TeacherRows(
+            rows.ids[index].long().to(device),
+            rows.logits[index].to(device),
+            rows.totals[index].to(device),
+        )
+
+
+def teach(
+    samples: Sequence[Forced],
+    model: LocalModel,
+    spec: TeacherSpec,
+    folder: Path,
+    tick: Tick = lambda _done: None,
+    share: tuple[int, int] = (0, 1),
+) -> None:
+    """Compute and keep the teacher's part for all samples whose file is missing or stale.
+
+    Args:
+        samples: answers with the teacher's prompts.
+        model: the base model, without any adapter.
+        spec: what to keep.
+        folder: where the files go.
+        tick: told of the progress; may raise `CancelledError`.
+        share: (rank, world): every process does its own part of the files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    done = 0
+    for number, part in enumerate(_parts(samples)):
+        path = _path(folder, number)
+        mine = number % share[1] == share[0]
+        digest = _digest([samples[i] for i in part], model, spec)
+        if mine and _stored_digest(path) != digest:
+            rows = _read_answers([samples[i] for i in part], model, spec, _shifted(tick, done))
+            _write(path, rows, digest)
+        done += len(part)
+        tick(done)
+
+
+def load_teacher(
+    samples: Sequence[Forced], model: LocalModel, spec: TeacherSpec, folder: Path
+) -> Teacher:
+    """Read what `teach` kept.
+
+    Raises:
+        StorageError: a file is missing, damaged or made from something else.
+    """
+    found: list[TeacherRows] = []
+    for number, part in enumerate(_parts(samples)):
+        path = _path(folder, number)
+        if _stored_digest(path) != _digest([samples[i] for i in part], model, spec):
+            raise StorageError(f"The teacher's file {path.name} is missing or out of date.")
+        with safe_open(path, "pt") as file:
+            found.append(TeacherRows(*(file.get_tensor(n) for n in ("ids", "logits", "totals"))))
+    rows = TeacherRows(
+        torch.cat([r.ids for r in found]),
+        torch.cat([r.logits for r in found]),
+        torch.cat([r.totals for r in found]),
+    )
+    return Teacher(rows, [s.positions for s in samples], spec.temperature)
+
+
+def teach_in_memory(
+    samples: Sequence[Forced], model: LocalModel, spec: TeacherSpec, tick: Tick = lambda _done: None
+) -> Teacher:
+    """The teacher's part for a few samples, kept nowhere."""
+    rows = _read_answers(samples, model, spec, tick)
+    return Teacher(rows, [s.positions for s in samples], spec.temperature)
+
+
+def _shifted(tick: Tick, done: int) -> Tick:
+    return lambda more: tick(done + more)
+
+
+def _parts(samples: Sequence[Forced]) -> Iterator[list[int]]:
+    part: list[int] = []
+    positions = 0
+    for i, sample in enumerate(samples):
+        part.append(i)
+        positions += sample.positions
+        if positions >= POSITIONS_PER_FILE:
+            yield part
+            part, positions = [], 0
+    if part:
+        yield part
+
+
+@torch.no_grad()
+def _read_answers(
+    samples: Sequence[Forced], model: LocalModel, spec: TeacherSpec, tick: Tick
+) -> TeacherRows:
+    """One forward pass over every sample, in batches of similar length."""
+    states_of, logits_of = AnswerStates(model.model.get_decoder()), head_of(model.model)
+    found: dict[int, TeacherRows] = {}
+    for batch in _batches([len(s.teacher) + len(s.answer) for s in samples]):
+        chosen = [samples[i] for i in batch]
+        ids, index = pad_forced([s.teacher for s in chosen], chosen, model.model.device)
+        states = states_of(ids, index)
+        chunks = [
+            top_rows(logits_of(states[i : i + CHUNK]), spec) for i in range(0, len(states), CHUNK)
+        ]
+        start = 0
+        whole = _joined(chunks)
+        for i, sample in zip(batch, chosen, strict=True):
+            span = slice(start, start + sample.positions)
+            found[i] = TeacherRows(whole.ids[span], whole.logits[span], whole.totals[span])
+            start += sample.positions
+        tick(len(found))
+    return _joined([found[i] for i in range(len(samples))])
+
+
+def top_rows(logits: torch.Tensor, spec: TeacherSpec) -> TeacherRows:
+    """What is kept of full logits (N, V), on the CPU."""
+    logits = logits.float()
+    values, ids = logits.topk(min(spec.top_k, logits.shape[-1]), dim=-1)
+    totals = [logits.logsumexp(-1), (logits / spec.temperature).logsumexp(-1)]
+    return TeacherRows(ids.int().cpu(), values.cpu(), torch.stack(totals, dim=1).cpu())
+
+
+def _joined(rows: Sequence[TeacherRows]) -> TeacherRows:
+    return TeacherRows(
+        torch.cat([r.ids for r in rows]),
+        torch.cat([r.logits for r in rows]),
+        torch.cat([r.totals for r in rows]),
+    )
+
+
+def _batches(widths: Sequence[int]) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for i in sorted(range(len(widths)), key=lambda i: -widths[i]):
+        if batch and widths[batch[0]] * (len(batch) + 1) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"teacher-{number:04d}.safetensors"
+
+
+def _digest(samples: Sequence[Forced], model: LocalModel, spec: TeacherSpec) -> str:
+    parts = [model.fingerprint, spec.top_k, spec.temperature]
+    content = json.dumps([parts, [[s.teacher, s.answer] for s in samples]])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _stored_digest(path: Path) -> str | None:
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("digest")
+    except (OSError, SafetensorError):
+        return None  # missing or cut off: it is computed again
+
+
+def _write(path: Path, rows: TeacherRows, digest: str) -> None:
+    tensors = {"ids": rows.ids, "logits": rows.logits, "totals": rows.totals}
+    partial = path.with_suffix(".partial")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"digest": digest})
+    os.replace(partial, path)

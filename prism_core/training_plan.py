@@ -1,0 +1,96 @@
+"""Which samples are read when, and how fast: pure functions of the settings, the seed and the step.
+
+Every epoch has its own order. Neighbours in a batch are of similar length, so that little is
+padding, and yet differ from epoch to epoch. A batch that is too large for the memory is read in
+parts whose gradients add up to the same.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Schedule = Literal["cosine", "constant"]
+_SORTED_TOGETHER = 8
+"""Batches whose samples are sorted by length together."""
+_JITTER = 0.15
+"""Lengths vary by up to this share while sorting, so that batches mix differently each epoch."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The order of a whole training run."""
+
+    lengths: tuple[int, ...]
+    """Tokens of each sample."""
+    batch: int
+    """Samples that make up one step."""
+    epochs: int
+    """How often every sample is read."""
+    seed: int
+    """Draws the orders."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch; the last one may be smaller."""
+        return math.ceil(len(self.lengths) / self.batch)
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return self.steps_per_epoch * self.epochs
+
+    def rows(self, step: int) -> list[int]:
+        """The samples of a step, counted from 0."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        return self._epoch(epoch)[place]
+
+    def _epoch(self, epoch: int) -> list[list[int]]:
+        draw = random.Random(f"{self.seed}/{epoch}")
+        order = list(range(len(self.lengths)))
+        draw.shuffle(order)
+        span = self.batch * _SORTED_TOGETHER
+        batches: list[list[int]] = []
+        for start in range(0, len(order), span):
+            key = {
+                i: self.lengths[i] * draw.uniform(1 - _JITTER, 1 + _JITTER)
+                for i in order[start : start + span]
+            }
+            ranked = sorted(key, key=key.__getitem__)
+            batches += [ranked[i : i + self.batch] for i in range(0, len(ranked), self.batch)]
+        draw.shuffle(batches)
+        return batches
+
+
+def micro_batches(
+    rows: Sequence[int], lengths: Sequence[int], max_tokens: int
+) -> list[list[int]]:
+    """The rows in parts whose padded size stays within `max_tokens`, or of one row."""
+    parts: list[list[int]] = []
+    for i in sorted(rows, key=lambda i: (-lengths[i], i)):
+        if parts and lengths[parts[-1][0]] * (len(parts[-1]) + 1) <= max_tokens:
+            parts[-1].append(i)
+        else:
+            parts.append([i])
+    return parts
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: float, schedule: Schedule) -> float:
+    """The rate of a step, counted from 0: a linear rise, then a cosine fall to 0 or a plateau.
+
+    Args:
+        step: which step.
+        steps: how many there are.
+        peak: the rate behind the rise.
+        warmup: share of all steps that the rise takes.
+        schedule: `cosine` or `constant`.
+    """
+    rise = round(warmup * steps)
+    if step < rise:
+        return peak * (step + 1) / (rise + 1)
+    if schedule == "constant":
+        return peak
+    return peak * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
