@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from app.examples import Example, load_examples, pick
+from app.examples import Example, labels, load_examples, pick
 from app.running import Running
 from app.shared import MODEL_QUEUE, Shared, fragment
 from app.state import DEFAULT_ARMS, check_selection, merge_personas, read_query
@@ -24,7 +25,7 @@ from app.tabs.compare_compose import (
 from app.tabs.compare_history import build_history, save, wire_history
 from app.tabs.compare_run import Runner
 from app.tabs.compare_vote import Ballot, build_ballot, cast, offer
-from app.views.cards import intro_cards, persona_note
+from app.views.cards import LETTERS, intro_cards, persona_note
 from app.views.text import Tone, notice
 from prism_core.errors import PrismError
 from prism_core.personas import load_personas
@@ -80,7 +81,8 @@ def _wire_run(
         show_progress_on=status,
         api_visibility="private",
     )
-    running.failure(runner.reset, None, [status, *buttons], **QUIET)
+    running.failure(runner.reset, order, [status, *buttons], **QUIET)
+    shared.page.unload(runner.leave)
     stopped = composer.stop.click(
         runner.stop,
         [order, shown],
@@ -88,14 +90,12 @@ def _wire_run(
         cancels=[running],
         **QUIET,
     )
-    voted = gr.on(
-        [button.click for button in [*ballot.letters, ballot.none]],
-        cast,
-        shown,
-        [status, cards, shown],
-        **QUIET,
-    )
-    for event in (running, stopped, voted):
+    # One listener a button: an updated button's event no longer says which button it was.
+    votes = [
+        button.click(partial(cast, letter), shown, [status, cards, shown], **QUIET)
+        for button, letter in [*zip(ballot.letters, LETTERS, strict=True), (ballot.none, "")]
+    ]
+    for event in (running, stopped, *votes):
         event.then(offer, shown, ballot.outputs, **QUIET)
         event.then(refresh, shown, closer.outputs, **QUIET)
         event.then(save, [shown, shared.history_state], shared.history_state, **QUIET)
@@ -121,10 +121,10 @@ def _wire_inputs(
     def describe(stored: object, persona: str, length: str) -> str:
         return persona_note(merge_personas(library, stored).get(persona or ""), length)
 
+    names = dict(zip((chip._id for chip in composer.chips), labels(examples), strict=True))
+
     def surprise(question: str, event: gr.EventData) -> tuple[str, str]:
-        label = str(getattr(event.target, "value", ""))
-        known = label if any(e.label == label for e in examples) else None
-        example = pick(examples, rng, known, question)
+        example = pick(examples, rng, names.get(getattr(event.target, "_id", -1)), question)
         return example.question, example.persona
 
     def link(stored: object, *values: Any) -> tuple[Any, Any]:

@@ -59,10 +59,10 @@ class Runner:
 
     def run(self, order: Order | None, request: gr.Request) -> Iterator[View]:
         """Stream the answers; yields (status, cards, shown, run button, stop button)."""
-        if order is None:
+        if order is None or self.running.was_stopped(order.id):
             return
         session = request.session_hash or order.id
-        event = self.running.start(session)
+        event = self.running.start(session, order.id)
         try:
             yield from self._stream(order, event)
         except PrismError as error:
@@ -96,7 +96,7 @@ class Runner:
 
     def stop(self, order: Order | None, shown: Shown | None, request: gr.Request) -> View:
         """Stop writing; gives (status, cards, shown, run button, stop button)."""
-        self.running.stop(request.session_hash or "")
+        self.running.stop(request.session_hash or "", order.id if order is not None else "")
         off = _buttons(busy=False)
         if order is None:
             return gr.skip(), gr.skip(), gr.skip(), *off
@@ -106,8 +106,14 @@ class Runner:
         stopped = _stopped(shown)
         return notice("warn", _stop_line(stopped)), cards_of(stopped), stopped, *off
 
-    def reset(self) -> View:
-        """After a defect or a full queue: (status, run button, stop button)."""
+    def leave(self, request: gr.Request) -> None:
+        """The visitor has closed the page."""
+        self.running.forget(request.session_hash or "")
+
+    def reset(self, order: Order | None) -> View:
+        """After a defect or a full queue; gives (status, run button, stop button)."""
+        if order is not None and self.running.was_stopped(order.id):
+            return gr.skip(), gr.skip(), gr.skip()
         line = "That did not work: the queue may be full. Please try again in a moment."
         return notice("error", line), *_buttons(busy=False)
 

@@ -49,14 +49,8 @@ def offer(shown: Shown | None) -> list[Any]:
     return [gr.Column(visible=not hidden), *buttons]
 
 
-def cast(shown: Shown | None, event: gr.EventData) -> tuple[Any, Any, Any]:
-    """Count the vote and lift the veil; gives (status, cards, shown)."""
-    label = str(getattr(event.target, "value", ""))
-    return cast_for(shown, label.removeprefix("Answer "))
-
-
-def cast_for(shown: Shown | None, letter: str) -> tuple[Any, Any, Any]:
-    """The vote for a letter, or for none if it is no letter."""
+def cast(letter: str, shown: Shown | None) -> tuple[Any, Any, Any]:
+    """Count a vote and lift the veil; gives (status, cards, shown). No letter: no preference."""
     shuffle = shown.order.shuffle if shown is not None else None
     if shown is None or shuffle is None or not shown.is_hidden or shown.phase == "running":
         return gr.skip(), gr.skip(), gr.skip()
