@@ -235,10 +235,8 @@ class RemoteGenerator:
                     if answer.take(chunk):
                         updates.put(_Update(row, answer.completion("running")))
         except OpenAIError as error:
-            begun = answer.has_begun
-            raise explain(
-                error, self.host, self._model, self._key, has_begun=begun
-            ) from None
+            said = explain(error, self.host, self._model, self._key, has_begun=answer.has_begun)
+            raise said from None
         except json.JSONDecodeError:
             raise RemoteError(f"{self.host} does not speak the OpenAI protocol.") from None
         if answer.finish is None:
@@ -263,13 +261,15 @@ class RemoteGenerator:
             "extra_body": extra or None,
         }
         field = self._limit_field
+        body[field] = sampling.max_new_tokens
         try:
-            return self._client.chat.completions.create(**body, **{field: sampling.max_new_tokens})
+            return self._client.chat.completions.create(**body)
         except BadRequestError as error:
             if field != "max_tokens" or "max_completion_tokens" not in f"{error} {error.body}":
                 raise
-        self._limit_field = field = "max_completion_tokens"  # newer models know only this name
-        return self._client.chat.completions.create(**body, **{field: sampling.max_new_tokens})
+        self._limit_field = "max_completion_tokens"  # newer models know only this name
+        body["max_completion_tokens"] = body.pop("max_tokens")
+        return self._client.chat.completions.create(**body)
 
     def _score_one(self, prompt: str, choice: str) -> ChoiceScore:
         """Sum the log-probabilities of the tokens that reach into the choice."""
