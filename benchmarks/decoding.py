@@ -1,0 +1,110 @@
+"""Sampled decoding against `model.generate` with the same settings, in turns, on one model.
+
+Prints the ratios of tokens per second (64 rows, 1 row) and the time of three arms against one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from prism_core.chat import encode_prompt
+from prism_core.decoding import pad_left
+from prism_core.models import LocalModel
+from prism_core.types import Message, Prompt, Sampling
+
+QUESTIONS = (
+    "Write a letter to a friend about a long walk by the sea.",
+    "Explain how a bicycle stays upright.",
+    "Describe the work of a baker from midnight to morning.",
+    "What should a visitor know before climbing a mountain?",
+    "Tell the story of a lighthouse and its last keeper.",
+    "How does a seed become a tree?",
+    "Give advice to somebody who moves to a new city.",
+    "Compare trains and aeroplanes for a journey of 500 km.",
+)
+
+
+def main() -> None:
+    """Run both sides in turns and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--turns", type=int, default=3)
+    args = parser.parse_args()
+    model = LocalModel.load("embedded")
+    # Sampling as the app's default, with the end token forbidden on both sides so that every row
+    # has the same length and both sides do the same work.
+    sampling = Sampling(args.tokens, temperature=0.7, top_p=0.9, top_k=50)
+    for rows in (64, 1):
+        prompts = [(Message("user", QUESTIONS[i % 8]),) for i in range(rows)]
+        speed = in_turns(
+            args.turns,
+            lambda p=prompts: ours(model, p, sampling),
+            lambda p=prompts: theirs(model, p, sampling),
+        )
+        print(f"{rows} rows x {args.tokens} tokens: {speed}")
+    arms = [(Message("user", QUESTIONS[0]),)] * 3
+    print(
+        "three arms against one (time ratio, lower is better): "
+        + in_turns(
+            args.turns,
+            lambda: 1 / timed(lambda: ours(model, arms[:1], sampling)),
+            lambda: 1 / timed(lambda: ours(model, arms, sampling)),
+        )
+    )
+
+
+def in_turns(turns: int, first: Callable[[], float], second: Callable[[], float]) -> str:
+    """Speeds of both sides measured alternately, and the median of their ratios."""
+    first(), second()  # warm-up
+    pairs = [(first(), second()) for _ in range(turns)]
+    ratio = statistics.median(a / b for a, b in pairs)
+    a, b = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return f"{a:.3g} against {b:.3g} per second, ratio {ratio:.2f}"
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that the work takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def ours(model: LocalModel, prompts: list[Prompt], sampling: Sampling) -> float:
+    """Tokens per second of `LocalModel.generate`."""
+    stops, model._stop_ids = model._stop_ids, frozenset()
+    try:
+        start = time.perf_counter()
+        answers = model.generate(prompts, sampling, seed=list(range(len(prompts))))
+        return sum(a.tokens for a in answers) / (time.perf_counter() - start)
+    finally:
+        model._stop_ids = stops
+
+
+def theirs(model: LocalModel, prompts: list[Prompt], sampling: Sampling) -> float:
+    """Tokens per second of transformers' own loop."""
+    start = time.perf_counter()
+    rows = [encode_prompt(model.tokenizer, p) for p in prompts]
+    ids, mask = pad_left(rows, model.model.device)
+    with torch.inference_mode():
+        out = model.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=True,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_new_tokens=sampling.max_new_tokens,
+            max_new_tokens=sampling.max_new_tokens,
+        )
+    model.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+    new = (out.shape[1] - ids.shape[1]) * len(prompts)
+    return new / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
