@@ -12,7 +12,7 @@ import gradio as gr
 from app.examples import Example, labels, load_examples, pick
 from app.running import Running
 from app.shared import MODEL_QUEUE, Shared, fragment
-from app.state import DEFAULT_ARMS, check_selection, merge_personas, read_query
+from app.state import DEFAULT_ARMS, Selection, check_selection, merge_personas, read_query
 from app.tabs.compare_closer import Closer, build_closer, refresh, wire_closer
 from app.tabs.compare_compose import (
     Composer,
@@ -113,9 +113,10 @@ def _wire_inputs(
 
     def choices(stored: object, persona: str, control: str) -> tuple[Any, Any]:
         personas = merge_personas(library, stored)
+        default = Selection()
         return (
-            gr.Dropdown(persona_choices(personas, library), value=persona),
-            gr.Dropdown(control_choices(personas), value=control),
+            _choice(persona_choices(personas, library), persona, default.persona),
+            _choice(control_choices(personas), control, default.control),
         )
 
     def describe(stored: object, persona: str, length: str) -> str:
@@ -142,10 +143,17 @@ def _wire_inputs(
             return [gr.skip()] * (1 + len(composer.fields))
         line = "The link filled in the inputs. Press Compare to run them."
         tone: Tone = "warn" if reading.problems else "info"
-        return [notice(tone, line, reading.problems), *values_of(reading.selection)]
+        values = values_of(reading.selection)
+        for field, offered in (
+            (composer.persona, persona_choices(personas, library)),
+            (composer.control, control_choices(personas)),
+        ):
+            place = composer.fields.index(field)
+            values[place] = gr.Dropdown(offered, value=values[place])
+        return [notice(tone, line, reading.problems), *values]
 
     picks = [composer.persona, composer.control]
-    gr.on([shared.page.load, own.change], choices, [own, *picks], picks, **QUIET)
+    own.change(choices, [own, *picks], picks, **QUIET)
     gr.on(
         [shared.page.load, own.change, composer.persona.change, composer.length.change],
         describe,
@@ -168,3 +176,13 @@ def _wire_inputs(
         api_visibility="private",
     )
     shared.page.load(arrive, own, [status, *composer.fields], **QUIET)
+
+
+def _choice(offered: list[tuple[str, str]], chosen: str, default: str) -> Any:
+    """New choices that leave the chosen one alone, unless it is gone.
+
+    Setting it would undo what a link fills in at the same moment.
+    """
+    if any(chosen == name for _, name in offered):
+        return gr.Dropdown(offered)
+    return gr.Dropdown(offered, value=default)

@@ -1,0 +1,106 @@
+"""The app as programs meet it: gradio_client, MCP, a password, a public deployment."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from browser_helpers import start_app, stop_app
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+pytestmark = pytest.mark.browser  # needs the served app
+
+
+@pytest.fixture(scope="module")
+def client(app_url: str) -> Client:
+    return Client(app_url, verbose=False)
+
+
+def test_only_documented_functions_are_public(client: Client) -> None:
+    named = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(named) >= {"/compare", "/judge", "/personas", "/models"}
+    hidden = [name for name in named if name.split("_")[0] in ("/start", "/run", "/stop", "/cast")]
+    assert hidden == []
+
+
+def test_compare_judge_and_lists(client: Client) -> None:
+    models = client.predict(api_name="/models")
+    assert models[0]["reference"] == "embedded"
+    personas = client.predict(api_name="/personas")
+    assert {"math", "critic", "neutral_text"} <= {p["name"] for p in personas}
+    result = client.predict(
+        question="What is 2 + 2?",
+        persona="math",
+        arms=["neutral", "persona", "prism"],
+        max_new_tokens=8,
+        temperature=0,
+        api_name="/compare",
+    )
+    arms = {a["arm"]: a for a in result["arms"]}
+    assert list(arms) == ["neutral", "persona", "prism"]
+    assert 1 <= arms["persona"]["tokens"] <= 8
+    assert "Train an adapter first" in arms["prism"]["note"]
+    verdict = client.predict(
+        question="What is 2 + 2?",
+        persona_answer=arms["persona"]["text"],
+        neutral_answer=arms["neutral"]["text"],
+        api_name="/judge",
+    )
+    both = verdict["persona_first"] > 0.5, verdict["persona_second"] > 0.5
+    assert verdict["consistent"] == (both[0] == both[1])
+    assert (verdict["winner"] == "persona") == all(both)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"question": "  "}, "The question is empty"),
+        ({"persona": "nobody"}, "There is no persona 'nobody'"),
+        ({"max_new_tokens": 10**9}, "from 1 to 1024"),
+        ({"arms": ["oracle"]}, "'oracle'"),
+        ({"model": "/etc/passwd"}, "/etc/passwd"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(
+    client: Client, change: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(AppError, match=sentence):
+        client.predict(**{"question": "Hi", **change}, api_name="/compare")
+
+
+def test_mcp_password_and_public_limits(tmp_path: Path) -> None:
+    url, process = start_app(
+        tmp_path / "log", "--mcp", PRISM_PUBLIC="1", PRISM_MODEL_ALLOWLIST="org/listed"
+    )
+    try:
+        with urllib.request.urlopen(f"{url}/gradio_api/mcp/schema", timeout=20) as answer:
+            tools = {tool["name"].removeprefix("prism_studio_") for tool in json.load(answer)}
+        assert {"compare", "judge", "personas", "models"} <= tools
+        client = Client(url, verbose=False)
+        offered = [m["reference"] for m in client.predict(api_name="/models")]
+        assert offered == ["embedded", "org/listed"]
+        for change, sentence in (
+            ({"max_new_tokens": 257}, "from 1 to 256"),
+            ({"model": "org/other"}, "cannot be loaded here"),
+            ({"model": str(tmp_path)}, "cannot be loaded here"),
+        ):
+            with pytest.raises(AppError, match=sentence):
+                client.predict(question="Hi", **change, api_name="/compare")
+    finally:
+        stop_app(process)
+
+
+def test_a_password_is_asked_for(tmp_path: Path) -> None:
+    url, process = start_app(tmp_path / "log", "--auth", "me:secret")
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{url}/config", timeout=20)
+        assert refused.value.code == 401
+        client = Client(url, auth=("me", "secret"), verbose=False)
+        assert client.predict(api_name="/models")[0]["reference"] == "embedded"
+    finally:
+        stop_app(process)
