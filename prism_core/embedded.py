@@ -55,14 +55,19 @@ def convert_gguf(path: Path, folder: Path) -> None:
         ModelError: transformers cannot read this GGUF file.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     try:
         with no_progress_bars():
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            # Reading a GGUF header takes seconds: read the configuration once and hand it on.
+            config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+            tokenizer = AutoTokenizer.from_pretrained(
+                path.parent, gguf_file=path.name, config=config
+            )
             model = AutoModelForCausalLM.from_pretrained(
                 path.parent,
                 gguf_file=path.name,
+                config=config,
                 quantization_config=GgufConfig(dequantize=True),
                 dtype=torch.float32,
             )
