@@ -1,0 +1,263 @@
+"""How long a training run will take and how much memory it needs, from a short probe.
+
+Each stage's tokens are counted from the choices and divided by a measured speed. Two things cannot
+be known beforehand: how long answers become, and how many of them win. So every time is a range:
+from answers of half the allowed length of which a quarter wins, to full length and all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prism_core.errors import InputError
+from prism_core.speed_probe import SpeedProbe
+from prism_core.train_spec import TrainSpec
+
+StageName = Literal[
+    "judge check", "queries", "answers", "verification", "gate", "distillation", "comparison"
+]
+STAGES: tuple[StageName, ...] = (
+    "judge check",
+    "queries",
+    "answers",
+    "verification",
+    "gate",
+    "distillation",
+    "comparison",
+)
+"""The stages of a run, in order."""
+
+CHECK_PAIRS = 40
+_CHECK_TOKENS = 260
+"""Tokens of one judge's prompt in the check."""
+_QUERY_TOKENS = 40
+_QUERY_SPARE = 1.3
+_QUESTION_TOKENS = 45
+"""A question in its chat template."""
+_PERSONA_TOKENS = {"min": 10, "short": 85, "long": 165}
+_JUDGE_TOKENS = 130
+"""A judge's prompt without question and answers."""
+_MICRO_TOKENS = 2_048
+_CACHE_BYTES = 3_000_000_000
+"""See `prism_core.models.CACHE_BYTES`."""
+_DECODED_SYSTEMS = 7
+"""Systems of the comparison whose answers have to be decoded."""
+_SHORT, _FEW = 0.5, 0.25
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range of seconds."""
+
+    low: float
+    """If answers are short and few win."""
+    high: float
+    """If they are as long as allowed and all win."""
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """What one stage will do."""
+
+    stage: StageName
+    """Its name, as the run reports it."""
+    sentence: str
+    """What it does, with counts, for people."""
+    time: Span | None
+    """How long; None before the machine was measured."""
+
+
+@dataclass(frozen=True)
+class TrainEstimate:
+    """What a whole run will do."""
+
+    stages: tuple[StageEstimate, ...]
+    """The stages in order."""
+    queries: int
+    """Questions in all."""
+    answers: int
+    """Answers to be written for them."""
+    time: Span | None
+    """How long in all; None before the machine was measured."""
+    memory_bytes: int | None
+    """Memory at the peak; None before the machine was measured."""
+    sentence: str
+    """Time and memory in one sentence."""
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """How much there is to do, for one assumption on lengths and wins."""
+
+    queries: int
+    answer: float
+    persona: int
+    wins: float
+
+    @property
+    def student_tokens(self) -> float:
+        return _QUESTION_TOKENS + self.answer
+
+
+def estimate_training(
+    spec: TrainSpec, probe: SpeedProbe | None, *, queries: int | None = None
+) -> TrainEstimate:
+    """Say what a run will do, and how long it takes once the machine was measured.
+
+    Args:
+        spec: the choices.
+        probe: the measured speeds, or None.
+        queries: how many questions there are, where they are given (the demo).
+
+    Raises:
+        InputError: there is no persona and no question.
+    """
+    people = len(spec.personas) + len(spec.own_personas)
+    number = people * spec.queries_per_persona if queries is None else queries
+    if number < 1:
+        raise InputError("Without a persona there is nothing to do; choose at least one.")
+    low = _counts(spec, number, people, _SHORT, _FEW)
+    high = _counts(spec, number, people, 1.0, 1.0)
+    written = queries is None
+    stages = []
+    for stage, sentence in _sentences(spec, number, written):
+        time = None
+        if probe is not None:
+            ends = (_seconds(stage, spec, counts, probe, written) for counts in (low, high))
+            time = Span(*ends)
+        stages.append(StageEstimate(stage, sentence, time))
+    answers = 2 * number * spec.rounds
+    if probe is None:
+        line = "Measure this machine to see how long it will take."
+        return TrainEstimate(tuple(stages), number, answers, None, None, line)
+    times = [s.time for s in stages if s.time is not None]
+    total = Span(sum(t.low for t in times), sum(t.high for t in times))
+    memory = _memory(spec, number, probe)
+    line = f"About {span_text(total)}, and about {memory / 1e9:.1f} GB of memory at the peak."
+    return TrainEstimate(tuple(stages), number, answers, total, memory, line)
+
+
+def span_text(span: Span) -> str:
+    """A range of seconds for people: `2 to 5 min`, `under 10 s`, `1.5 to 3 h`."""
+    if span.high < 10:
+        return "under 10 s"
+    if span.high < 90:
+        return _joined(span.low, span.high, 1.0, "s")
+    if span.high < 5_400:
+        return _joined(span.low, span.high, 60.0, "min")
+    return _joined(span.low, span.high, 3_600.0, "h")
+
+
+def _joined(low: float, high: float, unit: float, name: str) -> str:
+    digits = 1 if unit == 3_600.0 else 0
+    first, last = f"{low / unit:.{digits}f}", f"{high / unit:.{digits}f}"
+    if first == last:
+        return f"{last} {name}"
+    return f"up to {last} {name}" if float(first) == 0 else f"{first} to {last} {name}"
+
+
+def _counts(spec: TrainSpec, queries: int, people: int, length: float, wins: float) -> _Counts:
+    persona = _PERSONA_TOKENS[spec.length]
+    return _Counts(queries, spec.answer_tokens * length, persona, wins)
+
+
+def _sentences(spec: TrainSpec, number: int, written: bool) -> list[tuple[StageName, str]]:
+    people = len(spec.personas) + len(spec.own_personas)
+    judge = {
+        "self": "The model itself",
+        "remote": f"The remote model {spec.remote_model}",
+        "verifiable": "A program",
+    }[spec.judge]
+    check = (
+        f"{judge} first decides {CHECK_PAIRS} pairs whose better answer is known."
+        if spec.judge != "verifiable"
+        else "A program judges, so there is nothing to check."
+    )
+    asked = (
+        f"The model writes {spec.queries_per_persona} for each of {people} "
+        f"persona{'' if people == 1 else 's'}: {number} in all."
+        if written
+        else f"{number} questions come with the demo, wanted and unwanted ones."
+    )
+    held = f"{spec.held_out_share:.0%}"
+    again = f" Stages 2 to 5 are done {spec.rounds} times." if spec.rounds > 1 else ""
+    return [
+        ("judge check", check),
+        ("queries", asked),
+        (
+            "answers",
+            f"Each question is answered with and without the persona: {2 * number} answers of at "
+            f"most {spec.answer_tokens} tokens.{again}",
+        ),
+        (
+            "verification",
+            f"{judge} compares every pair in both orders. Where the persona wins in both, its "
+            "answer is distilled; all others are retained.",
+        ),
+        (
+            "gate",
+            f"A small network learns when a persona helps; {held} of the topics are held out.",
+        ),
+        (
+            "distillation",
+            f"A LoRA of rank {spec.rank} learns the winning answers, {spec.epochs} "
+            f"time{'' if spec.epochs == 1 else 's'} over, without the persona's text.",
+        ),
+        ("comparison", "Base, persona prompt, PRISM and others answer the held-out questions."),
+    ]
+
+
+def _seconds(
+    stage: StageName, spec: TrainSpec, counts: _Counts, probe: SpeedProbe, written: bool
+) -> float:
+    """Seconds of one stage for one assumption."""
+    rounds = spec.rounds
+    if stage == "judge check":
+        known = CHECK_PAIRS * 2 * _CHECK_TOKENS
+        return 0.0 if spec.judge == "verifiable" else known / probe.read_rate
+    if stage == "queries":
+        drafts = counts.queries * _QUERY_SPARE if written else 0
+        return _decoding(drafts, _QUERY_TOKENS, _QUESTION_TOKENS, probe)
+    if stage == "answers":
+        prompt = _QUESTION_TOKENS + counts.persona / 2
+        return rounds * _decoding(2 * counts.queries, counts.answer, prompt, probe)
+    if stage == "verification":
+        if spec.judge == "verifiable":
+            return 0.0
+        judged = 2 * counts.queries * (_JUDGE_TOKENS + 2 * counts.answer)
+        return rounds * judged / probe.read_rate
+    if stage == "gate":
+        # Layer 0 alone is read; the small network itself takes seconds.
+        return rounds * (5.0 + counts.queries * _QUESTION_TOKENS / (10 * probe.read_rate))
+    if stage == "distillation":
+        return rounds * _distilling(spec, counts, probe)
+    held_out = counts.queries * spec.held_out_share
+    answered = _decoding(held_out * _DECODED_SYSTEMS, counts.answer, _QUESTION_TOKENS, probe)
+    judged = held_out * _DECODED_SYSTEMS * 2 * (_JUDGE_TOKENS + 2 * counts.answer)
+    return answered + (0.0 if spec.judge == "verifiable" else judged / probe.read_rate)
+
+
+def _decoding(rows: float, tokens: float, prompt: float, probe: SpeedProbe) -> float:
+    """Seconds to read the prompts of some rows and to decode their answers."""
+    if rows <= 0:
+        return 0.0
+    # Fewer rows than were measured together do not go faster each: time is that of the steps.
+    rate = probe.decode_rate * min(1.0, rows / probe.rows)
+    return rows * prompt / probe.read_rate + rows * tokens / rate
+
+
+def _distilling(spec: TrainSpec, counts: _Counts, probe: SpeedProbe) -> float:
+    won = counts.queries * counts.wins
+    trained = won * (1 - spec.held_out_share)
+    teacher = won * (counts.student_tokens + counts.persona) / probe.read_rate
+    return teacher + spec.epochs * trained * counts.student_tokens / probe.train_rate
+
+
+def _memory(spec: TrainSpec, queries: int, probe: SpeedProbe) -> int:
+    """Model and program, and on top the larger of decoding's cache and a training step."""
+    width = _QUESTION_TOKENS + _PERSONA_TOKENS[spec.length] + spec.answer_tokens
+    rows = min(128, 2 * queries)
+    cache = min(_CACHE_BYTES, rows * width * probe.cell_bytes)
+    step = min(_MICRO_TOKENS, spec.batch_size * min(width, spec.max_tokens)) * probe.train_bytes
+    return int(probe.resident_bytes + max(cache, step))

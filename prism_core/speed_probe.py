@@ -1,0 +1,201 @@
+"""How fast a loaded model is on this machine, measured in about ten seconds.
+
+Three short pieces of the real work: decoding a full batch, reading prompts, and one step of
+distillation with its teacher. Each is begun with an untimed call, since a first call pays for
+memory and threads. The model is as before afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import psutil
+import torch
+from accelerate import Accelerator
+
+from prism_core.adapters import decoder_layers
+from prism_core.chat import encode_text
+from prism_core.errors import InputError, ModelError
+from prism_core.forcing import Forced, end_of_turn
+from prism_core.lora_training import trainable_lora
+from prism_core.models import LocalModel
+from prism_core.progress import Progress
+from prism_core.student import StepSettings, Student
+from prism_core.teacher import TeacherSpec, teach_in_memory
+from prism_core.types import Message, Sampling
+
+STAGE = "probe"
+_DECODE_SECONDS = 2.5
+_ROWS = 64
+_READ_TOKENS = 300
+_TRAIN_ROWS, _PROMPT_TOKENS, _ANSWER_TOKENS = 2, 48, 80
+_MICRO_TOKENS = 2_048
+_SAMPLE_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class SpeedProbe:
+    """What a model did in a few seconds on this machine."""
+
+    model: str
+    """The model's name."""
+    fingerprint: str
+    """Which weights were measured."""
+    rows: int
+    """Answers that were decoded together."""
+    decode_rate: float
+    """Tokens a second, all rows together."""
+    read_rate: float
+    """Prompt tokens read a second."""
+    train_rate: float
+    """Tokens a second through a distillation step, forwards and backwards."""
+    resident_bytes: int
+    """Memory with the model loaded and nothing at work."""
+    cell_bytes: int
+    """Memory that the key-value cache takes for one token."""
+    train_bytes: int
+    """Memory that one token of a training step took on top."""
+    seconds: float
+    """How long the probe took."""
+
+
+def probe_speed(
+    model: LocalModel, *, rows: int = _ROWS, progress: Progress | None = None
+) -> SpeedProbe:
+    """Measure a loaded model.
+
+    Args:
+        model: the model; visitors who use it wait for the training step alone.
+        rows: answers that the run will decode together.
+        progress: told of the three pieces; its cancel event stops between them.
+
+    Raises:
+        InputError: `rows` is not from 1 to 128.
+        ModelError: the model lacks the projections that a LoRA is put on.
+        CancelledError: stopped on request.
+    """
+    if not 1 <= rows <= 128:
+        raise InputError(f"rows is {rows}; it must be from 1 to 128.")
+    progress, began = progress or Progress(), time.perf_counter()
+    resident = _memory_now(model)
+    progress.update(STAGE, 0, 3, "writing answers")
+    decode_rate = _decode_rate(model, rows)
+    progress.check()
+    progress.update(STAGE, 1, 3, "reading prompts")
+    read_rate = _read_rate(model)
+    progress.check()
+    progress.update(STAGE, 2, 3, "taking a training step")
+    train_rate, train_bytes = _train_rate(model)
+    progress.update(STAGE, 3, 3, "measured")
+    return SpeedProbe(
+        model=model.name,
+        fingerprint=model.fingerprint,
+        rows=rows,
+        decode_rate=decode_rate,
+        read_rate=read_rate,
+        train_rate=train_rate,
+        resident_bytes=resident,
+        cell_bytes=_cell_bytes(model),
+        train_bytes=train_bytes,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _decode_rate(model: LocalModel, rows: int) -> float:
+    """Tokens a second of a sampled batch, the prefill left aside."""
+    prompts = [(Message("user", f"Tell me a story about the number {i}."),) for i in range(rows)]
+    cancel = threading.Event()
+    sampling = Sampling(max_new_tokens=64, temperature=0.8, top_p=0.95)
+    first: tuple[float, int] | None = None
+    tokens, now = 0, 0.0
+    for answers in model.stream(prompts, sampling, 0, cancel=cancel):
+        now, tokens = time.perf_counter(), sum(a.tokens for a in answers)
+        first = first or (now, tokens)
+        if now - first[0] >= _DECODE_SECONDS:
+            cancel.set()
+    if first is None or tokens == first[1]:
+        raise ModelError(f"The model '{model.name}' wrote nothing, so its speed is not known.")
+    return (tokens - first[1]) / (now - first[0])
+
+
+def _read_rate(model: LocalModel) -> float:
+    """Prompt tokens a second where two labels are scored, as a judge does."""
+    room = min(_READ_TOKENS, model.context_tokens - 40)
+    text = "Which of these two is better? "
+    text *= max(1, room // max(1, model.count_tokens(text)))
+    prompt, choices = (Message("user", text),), [("A", "B")]
+    model.score_choices([prompt], choices)
+    repeats, began = 2, time.perf_counter()
+    for _ in range(repeats):
+        model.score_choices([prompt], choices)
+    return model.count_tokens(text) * repeats / (time.perf_counter() - began)
+
+
+def _train_rate(model: LocalModel) -> tuple[float, int]:
+    """Tokens a second of a step, and the memory it took for each token."""
+    decoder_layers(model.model)  # refuses a model that cannot be gated
+    answer = encode_text(model.tokenizer, "word " * _ANSWER_TOKENS)[:_ANSWER_TOKENS]
+    prompt = tuple(answer[:_PROMPT_TOKENS])
+    sample = Forced("probe", prompt, prompt, tuple(answer), end_of_turn(model.tokenizer))
+    samples = [sample] * _TRAIN_ROWS
+    device = model.model.device
+    with model.lock:
+        teacher = teach_in_memory(samples, model, TeacherSpec(64, 2.0))
+        with trainable_lora(model.model, 16, 32, 0) as peft:
+            settings = StepSettings("kl", 1.0, 0.0, _MICRO_TOKENS)
+            accelerator = Accelerator(cpu=device.type == "cpu")
+            student = Student(model.model, peft, samples, teacher, settings, accelerator)
+            before = _memory_now(model)
+            with _PeakMemory(model) as peak:
+                student.step(range(_TRAIN_ROWS), 1e-5)
+            began = time.perf_counter()
+            student.step(range(_TRAIN_ROWS), 1e-5)
+            seconds = time.perf_counter() - began
+    tokens = sum(student.lengths)
+    return tokens / seconds, max(0, peak.bytes - before) // tokens
+
+
+class _PeakMemory:
+    """Watches this process's memory inside a block."""
+
+    def __init__(self, model: LocalModel) -> None:
+        self._model = model
+        self.bytes = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _PeakMemory:
+        if self._model.model.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        if self._model.model.device.type == "cuda":
+            self.bytes = int(torch.cuda.max_memory_allocated())
+
+    def _watch(self) -> None:
+        while True:
+            self.bytes = max(self.bytes, _memory_now(self._model))
+            if self._done.wait(_SAMPLE_SECONDS):
+                return
+
+
+def _memory_now(model: LocalModel) -> int:
+    """Memory in use where the model is: the GPU's, or this process's."""
+    if model.model.device.type == "cuda":
+        return int(torch.cuda.memory_allocated())
+    return int(psutil.Process().memory_info().rss)
+
+
+def _cell_bytes(model: LocalModel) -> int:
+    """Keys and values of one token in all layers."""
+    config = model.model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    width = model.model.dtype.itemsize
+    return int(2 * config.num_hidden_layers * heads * size * width)
