@@ -58,6 +58,21 @@ class MemoryJournal:
         self._parts.setdefault(stage, {}).update(texts)
 
 
+class SuffixJournal:
+    """A part of another journal: stage `answers` is kept as `answers@2` for the suffix `@2`."""
+
+    def __init__(self, journal: Journal, suffix: str) -> None:
+        self._journal, self._suffix = journal, suffix
+
+    def load(self, stage: str) -> dict[str, Any]:
+        """Finished parts of the stage in this part."""
+        return self._journal.load(stage + self._suffix)
+
+    def save(self, stage: str, parts: Mapping[str, Any]) -> None:
+        """Keep parts of the stage in this part."""
+        self._journal.save(stage + self._suffix, parts)
+
+
 def begin(journal: Journal, stage: str, *settings: Any) -> dict[str, Any]:
     """Start a stage or go on with it.
 

@@ -1,0 +1,121 @@
+"""`python -m prism_core train`: PRISM from start to finish, or on with an interrupted run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prism_core.commands.output import clean_stdout, emit_json, whole
+from prism_core.errors import InputError, NotFoundError
+from prism_core.progress import Progress, ProgressReport
+from prism_core.train_spec import JUDGE_NAMES, PRESET_NAMES, PRESETS, TrainSpec, check_spec
+
+if TYPE_CHECKING:
+    from prism_core.pipeline import TrainResult
+    from prism_core.storage import RunRow, Store
+
+STORE_FILE = "run.sqlite3"
+"""The run's own store, inside its folder."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command to argparse."""
+    parser = subparsers.add_parser(
+        "train", help="bootstrap, distil and gate an adapter", allow_abbrev=False
+    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", metavar="DIR", help="a new folder for the run")
+    where.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
+    add = parser.add_argument
+    add("--preset", choices=PRESET_NAMES, default="quick", help="settings (default: quick)")
+    add("--model", metavar="REF", help="see `models` (default: embedded)")
+    add("--name", help="the adapter's name")
+    add("--personas", metavar="NAMES", help="separated by commas; see `personas`")
+    add("--queries", type=whole(1, 500), metavar="N", help="queries for each persona")
+    add("--answer-tokens", type=whole(8, 2048), metavar="N", help="the most tokens of an answer")
+    add("--judge", choices=JUDGE_NAMES, help="who compares the answers")
+    add("--epochs", type=whole(1, 50), metavar="N", help="passes over the distil set")
+    add("--rank", type=whole(1, 128), metavar="N", help="LoRA rank")
+    add("--rounds", type=whole(1, 5), metavar="N", help="how often stages 2-5 are done")
+    add("--seed", type=whole(0, 2**31 - 1), default=None, metavar="N")
+    add("--json", action="store_true", help="print the result as one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, saying on stderr how far it is."""
+    from prism_core.pipeline import train
+    from prism_core.storage import Store, pack, unpack
+
+    folder = Path(args.resume or args.out).expanduser()
+    if args.resume and not (folder / STORE_FILE).is_file():
+        raise NotFoundError(f"There is no run to resume in '{folder}': it has no {STORE_FILE}.")
+    if args.out and folder.exists() and any(folder.iterdir()):
+        raise InputError(f"'{folder}' is not empty; give a new folder, or use --resume.")
+    spec = None if args.resume else _spec(args)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Store(f"sqlite:///{(folder / STORE_FILE).absolute()}", home=folder) as store:
+        row = _row(store, spec, folder)
+        spec = unpack(TrainSpec, dict(row.spec))
+        from prism_core.journal import StoreJournal
+
+        with clean_stdout():
+            result = train(spec, folder, StoreJournal(store, row.id), Progress(_say))
+    if args.json:
+        emit_json(pack(result))
+    else:
+        print(_text(result, folder))
+    return 0
+
+
+def _spec(args: argparse.Namespace) -> TrainSpec:
+    given: dict[str, Any] = {
+        "model": args.model,
+        "name": args.name,
+        "queries_per_persona": args.queries,
+        "answer_tokens": args.answer_tokens,
+        "judge": args.judge,
+        "epochs": args.epochs,
+        "rank": args.rank,
+        "rounds": args.rounds,
+        "seed": args.seed,
+    }
+    if args.personas:
+        given["personas"] = tuple(n.strip() for n in args.personas.split(",") if n.strip())
+    return check_spec(
+        replace(PRESETS[args.preset], **{k: v for k, v in given.items() if v is not None})
+    )
+
+
+def _row(store: Store, spec: TrainSpec | None, folder: Path) -> RunRow:
+    """The run of this folder, made first if it is new."""
+    from prism_core.storage import pack
+
+    if spec is not None:
+        return store.create_run("train", spec.name, pack(spec), folder=folder)
+    found = store.list_runs(kind="train")
+    if not found:
+        raise NotFoundError(f"The store in '{folder}' holds no training run.")
+    return found[0]
+
+
+def _say(report: ProgressReport) -> None:
+    """One line on stderr, rewritten in place where that is a terminal."""
+    left = "" if report.seconds_left is None else f", {report.seconds_left:.0f} s left"
+    line = f"{report.stage}: {report.done:g}/{report.total:g}{left}  {report.note}"
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line[:110]}", end="", file=sys.stderr, flush=True)
+    elif report.done in (0, report.total):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _text(result: TrainResult, folder: Path) -> str:
+    lines = [f"Finished after {result.seconds:.0f} s."]
+    if result.info is not None:
+        lines.append(f"Adapter '{result.info.name}' in {folder / 'adapter'}, gate opens at "
+                     f"{result.info.threshold:.2f}.")  # fmt: skip
+        lines += [f"  {name}: {value}" for name, value in result.info.metrics.items()]
+    return "\n".join([*lines, *result.notes])

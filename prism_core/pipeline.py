@@ -1,0 +1,284 @@
+"""PRISM from start to finish: the five stages in order, resumable (paper, section 4).
+
+1. Queries, 2. answers and 3. verdicts come from the stages of that name, round by round.
+4. The gate learns which queries a persona won; its held-out groups are never distilled.
+5. The wins of the other groups are distilled into one LoRA.
+6. PRISM is compared with its rivals on the held-out queries, and the adapter is saved.
+In a later round the student, adapter on, takes the neutral side: only what the persona still does
+better is added. A run without wins ends by saying so, without an adapter.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prism_core.answers import ANSWERING, AnswerConfig, AnswerInputs, answer_queries
+from prism_core.bundle import BundleInfo, identify, load_bundle, write_info
+from prism_core.contest import distill_config, hold_contest
+from prism_core.demo import demo_queries
+from prism_core.distill_report import DistillReport
+from prism_core.distillation import distill
+from prism_core.errors import InputError
+from prism_core.gate_training import GateConfig, GateResult, train_gate
+from prism_core.journal import StoreJournal, SuffixJournal
+from prism_core.models import LocalModel
+from prism_core.progress import Progress
+from prism_core.queries import QueryConfig, write_queries
+from prism_core.records import Journal, JudgedPair, Query
+from prism_core.run_parts import judge_of, personas_of, variant_maker
+from prism_core.storage import RunRow, Store, pack, unpack
+from prism_core.train_spec import TrainSpec, check_spec
+from prism_core.types import Estimate
+from prism_core.verification import verify_pairs
+
+ADAPTER_FOLDER = "adapter"
+"""The bundle's folder inside a run's folder."""
+QUERY_STAGE = "query_set"
+RESULT_STAGE = "result"
+TIME_STAGE = "time"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training run ended."""
+
+    has_adapter: bool
+    """Whether there was something to distil; the bundle is then in the run's folder."""
+    seconds: float
+    """Time at work, all resumptions together."""
+    notes: tuple[str, ...]
+    """Warnings and nulls, as sentences."""
+    info: BundleInfo | None = None
+    """What the bundle says of itself."""
+
+
+def run_training(run: RunRow, store: Store, progress: Progress) -> None:
+    """Do a training run of the store; see `prism_core.worker`.
+
+    Raises:
+        PrismError: the run cannot go on; the message says why.
+        CancelledError: stopped on request; finished parts are kept.
+    """
+    spec = unpack(TrainSpec, dict(run.spec))
+    run.path.mkdir(parents=True, exist_ok=True)
+    train(spec, run.path, StoreJournal(store, run.id), progress)
+
+
+def train(
+    spec: TrainSpec,
+    folder: Path,
+    journal: Journal,
+    progress: Progress,
+    model: LocalModel | None = None,
+    command: str = "",
+) -> TrainResult:
+    """Run all stages, or go on with them.
+
+    Args:
+        spec: what was chosen.
+        folder: the run's folder; the bundle goes to `adapter` inside it.
+        journal: the run's journal.
+        progress: told of every batch and step; its cancel event stops the work.
+        model: the base model, loaded if it is not given.
+        command: what to write on the model card; by default the command line of this spec.
+
+    Raises:
+        InputError: a choice is not allowed.
+        CancelledError: stopped on request; finished parts are in the journal.
+    """
+    started = time.monotonic()
+    check_spec(spec)
+    model = model or LocalModel.load(spec.model, progress=progress)
+    work = _Training(spec, folder, journal, progress, model, command or command_of(spec))
+    try:
+        result = work.run()
+    finally:
+        spent = time.monotonic() - started
+        journal.save(TIME_STAGE, {f"{time.time():.3f}": spent})
+    result = replace(result, seconds=sum(journal.load(TIME_STAGE).values()))
+    journal.save(RESULT_STAGE, {RESULT_STAGE: pack(result)})
+    return result
+
+
+def load_result(journal: Journal) -> TrainResult | None:
+    """How a run ended, or None while it has not."""
+    part = journal.load(RESULT_STAGE).get(RESULT_STAGE)
+    return None if part is None else unpack(TrainResult, part)
+
+
+def command_of(spec: TrainSpec) -> str:
+    """The command that trains this spec, for the model card."""
+    words = ["python", "-m", "prism_core", "train", "--preset", spec.preset]
+    if spec.model != "embedded":
+        words += ["--model", spec.model]
+    return shlex.join([*words, "--out", "DIR", "--seed", str(spec.seed)])
+
+
+def merge_rounds(rounds: Sequence[Sequence[JudgedPair]]) -> list[JudgedPair]:
+    """One judged pair a query: the round in which the persona first won, else the first round.
+
+    A query whose win the adapter has already learnt is still one where the gate has to open.
+    """
+    merged = []
+    for versions in zip(*rounds, strict=True):
+        won = [judged for judged in versions if judged.route == "distill"]
+        merged.append(won[0] if won else versions[0])
+    return merged
+
+
+class _Training:
+    """One run: what stays the same while the stages go by."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        folder: Path,
+        journal: Journal,
+        progress: Progress,
+        model: LocalModel,
+        command: str,
+    ) -> None:
+        self.spec, self.folder, self.journal = spec, folder, journal
+        self.progress, self.model, self.command = progress, model, command
+        self.personas = personas_of(spec)
+        self.variant_of = variant_maker(spec)
+        self.verify_config, self.judge = judge_of(spec, model)
+        self.notes: list[str] = []
+
+    def run(self) -> TrainResult:
+        """All rounds, then the comparison."""
+        queries = self._queries()
+        rounds: list[list[JudgedPair]] = []
+        previous: Path | None = None
+        for number in range(1, self.spec.rounds + 1):
+            journal = self.journal if number == 1 else SuffixJournal(self.journal, f"@{number}")
+            rounds.append(self._judged(queries, number, journal, previous))
+            judged = merge_rounds(rounds)
+            if not any(j.route == "distill" for j in judged):
+                self.notes.append(
+                    f"No persona answer won in both orders on any of {len(judged)} queries: there "
+                    "is nothing to distil, so this run ends without an adapter."
+                )
+                return TrainResult(False, 0.0, tuple(self.notes))
+            gate = train_gate(self._gate_config(), judged, self.model, journal, self.progress)
+            last = number == self.spec.rounds
+            target = self.folder / (ADAPTER_FOLDER if last else f"round{number}")
+            report = self._distil(judged, gate, target, journal, previous)
+            self._save(target, gate, report)
+            previous = target
+        info = self._compare(judged, gate, report, self.folder / ADAPTER_FOLDER)
+        return TrainResult(True, 0.0, tuple(self.notes), info)
+
+    def _queries(self) -> tuple[Query, ...]:
+        """Stage 1, or the demo's own queries."""
+        if self.spec.preset == "demo":
+            queries = demo_queries()
+        else:
+            config = QueryConfig(per_persona=self.spec.queries_per_persona, seed=self.spec.seed)
+            people = list(self.personas.values())
+            found = write_queries(config, people, self.model, self.journal, self.progress)
+            queries = found.queries
+            if found.shortfall:
+                self.notes.append(
+                    f"{found.shortfall} queries are missing: the model wrote no more usable ones."
+                )
+        if len(queries) < 4:
+            raise InputError(
+                f"Only {len(queries)} usable queries were written; at least 4 are needed. "
+                "Ask for more queries per persona, or choose a larger model."
+            )
+        self.journal.save(QUERY_STAGE, {q.id: pack(q) for q in queries})
+        return queries
+
+    def _judged(
+        self, queries: Sequence[Query], number: int, journal: Journal, previous: Path | None
+    ) -> list[JudgedPair]:
+        """Stages 2 and 3 of one round."""
+        config = AnswerConfig(
+            length=self.spec.length,
+            placement=self.spec.placement,
+            sampling=replace(ANSWERING, max_new_tokens=self.spec.answer_tokens),
+            seed=self.spec.seed + number - 1,
+        )
+        student = load_bundle(previous, self.model) if previous is not None else None
+        inputs = AnswerInputs(queries, self.personas)
+        pairs = answer_queries(
+            config, inputs, self.model, journal, self.progress, neutral=student
+        )
+        return verify_pairs(self.verify_config, pairs, self.judge, journal, self.progress)
+
+    def _gate_config(self) -> GateConfig:
+        return GateConfig(
+            feature=self.spec.feature,
+            held_out_share=self.spec.held_out_share,
+            seed=self.spec.seed,
+        )
+
+    def _distil(
+        self,
+        judged: Sequence[JudgedPair],
+        gate: GateResult,
+        target: Path,
+        journal: Journal,
+        start: Path | None,
+    ) -> DistillReport:
+        """Stage 5 on the wins of the gate's training part."""
+        away = set(gate.report.held_out)
+        wins = [j.pair for j in judged if j.route == "distill"]
+        return distill(
+            distill_config(self.spec),
+            [p for p in wins if p.query.id not in away],
+            self.variant_of,
+            self.model,
+            target,
+            journal,
+            self.progress,
+            held_out=[p for p in wins if p.query.id in away],
+            start=start,
+        ).report
+
+    def _save(self, target: Path, gate: GateResult, report: DistillReport) -> BundleInfo:
+        gate.gate.save(target)
+        info = BundleInfo(
+            name=self.spec.name,
+            base=identify(self.model),
+            threshold=gate.threshold,
+            personas=tuple(self.personas),
+            command=self.command,
+            seed=self.spec.seed,
+            settings=pack(self.spec),
+            metrics={
+                "gate ROC-AUC": gate.report.auc,
+                "KL to the persona, base": report.kl_before,
+                "KL to the persona, adapter": report.kl_after,
+            },
+            notes=tuple(self.notes),
+        )
+        write_info(target, info)
+        return info
+
+    def _compare(
+        self,
+        judged: Sequence[JudgedPair],
+        gate: GateResult,
+        report: DistillReport,
+        bundle: Path,
+    ) -> BundleInfo:
+        """PRISM against its rivals on the held-out queries; the results go onto the card."""
+        away = gate.report.held_out
+        table = hold_contest(
+            self.spec, judged, away, self.folder, self.model, self.journal, self.progress
+        )
+        info = self._save(bundle, gate, report)
+        row = next((r for r in table.rows if r.system == "prism"), None)
+        cells: dict[str, Estimate] = {}
+        if row is not None:
+            labels = {c.key: c.label for c in table.columns}
+            cells = {labels[key]: cell.estimate for key, cell in row.cells.items()}
+        info = replace(info, metrics={**info.metrics, **cells}, notes=tuple(self.notes))
+        write_info(bundle, info)
+        return info
