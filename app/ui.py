@@ -8,7 +8,7 @@ from app.api import add_api
 from app.models_pool import ModelPool
 from app.settings import Settings, browser_secret
 from app.shared import HISTORY_KEY, PERSONAS_KEY, Shared, fragment
-from app.tabs import compare
+from app.tabs import compare, personas
 
 HEADER = """
 <header class="px-header">
@@ -43,11 +43,13 @@ def build_page(settings: Settings, pool: ModelPool) -> gr.Blocks:
     with gr.Blocks(title="PRISM Studio", analytics_enabled=False) as page:
         personas_state = gr.BrowserState([], storage_key=PERSONAS_KEY, secret=secret)
         history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
+        add_api(settings, pool)  # first, so that no listener takes one of its names
         fragment(HEADER)
         with gr.Tabs(elem_id="px-tabs") as tabs:
             shared = Shared(page, settings, pool, personas_state, history_state, tabs)
             with gr.Tab("Compare", id="compare"):
                 compare.build(shared)
-        add_api(settings, pool)
+            with gr.Tab("Personas", id="personas"):
+                personas.build(shared)
     page.queue(max_size=32, default_concurrency_limit=1)
     return page
