@@ -12,9 +12,11 @@ import sys
 import threading
 from collections.abc import Sequence
 
+import gradio as gr
 from starlette.middleware import Middleware
 
 from app.headers import SecurityHeaders
+from app.jobs import Jobs
 from app.models_pool import ModelPool
 from app.settings import Settings, read_settings
 from app.theme import css, head, theme
@@ -23,6 +25,7 @@ from prism_core.errors import PrismError
 from prism_core.generator import Generator
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
+from prism_core.storage import Store
 
 DEFAULT_PORT = 7860
 
@@ -56,11 +59,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     pool = ModelPool(load_model)
     try:
-        page = build_page(settings, pool)
+        store = Store()
+        jobs = Jobs(store)
+        page = build_page(settings, pool, store, jobs)
     except PrismError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
     threading.Thread(target=_warm_up, args=(pool, settings), daemon=True).start()
+    jobs.start()
+    try:
+        _launch(page, options, port)
+    finally:
+        jobs.stop()
+    return 0
+
+
+def _launch(page: gr.Blocks, options: argparse.Namespace, port: int) -> None:
+    """Serve the page until interrupted."""
     page.launch(
         server_name=options.host,
         server_port=port,
@@ -78,7 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         strict_cors=True,
         app_kwargs={"middleware": [Middleware(SecurityHeaders)]},
     )
-    return 0
 
 
 def load_model(reference: str, progress: Progress | None) -> Generator:

@@ -12,8 +12,11 @@ from typing import Any
 
 import gradio as gr
 
+from app.adapters_shelf import AdapterShelf
+from app.jobs import Jobs
 from app.models_pool import ModelPool
 from app.settings import Settings
+from prism_core.storage import Store
 
 MODEL_QUEUE = "model"
 """The concurrency id of every listener that uses a model."""
@@ -42,6 +45,14 @@ class Shared:
     """The visitor's own personas: a list of mappings as `personas.make_persona` takes."""
     history_state: gr.BrowserState
     """The visitor's comparisons and votes: a list of mappings, see `app/history.py`."""
+    visitor_state: gr.BrowserState
+    """The visitor's opaque id, which owns runs and adapters; see `app/visitor.py`."""
+    store: Store
+    """All runs and what they found."""
+    jobs: Jobs
+    """Starts, cancels and resumes runs."""
+    shelf: AdapterShelf
+    """The adapters that are shipped, and those that visitors have trained."""
     tabs: gr.Tabs
     """All tabs; a listener with this as output moves the visitor to another."""
 

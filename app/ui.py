@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gradio as gr
 
+from app.adapters_shelf import AdapterShelf
 from app.api import add_api
+from app.jobs import Jobs
 from app.models_pool import ModelPool
 from app.settings import Settings, browser_secret
 from app.shared import HISTORY_KEY, PERSONAS_KEY, Shared, fragment
-from app.tabs import compare, personas
+from app.tabs import compare, personas, train
+from app.visitor import VISITOR_KEY
+from prism_core.storage import Store
 
 HEADER = """
 <header class="px-header">
@@ -33,22 +37,38 @@ HEADER = """
 """
 
 
-def build_page(settings: Settings, pool: ModelPool) -> gr.Blocks:
+def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) -> gr.Blocks:
     """The whole page, not launched yet.
 
     Raises:
         StorageError: the secret of the browser storage cannot be kept.
     """
     secret = browser_secret(settings)
-    with gr.Blocks(title="PRISM Studio", analytics_enabled=False) as page:
+    with gr.Blocks(
+        title="PRISM Studio", analytics_enabled=False, delete_cache=(3_600, 3_600)
+    ) as page:
         personas_state = gr.BrowserState([], storage_key=PERSONAS_KEY, secret=secret)
         history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
         add_api(settings, pool)  # first, so that no listener takes one of its names
+        visitor_state = gr.BrowserState("", storage_key=VISITOR_KEY, secret=secret)
         fragment(HEADER)
         with gr.Tabs(elem_id="px-tabs") as tabs:
-            shared = Shared(page, settings, pool, personas_state, history_state, tabs)
+            shared = Shared(
+                page=page,
+                settings=settings,
+                pool=pool,
+                personas_state=personas_state,
+                history_state=history_state,
+                visitor_state=visitor_state,
+                store=store,
+                jobs=jobs,
+                shelf=AdapterShelf(store),
+                tabs=tabs,
+            )
             with gr.Tab("Compare", id="compare"):
                 compare.build(shared)
+            with gr.Tab("Train", id="train") as tab:
+                train.build(shared, tab)
             with gr.Tab("Personas", id="personas"):
                 personas.build(shared)
     page.queue(max_size=32, default_concurrency_limit=1)

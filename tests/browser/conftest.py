@@ -20,7 +20,8 @@ sync_api = pytest.importorskip("playwright.sync_api")
 @pytest.fixture(scope="session")
 def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the running app."""
-    url, process = start_app(tmp_path_factory.mktemp("app") / "app.log")
+    folder = tmp_path_factory.mktemp("app")
+    url, process = start_app(folder / "app.log", PRISM_DATA_HOME=str(folder / "data"))
     yield url
     stop_app(process)
 
