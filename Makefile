@@ -36,11 +36,11 @@ $(VENV)/.development: requirements-dev.txt requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@ $(VENV)/.runtime
 
-# The browser tests drive a real Chromium: Debian's, or any that CHROMIUM names.
+# The browser tests drive a real Chromium: Debian's, or any that PRISM_CHROMIUM names.
 chromium:
-	@command -v "$${CHROMIUM:-chromium}" >/dev/null || command -v apt-get >/dev/null || \
-	  { echo "Please install Chromium, or set CHROMIUM to its path."; exit 1; }
-	@command -v "$${CHROMIUM:-chromium}" >/dev/null || \
+	@command -v "$${PRISM_CHROMIUM:-chromium}" >/dev/null || command -v apt-get >/dev/null || \
+	  { echo "Please install Chromium, or set PRISM_CHROMIUM to its path."; exit 1; }
+	@command -v "$${PRISM_CHROMIUM:-chromium}" >/dev/null || \
 	  { SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	    $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends chromium; }
 
