@@ -46,7 +46,7 @@ class DistillConfig:
     """Of AdamW."""
     clip: float = 1.0
     """Largest norm of the gradient."""
-    micro_tokens: int = 2048
+    micro_tokens: int = 1024
     """Padded tokens read at one time: bounds the memory, changes results only by rounding."""
     save_dtype: SaveDtype = "float32"
     """Number format of the saved adapter."""

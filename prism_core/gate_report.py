@@ -1,0 +1,235 @@
+"""What goes into training a gate and what is known of it afterwards, as plain values.
+
+Every number is taken on queries that the gate which scored them has not seen: the held-out part,
+scored by the final gate, and the training part, scored out of fold by the gates of the
+cross-validation. A threshold chosen on the rows that it is then examined on looks better than it
+is; the paper's 0.5 stands beside it, and `out_of_fold` chooses it on the training part instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from prism_core.errors import InputError
+from prism_core.gate import FEATURES, Feature
+from prism_core.stats import (
+    Calibration,
+    Confusion,
+    average_precision,
+    best_threshold,
+    calibration,
+    confusion_at,
+    rate_of,
+    roc_auc,
+)
+from prism_core.types import Estimate
+
+FeatureChoice = Literal["auto", "last", "mean", "both"]
+ThresholdRule = Literal["paper", "held_out", "out_of_fold"]
+PAPER_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Settings of a gate's training; feature and threshold are the paper's by default."""
+
+    feature: FeatureChoice = "last"
+    """What the gate reads: `last`, `mean`, `both`, or `auto` to choose by cross-validation."""
+    epochs: int = 40
+    """How often every query is read, at most; cross-validation may choose fewer."""
+    lr: float = 1e-3
+    """Learning rate of AdamW."""
+    weight_decay: float = 1e-2
+    """Of AdamW."""
+    batch: int = 64
+    """Queries in a step."""
+    held_out_share: float = 0.25
+    """Share of the queries that the gate is examined on, in whole groups."""
+    folds: int = 5
+    """Of the cross-validation inside the training part."""
+    seed: int = 0
+    """Draws the split, the resampling and the weights."""
+    threshold: ThresholdRule = "paper"
+    """`paper` is 0.5; else the best balanced accuracy on the held-out part, which flatters the
+    numbers there, or on the training part's out-of-fold probabilities, which does not."""
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """One query as the gate sees it."""
+
+    query: str
+    """The query's id."""
+    persona: str
+    """Name of its persona."""
+    subtopic: str
+    """Its sub-topic."""
+    distill: bool
+    """Whether the persona won in both orders."""
+    held_out: bool
+    """Whether the final gate has not seen it."""
+    probability: float
+    """By the final gate."""
+    unseen: float | None
+    """By a gate that has not seen its group: the final one where held out, else out of fold."""
+
+
+@dataclass(frozen=True)
+class GateEpoch:
+    """One epoch of the final gate's training."""
+
+    epoch: int
+    """Counted from 1."""
+    train: float
+    """Cross-entropy on the resampled training part, in nats."""
+    held_out: float | None
+    """Cross-entropy on the held-out part; None where there is none."""
+
+
+@dataclass(frozen=True)
+class FeatureScore:
+    """How one feature did in cross-validation."""
+
+    feature: Feature
+    """Which."""
+    auc: Estimate
+    """ROC-AUC of the out-of-fold probabilities on the training part."""
+    loss: float
+    """Cross-entropy out of fold at the best epoch, in nats."""
+    epoch: int
+    """The epoch with the lowest out-of-fold cross-entropy."""
+
+
+@dataclass(frozen=True)
+class GateQuality:
+    """How good probabilities are on queries that the gate has not seen."""
+
+    auc: Estimate
+    """ROC-AUC: the chance that a `distill` query outranks a `retain` one."""
+    average_precision: Estimate
+    """Area under precision and recall; compare it with `share`."""
+    share: Estimate
+    """Share of `distill` queries: the average precision of a gate that guesses."""
+    calibration: Calibration
+    """Probabilities against what happened, with the Brier score. Resampling pulls probabilities
+    towards one half, so expect a gap where the classes are uneven."""
+    at_paper: Confusion
+    """Decisions at 0.5."""
+    best: float | None
+    """Threshold with the best balanced accuracy on these very rows; None with one class alone."""
+    at_best: Confusion | None
+    """Decisions there; flattering, since it was chosen on these rows."""
+
+
+@dataclass(frozen=True)
+class GroupQuality:
+    """The same in brief for one persona or one sub-topic, on unseen probabilities."""
+
+    name: str
+    """The persona's or the sub-topic's name."""
+    share: Estimate
+    """Share of `distill` queries."""
+    auc: Estimate
+    """ROC-AUC within the group; undefined with one class alone."""
+    at_paper: Confusion
+    """Decisions at 0.5."""
+    at_threshold: Confusion
+    """Decisions at the threshold in use."""
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """Everything that is known of a trained gate, as it is stored and shown."""
+
+    trained: bool
+    """False where the labels allow no more than a constant."""
+    feature: Feature
+    """What the gate reads."""
+    features: tuple[FeatureScore, ...]
+    """Cross-validation of every feature that was tried."""
+    epoch: int
+    """The epoch whose weights were kept."""
+    curve: tuple[GateEpoch, ...]
+    """Loss by epoch, beyond the kept one too, to show where it begins to learn by heart."""
+    threshold: float
+    """The threshold in use."""
+    held_out: GateQuality
+    """On the held-out part."""
+    out_of_fold: GateQuality
+    """On all rows with a probability from a gate that has not seen them: more rows, and gates that
+    are each a little different from the final one."""
+    by_persona: tuple[GroupQuality, ...]
+    """Unseen rows by persona."""
+    by_subtopic: tuple[GroupQuality, ...]
+    """Unseen rows by sub-topic."""
+    rows: tuple[GateRow, ...]
+    """Every query, in the order given."""
+    warnings: tuple[str, ...]
+    """What a reader should know, as sentences."""
+    config: GateConfig = field(default_factory=GateConfig)
+    """The settings."""
+
+
+def check_gate_config(config: GateConfig) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        InputError: the message quotes the setting and says what is allowed.
+    """
+    whole = {"epochs": (config.epochs, 1), "batch": (config.batch, 1), "folds": (config.folds, 2)}
+    for name, (value, least) in whole.items():
+        if not least <= value <= 10_000:
+            raise InputError(f"{name} is {value}; it must be from {least} to 10,000.")
+    if not 0 < config.lr < 1 or not 0 <= config.weight_decay < 100:
+        raise InputError(
+            f"lr is {config.lr} and weight_decay {config.weight_decay}; lr must lie between 0 and "
+            "1, weight_decay must not be below 0."
+        )
+    if not 0 < config.held_out_share <= 0.8:
+        raise InputError(
+            f"held_out_share is {config.held_out_share}; it must be above 0 and at most 0.8."
+        )
+    if config.feature not in ("auto", *FEATURES):
+        raise InputError(f"feature is {config.feature!r}; use auto, {', '.join(FEATURES)}.")
+    if config.threshold not in get_args(ThresholdRule):
+        allowed = ", ".join(get_args(ThresholdRule))
+        raise InputError(f"threshold is {config.threshold!r}; choose one of {allowed}.")
+
+
+def quality_of(labels: Sequence[bool], probabilities: Sequence[float], seed: int) -> GateQuality:
+    """Every figure of one set of unseen rows; undefined ones stay undefined."""
+    both = any(labels) and not all(labels)
+    best = best_threshold(labels, probabilities) if both else None
+    return GateQuality(
+        auc=roc_auc(labels, probabilities),
+        average_precision=average_precision(labels, probabilities, seed=seed),
+        share=rate_of(labels),
+        calibration=calibration(labels, probabilities, seed=seed),
+        at_paper=confusion_at(labels, probabilities, PAPER_THRESHOLD),
+        best=None if best is None else best.threshold,
+        at_best=None if best is None else best.confusion,
+    )
+
+
+def by_group(
+    rows: Sequence[GateRow], name_of: Callable[[GateRow], str], threshold: float
+) -> tuple[GroupQuality, ...]:
+    """The unseen rows by name, in order of first appearance."""
+    groups: dict[str, tuple[list[bool], list[float]]] = {}
+    for row in rows:
+        if row.unseen is not None:
+            labels, probabilities = groups.setdefault(name_of(row), ([], []))
+            labels.append(row.distill)
+            probabilities.append(row.unseen)
+    return tuple(
+        GroupQuality(
+            name,
+            rate_of(labels),
+            roc_auc(labels, probabilities),
+            confusion_at(labels, probabilities, PAPER_THRESHOLD),
+            confusion_at(labels, probabilities, threshold),
+        )
+        for name, (labels, probabilities) in groups.items()
+    )

@@ -1,0 +1,349 @@
+"""Stage 4, the gate: learn from the queries alone where the persona's answer wins.
+
+1. Layer 0's features of every neutral prompt are read once; a label is `distill` or `retain`.
+2. A part of the queries is held out in whole groups (sub-topics; equal texts stay together).
+3. Cross-validation by group inside the training part chooses the feature and the epoch.
+4. The final gate is trained on the training part and examined on the held-out part.
+PRISM, section 4.2. Departures: features are standardised, the epoch is chosen, queries are held out
+(the paper's released code scores its gate on its own training rows).
+
+Where the labels are too few or all alike, the gate is a constant at their share, and says so: a run
+in which the persona never won ends with a closed gate, which is the base model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from prism_core.chat import encode_prompt
+from prism_core.errors import InputError
+from prism_core.gate import FEATURES, Feature, Gate, part_of, read_features
+from prism_core.gate_fitting import FitSettings, constant_gate, fit_gate, losses_of
+from prism_core.gate_report import (
+    PAPER_THRESHOLD,
+    FeatureScore,
+    GateConfig,
+    GateEpoch,
+    GateReport,
+    GateRow,
+    by_group,
+    check_gate_config,
+    quality_of,
+)
+from prism_core.models import LocalModel
+from prism_core.progress import Progress
+from prism_core.prompts import build_prompt
+from prism_core.records import Journal, JudgedPair
+from prism_core.splits import group_of, split_by_group
+from prism_core.stats import best_threshold, roc_auc
+from prism_core.storage.values import pack
+from prism_core.types import PromptVariant
+
+STAGE = "gate"
+CURVE_STAGE = "gate_curve"
+FEWEST_LABELS = 4
+"""Fewer queries of either kind teach nothing that could be checked."""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """A trained gate and how it did."""
+
+    gate: Gate
+    """On the model's device, ready for `GatedModel`."""
+    threshold: float
+    """Open where the probability is at least this."""
+    report: GateReport
+    """Everything that is shown of it."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The queries as numbers."""
+
+    both: torch.Tensor
+    """Features (n, 2 h): last token, then mean."""
+    labels: torch.Tensor
+    """Shape (n,), true for `distill`."""
+    groups: list[int]
+    """Group of each row."""
+    train: list[int]
+    """Rows that the final gate learns from."""
+    held_out: list[int]
+    """Rows that it has not seen."""
+
+    def features(self, rows: Sequence[int], feature: Feature) -> torch.Tensor:
+        return part_of(self.both[list(rows)], feature)
+
+
+@dataclass(frozen=True)
+class _Validation:
+    """Cross-validation of one feature on the training part."""
+
+    score: FeatureScore
+    logits: dict[int, float]
+    """Out-of-fold log-odds of each training row at the chosen epoch."""
+
+
+def train_gate(
+    config: GateConfig,
+    judged: Sequence[JudgedPair],
+    model: LocalModel,
+    journal: Journal,
+    progress: Progress,
+) -> GateResult:
+    """Train and examine a gate. It takes seconds, and is done again rather than resumed.
+
+    Args:
+        config: the settings.
+        judged: the verified pairs of all personas.
+        model: whose layer 0 is read.
+        journal: keeps the report under `gate`, and the curve under `gate_curve`.
+        progress: told of features, folds and epochs.
+
+    Raises:
+        InputError: a setting is not allowed, or there are no pairs.
+        CancelledError: stopped on request.
+    """
+    check_gate_config(config)
+    if not judged:
+        raise InputError("There are no judged queries, so there is nothing to train a gate on.")
+    rows = _read(config, judged, model, progress)
+    problem = _why_constant(rows)
+    if problem is not None:
+        result = _constant(config, judged, rows, model, problem)
+    else:
+        result = _learn(config, judged, rows, model, journal, progress)
+    journal.save(STAGE, {"report": pack(result.report)})
+    progress.update(STAGE, 1, 1, "done")
+    return result
+
+
+def _read(
+    config: GateConfig, judged: Sequence[JudgedPair], model: LocalModel, progress: Progress
+) -> _Rows:
+    progress.check()
+    progress.update(STAGE, 0, 1, f"reading layer 0 of {len(judged)} queries")
+    queries = [one.pair.query for one in judged]
+    prompts = [build_prompt(q.text, PromptVariant(), model.has_system_role) for q in queries]
+    with model.lock:
+        both = read_features(
+            model.model, [encode_prompt(model.tokenizer, p) for p in prompts], "both"
+        ).clone()
+    labels = [one.route == "distill" for one in judged]
+    groups = group_of(queries)
+    shares = (1 - config.held_out_share, config.held_out_share)
+    parts = split_by_group(groups, labels, shares, config.seed)
+    return _Rows(
+        both,
+        torch.tensor(labels),
+        groups,
+        [i for i, part in enumerate(parts) if part == 0],
+        [i for i, part in enumerate(parts) if part == 1],
+    )
+
+
+def _why_constant(rows: _Rows) -> str | None:
+    """Why no gate can be learnt, as a sentence, or None if one can."""
+    n, wins = len(rows.labels), int(rows.labels.sum())
+    if wins == 0:
+        return f"The persona won none of {n} queries: nothing to distil, and the gate stays closed."
+    if wins == n:
+        return f"The persona won all {n} queries: the gate has nothing to tell apart, and opens."
+    learnt = int(rows.labels[rows.train].sum())
+    if min(learnt, len(rows.train) - learnt) < FEWEST_LABELS:
+        return (
+            f"Of {len(rows.train)} training queries the persona won {learnt}; a gate needs "
+            f"{FEWEST_LABELS} of either kind, so it is a constant at the share of wins."
+        )
+    return None
+
+
+def _constant(
+    config: GateConfig,
+    judged: Sequence[JudgedPair],
+    rows: _Rows,
+    model: LocalModel,
+    problem: str,
+) -> GateResult:
+    wins, n = int(rows.labels.sum()), len(rows.labels)
+    share = (wins + 0.5) / (n + 1)  # never quite 0 or 1: a few queries cannot prove that
+    feature: Feature = "last" if config.feature == "auto" else config.feature
+    gate = constant_gate(rows.both.shape[1] // 2, feature, share).to(model.model.device)
+    table = tuple(
+        _row(one, i in set(rows.held_out), share, share) for i, one in enumerate(judged)
+    )
+    report = _report(config, table, PAPER_THRESHOLD, feature, (), 0, (), (problem,), trained=False)
+    return GateResult(gate, PAPER_THRESHOLD, report)
+
+
+def _learn(
+    config: GateConfig,
+    judged: Sequence[JudgedPair],
+    rows: _Rows,
+    model: LocalModel,
+    journal: Journal,
+    progress: Progress,
+) -> GateResult:
+    warnings = _warnings(rows)
+    tried = [_validate(config, rows, feature, progress) for feature in _candidates(config)]
+    found = [one for one in tried if one is not None]
+    if not found:
+        warnings.append(
+            "Too few groups of queries for cross-validation: feature and epochs are not chosen."
+        )
+    best = max(found, key=lambda v: (v.score.auc.value or 0.0, -v.score.loss), default=None)
+    feature = best.score.feature if best is not None else _candidates(config)[0]
+    epoch = best.score.epoch if best is not None else config.epochs
+    gate, curve = _final(config, rows, feature, epoch, journal, progress)
+    with torch.no_grad():
+        given = gate(part_of(rows.both, feature)).tolist()
+    unseen: list[float | None] = [None] * len(given)
+    for i in rows.held_out:
+        unseen[i] = given[i]
+    for i, logit in (best.logits if best is not None else {}).items():
+        unseen[i] = float(torch.tensor(logit).sigmoid())
+    held = set(rows.held_out)
+    table = tuple(_row(o, i in held, given[i], unseen[i]) for i, o in enumerate(judged))
+    threshold = _threshold(config, table, warnings)
+    scores = tuple(v.score for v in found)
+    report = _report(config, table, threshold, feature, scores, epoch, curve, tuple(warnings))
+    return GateResult(gate.to(model.model.device), threshold, report)
+
+
+def _candidates(config: GateConfig) -> tuple[Feature, ...]:
+    return FEATURES if config.feature == "auto" else (config.feature,)
+
+
+def _warnings(rows: _Rows) -> list[str]:
+    held = rows.labels[rows.held_out]
+    wins = int(held.sum())
+    if wins and wins < len(held):
+        return []
+    return [
+        f"The persona won {wins} of {len(held)} held-out queries: "
+        "how well the gate tells them apart cannot be measured there."
+    ]
+
+
+def _validate(
+    config: GateConfig, rows: _Rows, feature: Feature, progress: Progress
+) -> _Validation | None:
+    """Cross-validate one feature by group; None where a fold would lack a class to learn from."""
+    groups, labels = [rows.groups[i] for i in rows.train], rows.labels[rows.train]
+    folds = min(config.folds, len(set(groups)))
+    if folds < 2:
+        return None
+    parts = torch.tensor(
+        split_by_group(groups, labels.tolist(), [1 / folds] * folds, config.seed + 1)
+    )
+    features = rows.features(rows.train, feature)
+    logits = torch.zeros((config.epochs, len(labels)))
+    for fold in range(folds):
+        progress.check()
+        progress.update(STAGE, 0, 1, f"cross-validating '{feature}', fold {fold + 1} of {folds}")
+        inside, outside = parts != fold, parts == fold
+        wins = int(labels[inside].sum())
+        if not 0 < wins < int(inside.sum()):
+            return None
+        fit = fit_gate(
+            features[inside], labels[inside], features[outside], feature, _settings(config)
+        )
+        logits[:, outside] = fit.other_logits
+    losses = losses_of(logits, labels)
+    epoch = int(losses.argmin())
+    auc = roc_auc(labels.tolist(), logits[epoch].tolist())
+    score = FeatureScore(feature, auc, float(losses[epoch]), epoch + 1)
+    return _Validation(score, dict(zip(rows.train, logits[epoch].tolist(), strict=True)))
+
+
+def _final(
+    config: GateConfig,
+    rows: _Rows,
+    feature: Feature,
+    epoch: int,
+    journal: Journal,
+    progress: Progress,
+) -> tuple[Gate, tuple[GateEpoch, ...]]:
+    """Train on the whole training part; the weights of `epoch` are kept."""
+
+    def report(done: int, loss: float) -> None:
+        progress.check()
+        progress.update(STAGE, done, config.epochs, f"'{feature}', loss {loss:.3f}")
+
+    fit = fit_gate(
+        rows.features(rows.train, feature),
+        rows.labels[rows.train],
+        rows.features(rows.held_out, feature),
+        feature,
+        _settings(config),
+        keep=epoch,
+        on_epoch=report,
+    )
+    held: list[float | None] = [None] * config.epochs
+    if rows.held_out:
+        held = [float(x) for x in losses_of(fit.other_logits, rows.labels[rows.held_out])]
+    curve = tuple(
+        GateEpoch(i + 1, loss, other)
+        for i, (loss, other) in enumerate(zip(fit.train_losses, held, strict=True))
+    )
+    journal.save(CURVE_STAGE, {f"epoch-{point.epoch:04d}": pack(point) for point in curve})
+    return fit.gate, curve
+
+
+def _settings(config: GateConfig) -> FitSettings:
+    return FitSettings(config.epochs, config.lr, config.weight_decay, config.batch, config.seed)
+
+
+def _threshold(config: GateConfig, table: Sequence[GateRow], warnings: list[str]) -> float:
+    """The threshold in use, by the rule that the settings name."""
+    if config.threshold == "paper":
+        return PAPER_THRESHOLD
+    wanted = config.threshold == "held_out"
+    rows = [(r.distill, r.unseen) for r in table if r.held_out is wanted and r.unseen is not None]
+    labels = [label for label, _ in rows]
+    if not any(labels) or all(labels):
+        warnings.append("No threshold can be chosen with one kind of label alone: 0.5 is used.")
+        return PAPER_THRESHOLD
+    return best_threshold(labels, [p for _, p in rows]).threshold
+
+
+def _row(one: JudgedPair, held_out: bool, given: float, unseen: float | None) -> GateRow:
+    query = one.pair.query
+    return GateRow(
+        query.id, query.persona, query.subtopic, one.route == "distill", held_out, given, unseen
+    )
+
+
+def _report(
+    config: GateConfig,
+    table: tuple[GateRow, ...],
+    threshold: float,
+    feature: Feature,
+    scores: tuple[FeatureScore, ...],
+    epoch: int,
+    curve: tuple[GateEpoch, ...],
+    warnings: tuple[str, ...],
+    *,
+    trained: bool = True,
+) -> GateReport:
+    held = [row for row in table if row.held_out]
+    unseen = [(row.distill, row.unseen) for row in table if row.unseen is not None]
+    return GateReport(
+        trained=trained,
+        feature=feature,
+        features=scores,
+        epoch=epoch,
+        curve=curve,
+        threshold=threshold,
+        held_out=quality_of([r.distill for r in held], [r.probability for r in held], config.seed),
+        out_of_fold=quality_of([d for d, _ in unseen], [p for _, p in unseen], config.seed),
+        by_persona=by_group(table, lambda row: row.persona, threshold),
+        by_subtopic=by_group(table, lambda row: row.subtopic, threshold),
+        rows=table,
+        warnings=warnings,
+        config=config,
+    )
