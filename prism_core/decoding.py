@@ -1,8 +1,9 @@
 """The decoding loop: one batch of token rows in, new tokens out, a step at a time.
 
-Rows are padded on the left and their common beginning (a persona's text) is read once. Rows that
-have ended leave the batch, so late steps get cheaper. The cancel event is read at every step. A
-`Router` may switch an adapter row by row from what it sees in the prefill (gated inference).
+Rows are padded on the left, and a beginning that several rows share (a persona's text) is read once
+for all of them. Rows that have ended leave the batch, so late steps get cheaper. The cancel event
+is read at every step. A `Router` may switch an adapter row by row from what it sees in the prefill
+(gated inference).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 
-from prism_core.kv_cache import new_cache
+from prism_core.kv_cache import is_mergeable, merged, new_cache
 from prism_core.sampling import draw_tokens, row_keys
 from prism_core.types import Sampling
 
@@ -71,6 +73,33 @@ def prefill(
     Returns:
         Logits of each row's last token (B, V), the cache, and the mask (B, T) of real tokens.
     """
+    groups = _groups(rows) if router is None else []
+    if len(groups) < 2 or not is_mergeable(new_cache(model.config)):
+        return _read(model, rows, router)
+    parts = [_read(model, [rows[i] for i in group], None) for group in groups]
+    order = torch.tensor([i for group in groups for i in group], device=model.device).argsort()
+    width = max(mask.shape[1] for _, _, mask in parts)
+    masks = [pad(mask, (width - mask.shape[1], 0)) for _, _, mask in parts]
+    return (
+        torch.cat([logits for logits, _, _ in parts])[order],
+        merged([cache for _, cache, _ in parts], order, model.config),
+        torch.cat(masks)[order],
+    )
+
+
+def _groups(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Rows that begin alike, group by group; rows that begin like no other make one group."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for i, row in enumerate(rows):
+        alike.setdefault(tuple(row[:_SHARED_AT_LEAST]), []).append(i)
+    alone = [group[0] for group in alike.values() if len(group) == 1]
+    return [group for group in alike.values() if len(group) > 1] + ([alone] if alone else [])
+
+
+def _read(
+    model: PreTrainedModel, rows: Sequence[Sequence[int]], router: Router | None
+) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
+    """One forward pass over rows padded together, after one over what they all share."""
     cache = new_cache(model.config)
     shared = shared_prefix(rows) if len(rows) > 1 and router is None else 0
     if shared >= _SHARED_AT_LEAST:

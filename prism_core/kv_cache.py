@@ -7,9 +7,11 @@ other kind (sliding window, linear attention) stay the library's own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
 
@@ -60,3 +62,31 @@ def new_cache(config: PretrainedConfig) -> DynamicCache:
         GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
     ]
     return cache
+
+
+def is_mergeable(cache: DynamicCache) -> bool:
+    """Whether every layer is one of full attention, which `merged` can put together."""
+    return all(type(layer) is GrowingLayer for layer in cache.layers)
+
+
+def merged(
+    caches: Sequence[DynamicCache], order: torch.Tensor, config: PretrainedConfig
+) -> DynamicCache:
+    """One cache from several of growing layers, padded on the left to the longest.
+
+    Args:
+        caches: caches of groups of rows; they are emptied, layer by layer, to save memory.
+        order: for each row of the result its place in the groups laid end to end, (B,).
+        config: the decoder's.
+    """
+    whole = new_cache(config)
+    width = max(int(cache.get_seq_length()) for cache in caches)
+    for i, layer in enumerate(whole.layers):
+        parts: list[Any] = [cache.layers[i] for cache in caches]
+        keys = [pad(p.keys, (0, 0, width - p.keys.shape[2], 0)) for p in parts]
+        values = [pad(p.values, (0, 0, width - p.values.shape[2], 0)) for p in parts]
+        for cache in caches:
+            cache.layers[i] = GrowingLayer()
+        growing: Any = layer
+        growing.update(torch.cat(keys)[order], torch.cat(values)[order])
+    return whole

@@ -107,9 +107,8 @@ def reads_as_question(text: str) -> bool:
 
 def content_words(text: str) -> frozenset[str]:
     """The words that carry a question's subject: lower case, no function words, no plural s."""
-    found = re.findall(r"\w+", text.lower())
-    kept = (w[:-1] if len(w) > 3 and w.endswith("s") and w[-2] != "s" else w for w in found)
-    return frozenset(w for w in kept if w not in _STOP_WORDS)
+    found = [w for w in re.findall(r"\w+", text.lower()) if w not in _STOP_WORDS]
+    return frozenset(w[:-1] if re.fullmatch(r"\w{2,}[^s]s", w) else w for w in found)
 
 
 def is_near_duplicate(text: str, others: Iterable[frozenset[str]], limit: float) -> bool:
