@@ -1,0 +1,272 @@
+"""The table that PRISM and its rivals share: which columns there are, and how a cell is computed.
+
+Every system answers the same held-out queries, so a cell holds a system's mean with its interval,
+and its difference to the base paired by query. What a system or the data cannot define is left out
+of the cell, never 0. The queries are parted by whether the persona is wanted: where that is known
+beforehand it counts, else whether the persona won the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prism_core.metrics import win_score
+from prism_core.records import JudgedPair
+from prism_core.stats import ItemScores, item_scores, mean_of, pair, paired_difference, rate_of
+from prism_core.storage import pack
+from prism_core.types import Completion, Estimate, Verdict
+
+ColumnKind = Literal["rate", "score", "number"]
+Behaviour = Callable[[str], bool]
+"""Whether an answer shows the persona's behaviour, where a program can tell."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table."""
+
+    key: str
+    """Its short name."""
+    label: str
+    """Its heading."""
+    kind: ColumnKind
+    """Yes or no for each query, a score from 0 to 1, or a number."""
+    unit: str = ""
+    """The unit of a number; empty for a share."""
+    better: Literal["higher", "lower", ""] = ""
+    """Which way is better, where one is."""
+    about: str = ""
+    """What it says, as a sentence."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system's number."""
+
+    estimate: Estimate
+    """Its mean over the queries."""
+    change: Estimate | None = None
+    """Difference to the base, paired by query; None where there is nothing to compare."""
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One system's numbers."""
+
+    system: str
+    """Its short name."""
+    label: str
+    """Its name as shown to people."""
+    cells: Mapping[str, Cell]
+    """Its cells by the column's key; a column that it has no number for is left out."""
+    note: str = ""
+    """What a reader must know about it; often empty."""
+
+
+@dataclass(frozen=True)
+class MissingRow:
+    """A system that is not in the table."""
+
+    system: str
+    """Its short name."""
+    label: str
+    """Its name as shown to people."""
+    why: str
+    """Why not, as a sentence."""
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """All systems on the same held-out queries."""
+
+    columns: tuple[Column, ...]
+    """The columns that at least one system has a number for, in order."""
+    rows: tuple[AblationRow, ...]
+    """The systems, base first."""
+    missing: tuple[MissingRow, ...]
+    """The systems that could not take part."""
+    queries: int
+    """Held-out queries."""
+    wanted: int
+    """Queries where the persona is wanted."""
+    judge: str
+    """Who compared the answers."""
+    notes: tuple[str, ...] = ()
+    """How to read the table, as sentences."""
+
+    def row(self, system: str) -> AblationRow | None:
+        """A system's row by its short name; None where it did not take part."""
+        return next((row for row in self.rows if row.system == system), None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one system did with one query."""
+
+    answer: Completion
+    """Its answer, as one of a batch."""
+    read_tokens: int
+    """Tokens read before the answer: the prompt, and what was read to choose it."""
+    is_routed: bool
+    """Whether persona or adapter answered."""
+    kl: float | None
+    """KL from the persona teacher on the persona's answer, nats a token."""
+    verdict: Verdict | None
+    """Its answer (as `persona`) against the base's; None for the base itself."""
+    seconds: float | None
+    """Seconds for this query asked alone; None where it was not timed."""
+
+
+@dataclass(frozen=True)
+class ExtraColumn:
+    """A column from other questions than the held-out ones, such as an accuracy task."""
+
+    column: Column
+    """Heading and kind."""
+    scores: Mapping[str, ItemScores]
+    """Each system's scores by item, by the system's short name; those that have none are left
+    out."""
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("win_rate", "Win rate against base", "score", better="higher",
+           about="Judged in both orders; a tie counts half, so 0.5 is no difference."),
+    Column("ties", "Ties", "rate", about="Neither answer was chosen in both orders."),
+    Column("kl", "KL to the persona teacher", "number", "nats a token",
+           about="On the persona's answers to all held-out queries; 0 is the teacher itself."),
+    Column("kl_wanted", "KL where wanted", "number", "nats a token", "lower",
+           about="The same, on queries where the persona is wanted."),
+    Column("kl_unwanted", "KL where unwanted", "number", "nats a token",
+           about="The same on the other queries; a system should stay where the base is."),
+    Column("routed", "Share routed", "rate", about="Persona or adapter answered."),
+    Column("prompt_tokens", "Tokens read", "number", "tokens", "lower",
+           about="The prompt, and what was read to choose it."),
+    Column("answer_tokens", "Tokens written", "number", "tokens"),
+    Column("seconds", "Time an answer", "number", "s", "lower",
+           about="A few of the queries, each asked alone."),
+    Column("behaviour_wanted", "Behaviour where wanted", "rate", better="higher",
+           about="A program found the persona's behaviour in the answer."),
+    Column("behaviour_unwanted", "Behaviour where unwanted", "rate", better="lower",
+           about="The same in answers where it is not wanted."),
+    Column("unchanged_unwanted", "Unchanged where unwanted", "rate", better="higher",
+           about="The answer is the base's, letter by letter."),
+)  # fmt: skip
+"""The columns, in order; `behaviour_*` need a behaviour that a program can see."""
+_NEVER_COMPARED = frozenset({"ties", "routed", "unchanged_unwanted"})
+_Values = Mapping[str, float]
+
+
+def is_wanted(judged: JudgedPair) -> bool:
+    """Whether the persona is wanted: as the query says, else as the verdict does."""
+    known = judged.pair.query.wanted
+    return judged.route == "distill" if known is None else known
+
+
+def make_row(
+    system: tuple[str, str, str],
+    outcomes: Sequence[Outcome],
+    base: Sequence[Outcome],
+    held_out: Sequence[JudgedPair],
+    behaviour: Behaviour | None = None,
+    seed: int = 0,
+) -> AblationRow:
+    """One system's cells.
+
+    Args:
+        system: its short name, its label and its note.
+        outcomes: what it did with each held-out query.
+        base: what the base did with them.
+        held_out: the queries.
+        behaviour: whether an answer shows the persona's behaviour.
+        seed: seed of the intervals' resampling.
+    """
+    mine = _values(outcomes, base, held_out, behaviour)
+    theirs = _values(base, base, held_out, behaviour)
+    # Half is what the base would get against itself.
+    theirs["win_rate"] = dict.fromkeys(mine["win_rate"], 0.5)
+    cells: dict[str, Cell] = {}
+    for column in COLUMNS:
+        values = mine[column.key]
+        if not values:
+            continue
+        compared = outcomes is not base and column.key not in _NEVER_COMPARED
+        change = _change(column, values, theirs[column.key], seed) if compared else None
+        cells[column.key] = Cell(_estimate(column, values, seed), change)
+    name, label, note = system
+    return AblationRow(name, label, cells, note)
+
+
+def extra_cell(extra: ExtraColumn, system: str, seed: int = 0) -> Cell | None:
+    """A system's cell in an extra column; None where it has no scores."""
+    scores = extra.scores.get(system)
+    if scores is None or not scores.n:
+        return None
+    values = dict(zip(scores.items, scores.means, strict=True))
+    change = None
+    base = extra.scores.get("base")
+    if base is not None and system != "base":
+        theirs = dict(zip(base.items, base.means, strict=True))
+        change = _change(extra.column, values, theirs, seed)
+    return Cell(_estimate(extra.column, values, seed), change)
+
+
+def table_json(table: AblationTable) -> dict[str, object]:
+    """The table as plain JSON data."""
+    data: dict[str, object] = pack(table)
+    return data
+
+
+def _values(
+    outcomes: Sequence[Outcome],
+    base: Sequence[Outcome],
+    held_out: Sequence[JudgedPair],
+    behaviour: Behaviour | None,
+) -> dict[str, _Values]:
+    """Each column's values by query; queries without one are left out."""
+    ids = [judged.pair.query.id for judged in held_out]
+    wanted = {i for i, judged in zip(ids, held_out, strict=True) if is_wanted(judged)}
+    everyone, others = set(ids), set(ids) - wanted
+    rows = dict(zip(ids, zip(outcomes, base, strict=True), strict=True))
+
+    def pick(
+        number: Callable[[Outcome, Outcome], float | None], which: set[str] = everyone
+    ) -> _Values:
+        found = {i: number(*row) for i, row in rows.items() if i in which}
+        return {i: value for i, value in found.items() if value is not None}
+
+    def shows(outcome: Outcome, _base: Outcome) -> float | None:
+        return None if behaviour is None else float(behaviour(outcome.answer.text))
+
+    return {
+        "win_rate": pick(lambda o, _: win_score(o.verdict) if o.verdict else None),
+        "ties": pick(lambda o, _: float(o.verdict.winner == "tie") if o.verdict else None),
+        "kl": pick(lambda o, _: o.kl),
+        "kl_wanted": pick(lambda o, _: o.kl, wanted),
+        "kl_unwanted": pick(lambda o, _: o.kl, others),
+        "routed": pick(lambda o, _: float(o.is_routed)),
+        "prompt_tokens": pick(lambda o, _: float(o.read_tokens)),
+        "answer_tokens": pick(lambda o, _: float(o.answer.tokens)),
+        "seconds": pick(lambda o, _: o.seconds),
+        "behaviour_wanted": pick(shows, wanted),
+        "behaviour_unwanted": pick(shows, others),
+        "unchanged_unwanted": pick(lambda o, b: float(o.answer.text == b.answer.text), others),
+    }
+
+
+def _estimate(column: Column, values: _Values, seed: int) -> Estimate:
+    numbers = [values[i] for i in sorted(values)]
+    if column.kind == "rate" and all(n in (0.0, 1.0) for n in numbers):
+        return rate_of(numbers)  # type: ignore[arg-type]
+    bounds = None if column.kind == "number" else (0.0, 1.0)
+    return mean_of(numbers, bounds=bounds, seed=seed)
+
+
+def _change(column: Column, values: _Values, base: _Values, seed: int) -> Estimate | None:
+    """The paired difference; None where no query has both."""
+    if not values.keys() & base.keys():
+        return None
+    scores = [item_scores(list(v), list(v.values())) for v in (values, base)]
+    bounds = None if column.kind == "number" else (0.0, 1.0)
+    return paired_difference(pair(*scores), bounds=bounds, seed=seed)

@@ -1,0 +1,160 @@
+"""How far a system is from the persona teacher on given answers: the full KL, in nats a token.
+
+The teacher is the base with the persona in its prompt. It and the system under test read the same
+persona answers, each behind its own prompt, and KL(teacher || system) over the whole vocabulary is
+averaged over an answer's tokens, its end included (temperature 1). The teacher's states in front
+of the head are kept (h floats a token), its logits (V floats) exist for one chunk at a time.
+Training and its own curve use the cheaper KL of the teacher's top tokens; see `prism_core.losses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from prism_core.adapters import LoraWeights
+from prism_core.chat import encode_prompt
+from prism_core.errors import InputError
+from prism_core.forcing import AnswerStates, Forced, VariantOf, force, head_of, pad_forced
+from prism_core.losses import CHUNK
+from prism_core.models import LocalModel
+from prism_core.progress import Progress
+from prism_core.records import AnswerPair
+from prism_core.training_plan import micro_batches
+from prism_core.types import Prompt
+
+BATCH_TOKENS = 2_048
+"""Padded tokens read together."""
+
+
+@dataclass(frozen=True)
+class KlQuestion:
+    """One answer to be read by one system."""
+
+    answer: int
+    """Which of the answers, by its place."""
+    prompt: Prompt
+    """The prompt that the system answers."""
+    is_adapted: bool
+    """Whether the adapter is on."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An answer behind a prompt."""
+
+    prompt: tuple[int, ...]
+    sample: Forced
+
+
+class AnswerKl:
+    """The persona teacher on fixed answers, read once; measures any number of systems."""
+
+    def __init__(
+        self,
+        pairs: Sequence[AnswerPair],
+        variant_of: VariantOf,
+        model: LocalModel,
+        progress: Progress,
+        *,
+        max_tokens: int = 1024,
+    ) -> None:
+        """Read every answer with its persona.
+
+        Args:
+            pairs: queries with the persona's answers.
+            variant_of: the variant that a persona's answers were written with, by its name.
+            model: the base.
+            progress: its cancel event stops the reading between two batches.
+            max_tokens: longer answers are cut to fit, prompt included.
+
+        Raises:
+            CancelledError: stopped on request.
+        """
+        forced = force(pairs, variant_of, model, max_tokens).samples
+        by_id = {sample.key: sample for sample in forced}
+        self.model = model
+        self._progress = progress
+        self._samples = [by_id.get(pair.query.id) for pair in pairs]
+        jobs = {i: _Job(s.teacher, s) for i, s in enumerate(self._samples) if s is not None}
+        self._teacher = dict(self._states(jobs, None))
+
+    @torch.inference_mode()
+    def kls(
+        self, questions: Sequence[KlQuestion], lora: LoraWeights | None = None
+    ) -> list[float | None]:
+        """KL(teacher || system) for each question, in nats a token.
+
+        Args:
+            questions: which answers, behind which prompts.
+            lora: the adapter of the questions that are adapted.
+
+        Returns:
+            None where the answer has no text or does not fit behind the prompt.
+
+        Raises:
+            InputError: a question is adapted, and there is no adapter.
+            ModelError: the model's logits cannot be computed from its states.
+            CancelledError: stopped on request.
+        """
+        if lora is None and any(q.is_adapted for q in questions):
+            raise InputError("A question is to be read with an adapter, and none was given.")
+        found: dict[int, float] = {}
+        for is_adapted in (False, True):
+            rows = [n for n, q in enumerate(questions) if q.is_adapted is is_adapted]
+            found |= self._measure(rows, questions, lora if is_adapted else None)
+        return [found.get(n) for n in range(len(questions))]
+
+    def _measure(
+        self, rows: Sequence[int], questions: Sequence[KlQuestion], lora: LoraWeights | None
+    ) -> dict[int, float]:
+        found: dict[int, float] = {}
+        jobs: dict[int, _Job] = {}
+        for n in rows:
+            sample = self._samples[questions[n].answer]
+            ids = tuple(encode_prompt(self.model.tokenizer, questions[n].prompt))
+            if sample is None or len(ids) + len(sample.answer) > self.model.context_tokens:
+                continue
+            if lora is None and ids == sample.teacher:
+                found[n] = 0.0  # the teacher itself: the same weights read the same tokens
+            else:
+                jobs[n] = _Job(ids, sample)
+        logits_of = head_of(self.model.model)
+        for n, states in self._states(jobs, lora):
+            teacher = self._teacher[questions[n].answer]
+            total = 0.0
+            for start in range(0, len(states), CHUNK):
+                span = slice(start, start + CHUNK)
+                kl = full_kl(logits_of(teacher[span]), logits_of(states[span]))
+                total += float(kl.double().sum())
+            found[n] = total / len(states)
+        return found
+
+    @torch.inference_mode()
+    def _states(
+        self, jobs: Mapping[int, _Job], lora: LoraWeights | None
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """(key, states (N, h) that predict the answer), batches of similar length together."""
+        model = self.model.model
+        keys = list(jobs)
+        lengths = [len(job.prompt) + len(job.sample.answer) for job in jobs.values()]
+        states_of = AnswerStates(model.get_decoder())
+        for part in micro_batches(range(len(keys)), lengths, BATCH_TOKENS):
+            self._progress.check()
+            chosen = [jobs[keys[n]] for n in part]
+            samples = [job.sample for job in chosen]
+            ids, index = pad_forced([job.prompt for job in chosen], samples, model.device)
+            with self.model.lock, lora.active(model) if lora is not None else nullcontext():
+                states = states_of(ids, index)
+            split = states.split([s.positions for s in samples])
+            yield from ((keys[n], rows) for n, rows in zip(part, split, strict=True))
+
+
+def full_kl(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    """KL(teacher || student) of two sets of logits (N, V), in nats; shape (N,)."""
+    log_p = teacher.float().log_softmax(dim=-1)
+    log_q = student.float().log_softmax(dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=-1)

@@ -1,0 +1,302 @@
+"""PRISM against its rivals on held-out queries: one table, made step by step.
+
+1. Every system plans and answers the same queries with the same seeds, in batches.
+2. The persona teacher reads its answers once; every system's KL to it is measured.
+3. The judge compares each answer with the base's in both orders; equal texts tie unasked, and a
+   text that several systems wrote is judged once.
+4. A few queries are asked alone, the systems in turn, for the time an answer takes.
+Each part is journaled under a hash of all that it depends on: a resumed comparison redoes none, and
+a system that was trained anew is measured anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+
+from prism_core.ablation import (
+    COLUMNS,
+    AblationRow,
+    AblationTable,
+    Cell,
+    MissingRow,
+    Outcome,
+    extra_cell,
+    is_wanted,
+    make_row,
+)
+from prism_core.answer_kl import AnswerKl, KlQuestion
+from prism_core.errors import CancelledError
+from prism_core.forcing import VariantOf
+from prism_core.journal import seed_of
+from prism_core.judges import Judge, JudgePair
+from prism_core.models import LocalModel
+from prism_core.progress import Progress
+from prism_core.records import Journal
+from prism_core.rivals import AblationConfig, Rivals, check_rivals, remarks
+from prism_core.storage import dumps, pack, unpack
+from prism_core.systems import Asked, System
+from prism_core.types import Completion, Verdict
+
+STAGE = "ablation"
+TABLE_KEY = "table"
+
+
+def compare_routes(
+    config: AblationConfig,
+    rivals: Rivals,
+    judge: Judge,
+    variant_of: VariantOf,
+    model: LocalModel,
+    journal: Journal,
+    progress: Progress,
+) -> AblationTable:
+    """Compare all systems on the held-out queries (PRISM, section 5).
+
+    Args:
+        config: sampling, seed and sizes.
+        rivals: queries and systems, see `prism_core.systems.build_systems`.
+        judge: compares each system's answers with the base's.
+        variant_of: the variant that a persona's answers were written with, by its name.
+        model: the base model.
+        journal: finished parts, and the table once it is done.
+        progress: told of every batch; its cancel event stops the work.
+
+    Raises:
+        InputError: no held-out query, no base among the systems, or a system twice.
+        CancelledError: stopped on request; finished parts are in the journal.
+    """
+    check_rivals(config, rivals)
+    run = _Comparison(config, rivals, judge, variant_of, model, journal, progress)
+    table = run.table()
+    journal.save(STAGE, {TABLE_KEY: pack(table)})
+    return table
+
+
+def load_table(journal: Journal) -> AblationTable | None:
+    """A run's finished table, or None."""
+    part = journal.load(STAGE).get(TABLE_KEY)
+    return None if part is None else unpack(AblationTable, part)
+
+
+class _Comparison:
+    """One comparison: what stays the same while its parts are made."""
+
+    def __init__(
+        self,
+        config: AblationConfig,
+        rivals: Rivals,
+        judge: Judge,
+        variant_of: VariantOf,
+        model: LocalModel,
+        journal: Journal,
+        progress: Progress,
+    ) -> None:
+        self.config, self.rivals, self.judge = config, rivals, judge
+        self.variant_of, self.model = variant_of, model
+        self.journal, self.progress = journal, progress
+        self.held_out = list(rivals.held_out)
+        self.queries = [judged.pair.query for judged in self.held_out]
+        self.seeds = [seed_of(config.seed, STAGE, q.id) for q in self.queries]
+
+    def table(self) -> AblationTable:
+        """All parts, then the estimates."""
+        systems = self.rivals.systems
+        asked: dict[str, list[Asked]] = {
+            s.name: s.plan(self.queries, self.progress.cancel) for s in systems
+        }
+        answers: dict[str, list[Completion]] = {
+            s.name: self._answers(s, asked[s.name]) for s in systems
+        }
+        kls = self._kls(asked, answers)
+        verdicts = self._verdicts(answers)
+        times = self._times()
+        outcomes = {
+            name: [
+                Outcome(
+                    answer=answer,
+                    read_tokens=row.tokens_before + answer.prompt_tokens,
+                    is_routed=_is_routed(row, answer),
+                    kl=kls[name][i],
+                    verdict=None if name == "base" else verdicts[i, answer.text],
+                    seconds=times.get((name, i)),
+                )
+                for i, (row, answer) in enumerate(zip(asked[name], answers[name], strict=True))
+            ]
+            for name in asked
+        }
+        return self._assemble(outcomes)
+
+    def _answers(self, system: System, asked: Sequence[Asked]) -> list[Completion]:
+        """The system's answers, those of the journal first."""
+        stage = f"{STAGE}_answers"
+        keys = [self._key(system, i, row) for i, row in enumerate(asked)]
+        known = self.journal.load(stage)
+        found = {k: unpack(Completion, known[k]) for k in keys if k in known}
+        size = self.config.batch_rows
+        for start in range(0, len(keys), size):
+            batch = range(start, min(start + size, len(keys)))
+            if all(keys[i] in found for i in batch):
+                continue
+            self._report(f"{system.label}: answering", system, len(found))
+            answers = system.answer(
+                [asked[i] for i in batch],
+                self.model,
+                self.config.sampling,
+                [self.seeds[i] for i in batch],
+                self.progress.cancel,
+            )
+            if any(a.finish in ("cancelled", "running") for a in answers):
+                raise CancelledError("stopped while the systems were answering")
+            fresh = {keys[i]: a for i, a in zip(batch, answers, strict=True)}
+            self.journal.save(stage, {k: pack(a) for k, a in fresh.items()})
+            found |= fresh
+        return [found[k] for k in keys]
+
+    def _kls(
+        self, asked: Mapping[str, list[Asked]], answers: Mapping[str, list[Completion]]
+    ) -> dict[str, list[float | None]]:
+        """Each system's KL to the persona teacher; the teacher reads only if something is new."""
+        stage, known = f"{STAGE}_kl", self.journal.load(f"{STAGE}_kl")
+        texts = [(j.pair.persona.text, self._teacher_prompt(i))
+                 for i, j in enumerate(self.held_out)]  # fmt: skip
+        teacher: AnswerKl | None = None
+        result: dict[str, list[float | None]] = {}
+        for system in self.rivals.systems:
+            rows = zip(asked[system.name], answers[system.name], strict=True)
+            questions = [
+                KlQuestion(i, row.prompt, system.gated is not None and _is_routed(row, answer))
+                for i, (row, answer) in enumerate(rows)
+            ]
+            keys = [
+                _hash(self.model.fingerprint, self.config.max_tokens, _adapter(system, q),
+                      q.prompt, *texts[q.answer])
+                for q in questions
+            ]  # fmt: skip
+            new = [i for i, key in enumerate(keys) if key not in known]
+            if new:
+                self._report(f"{system.label}: distance to the persona", system, 0)
+                teacher = teacher or self._teacher()
+                lora = system.gated.lora if system.gated is not None else None
+                found = teacher.kls([questions[i] for i in new], lora)
+                fresh = {keys[i]: kl for i, kl in zip(new, found, strict=True)}
+                self.journal.save(stage, fresh)
+                known |= fresh
+            result[system.name] = [known[key] for key in keys]
+        return result
+
+    def _teacher(self) -> AnswerKl:
+        pairs = [judged.pair for judged in self.held_out]
+        size = self.config.max_tokens
+        return AnswerKl(pairs, self.variant_of, self.model, self.progress, max_tokens=size)
+
+    def _verdicts(self, answers: Mapping[str, list[Completion]]) -> dict[tuple[int, str], Verdict]:
+        """The verdict on each different answer to each query, against the base's answer."""
+        base = [a.text for a in answers["base"]]
+        asked = dict.fromkeys((i, a.text) for row in answers.values() for i, a in enumerate(row))
+        found = {(i, text): Verdict("tie", 0.5, 0.5) for i, text in asked if text == base[i]}
+        who = getattr(getattr(self.judge, "model", None), "fingerprint", type(self.judge).__name__)
+        rule = getattr(self.judge, "rule", "")
+        keys = {
+            (i, text): _hash(who, rule, self.queries[i].text, text, base[i])
+            for i, text in asked
+            if (i, text) not in found
+        }
+        stage, known = f"{STAGE}_verdicts", self.journal.load(f"{STAGE}_verdicts")
+        new = [one for one, key in keys.items() if key not in known]
+        for start in range(0, len(new), self.config.batch_rows):
+            self.progress.check()
+            self.progress.update(STAGE, start, len(new), "judging the answers in both orders")
+            batch = new[start : start + self.config.batch_rows]
+            pairs = [JudgePair(self.queries[i].text, text, base[i]) for i, text in batch]
+            verdicts = self.judge.judge(pairs, cancel=self.progress.cancel)
+            self.progress.check()  # a remote judge's last answers may have been cut short
+            fresh = {keys[one]: pack(v) for one, v in zip(batch, verdicts, strict=True)}
+            self.journal.save(stage, fresh)
+            known |= fresh
+        return found | {one: unpack(Verdict, known[key]) for one, key in keys.items()}
+
+    def _times(self) -> dict[tuple[str, int], float]:
+        """Seconds for a few queries asked alone: the systems in turn, so that all meet the same."""
+        stage, known = f"{STAGE}_times", self.journal.load(f"{STAGE}_times")
+        count = min(self.config.timed, len(self.queries))
+        places = [i * len(self.queries) // count for i in range(count)]
+        found: dict[tuple[str, int], float] = {}
+        for i in places:
+            for system in self.rivals.systems:
+                key = self._key(system, i, None)
+                if key not in known:
+                    self.progress.check()
+                    self._report(f"{system.label}: taking the time", system, 0)
+                    known[key] = self._time(system, i)
+                    self.journal.save(stage, {key: known[key]})
+                found[system.name, i] = known[key]
+        return found
+
+    def _time(self, system: System, i: int) -> float:
+        cancel = self.progress.cancel
+        start = time.perf_counter()
+        asked = system.plan([self.queries[i]], cancel)
+        system.answer(asked, self.model, self.config.sampling, [self.seeds[i]], cancel)
+        seconds = time.perf_counter() - start
+        self.progress.check()  # a stopped answer's time says nothing
+        return seconds
+
+    def _assemble(self, outcomes: Mapping[str, list[Outcome]]) -> AblationTable:
+        rivals, seed = self.rivals, self.config.seed
+        rows = []
+        for s in rivals.systems:
+            who = (s.name, s.label, s.note)
+            base, mine = outcomes["base"], outcomes[s.name]
+            row = make_row(who, mine, base, self.held_out, rivals.behaviour, seed)
+            more = {e.column.key: extra_cell(e, s.name, seed) for e in rivals.extra}
+            cells: dict[str, Cell] = dict(row.cells) | {k: c for k, c in more.items() if c}
+            rows.append(AblationRow(row.system, row.label, cells, row.note))
+        columns = [*COLUMNS, *(e.column for e in rivals.extra)]
+        used = {key for row in rows for key in row.cells}
+        return AblationTable(
+            columns=tuple(c for c in columns if c.key in used),
+            rows=tuple(rows),
+            missing=tuple(MissingRow(a.name, a.label, a.why) for a in rivals.absent),
+            queries=len(self.held_out),
+            wanted=sum(is_wanted(judged) for judged in self.held_out),
+            judge=self.config.judge,
+            notes=remarks(self.held_out),
+        )
+
+    def _key(self, system: System, i: int, asked: Asked | None) -> str:
+        """Identifies one answer, or (without `asked`) one timing."""
+        who = system.gated.fingerprint if system.gated is not None else self.model.fingerprint
+        how = pack(self.config.sampling)
+        mark = _hash(who, how, self.seeds[i], self.queries[i].text, pack(asked), system.note)
+        return f"{system.name}/{mark}"
+
+    def _teacher_prompt(self, i: int) -> str:
+        query = self.queries[i]
+        return dumps([query.text, self.variant_of(query.persona)])
+
+    def _report(self, note: str, system: System, answered: int) -> None:
+        self.progress.check()
+        order = [s.name for s in self.rivals.systems]
+        total = len(order) * len(self.queries)
+        done = order.index(system.name) * len(self.queries) + answered
+        self.progress.update(STAGE, done, total, note)
+
+
+def _is_routed(asked: Asked, answer: Completion) -> bool:
+    """As it was planned, or as the gate decided."""
+    if asked.is_routed is not None:
+        return asked.is_routed
+    return answer.gate is not None and answer.gate.is_open
+
+
+def _adapter(system: System, question: KlQuestion) -> str:
+    """Identity of the adapter that reads; empty for the base's weights."""
+    if system.gated is None or not question.is_adapted:
+        return ""
+    return system.gated.adapter_hash or system.gated.fingerprint
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(dumps(list(parts)).encode()).hexdigest()[:24]

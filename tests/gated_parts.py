@@ -1,0 +1,65 @@
+"""Tiny gated models and judged pairs for the tests of routing and evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from test_gated_model import save_random_lora
+
+from prism_core.adapters import LoraWeights
+from prism_core.bundle import BundleInfo, identify, write_info
+from prism_core.chat import encode_prompt
+from prism_core.gate import Gate, read_features
+from prism_core.gated_model import GatedModel
+from prism_core.models import LocalModel
+from prism_core.prompts import build_prompt
+from prism_core.records import AnswerPair, JudgedPair, Query
+from prism_core.types import Completion, Persona, PromptVariant, Verdict
+
+POET = Persona("poet", "Poet", "expert", "verse", {"long": "You are a poet. Answer in verse."})
+CHEF = Persona("chef", "Chef", "expert", "cooking", {"long": "You are a chef. Answer with food."})
+PEOPLE = {p.name: p for p in (POET, CHEF)}
+TEXTS = (
+    "Tell me of the sea.",
+    "What is 2 + 2?",
+    "Name a flightless bird.",
+    "Why is the sky blue?",
+    "How do I boil an egg?",
+    "Write a line about the moon.",
+)
+
+
+def variant_of(name: str) -> PromptVariant:
+    return PromptVariant(PEOPLE[name], "long", "system")
+
+
+def judged_pairs(wanted: bool | None = None) -> list[JudgedPair]:
+    """Six pairs; the persona won the first, third and fifth."""
+    pairs = []
+    for i, text in enumerate(TEXTS):
+        known = None if wanted is None else i % 2 == 0
+        query = Query(f"q{i}", "poet" if i < 3 else "chef", f"topic {i}", text, known)
+        acting = Completion(f"The answer of number {i} rhymes with the sea", finish="stop")
+        pair = AnswerPair(query, acting, Completion("Plain.", finish="stop"))
+        verdict = Verdict("persona", 0.9, 0.8) if i % 2 == 0 else Verdict("tie", 0.9, 0.2)
+        pairs.append(JudgedPair(pair, verdict))
+    return pairs
+
+
+def tiny_gated(base: LocalModel, folder: Path, opens: int = 2) -> GatedModel:
+    """A random adapter and gate that opens for some of `TEXTS`; `folder` becomes a bundle."""
+    save_random_lora(base, folder)
+    prompts = [encode_prompt(base.tokenizer, build_prompt(t, PromptVariant())) for t in TEXTS]
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        gate = Gate(base.model.config.hidden_size, "last").eval().requires_grad_(False)
+    features = read_features(base.model, prompts, "last")
+    gate.mean, gate.spread = features.mean(0), features.std(0) + 1e-6
+    ranked = gate(features).sort(descending=True).values
+    threshold = float(ranked[opens - 1 : opens + 1].mean())
+    gate.save(folder)
+    info = BundleInfo("Tiny", identify(base), threshold, personas=("poet", "chef"))
+    write_info(folder, info)
+    lora = LoraWeights.load(folder, base.model)
+    return GatedModel(base, lora, gate, threshold=threshold, adapter_hash="tiny")
