@@ -53,7 +53,15 @@
     /* Let the text box hand its latest text over before the click reads it. */
     setTimeout(() => window.prism.run(), 60);
   }, true);
+  /* Bring the answers into view where they begin below the screen, as on a phone. */
+  const reveal = () => {
+    const status = document.querySelector("#px-status");
+    if (!status || status.getBoundingClientRect().top < innerHeight * 0.7) return;
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    status.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+  };
   document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#px-run")) setTimeout(reveal, 400);
     if (event.target.closest?.("#px-appearance")) window.prism.toggleAppearance();
   });
 

@@ -55,30 +55,29 @@ def build_closer() -> Closer:
     """Lay the closer look out; it is hidden until there are answers."""
     with gr.Column(visible=False, elem_id="px-closer", elem_classes="px-card") as box:
         fragment("<h2>Look closer</h2>")
-        with gr.Tabs(elem_classes="px-subtabs"):
-            with gr.Tab("Word by word", elem_id="px-tab-diff"):
-                with gr.Row(elem_classes="px-row"):
-                    left = gr.Dropdown(label="Between", elem_id="px-left")
-                    right = gr.Dropdown(label="and", elem_id="px-right")
-                diff = fragment(elem_id="px-diff")
-            with gr.Tab("Where the persona pulled", elem_id="px-tab-pull"):
-                fragment(
-                    '<p class="px-help">How much likelier each token became because the model was '
-                    "told who to be: log p(token | persona) &minus; log p(token | neutral).</p>"
-                )
-                with gr.Row(elem_classes="px-row px-end"):
-                    whose = gr.Radio(label="In which answer", elem_id="px-whose")
-                    pull_run = gr.Button("Show the pull", elem_id="px-pull-run", scale=0)
-                pulled = fragment(elem_id="px-pull")
-            with gr.Tab("Judge it", elem_id="px-tab-judge"):
-                fragment(
-                    '<p class="px-help">The model compares two answers twice, with their order '
-                    "swapped, and never hears which persona wrote what.</p>"
-                )
-                with gr.Row(elem_classes="px-row px-end"):
-                    challenger = gr.Dropdown(label="Neutral against", elem_id="px-challenger")
-                    judge_run = gr.Button("Judge it", elem_id="px-judge-run", scale=0)
-                judge = fragment(elem_id="px-judge")
+        with gr.Accordion("The difference, word by word", open=False, elem_id="px-fold-diff"):
+            with gr.Row(elem_classes="px-row"):
+                left = gr.Dropdown(label="Between", elem_id="px-left")
+                right = gr.Dropdown(label="and", elem_id="px-right")
+            diff = fragment(elem_id="px-diff")
+        with gr.Accordion("Where the persona pulled", open=False, elem_id="px-fold-pull"):
+            fragment(
+                '<p class="px-help">How much likelier each token became because the model was told '
+                "who to be: log p(token | persona) &minus; log p(token | neutral), in nats.</p>"
+            )
+            with gr.Row(elem_classes="px-row px-end"):
+                whose = gr.Radio(label="In which answer", elem_id="px-whose")
+                pull_run = gr.Button("Show the pull", elem_id="px-pull-run", scale=0)
+            pulled = fragment(elem_id="px-pull")
+        with gr.Accordion("Judge it", open=False, elem_id="px-fold-judge"):
+            fragment(
+                '<p class="px-help">The model compares two answers twice, with their order '
+                "swapped, and never hears who wrote what.</p>"
+            )
+            with gr.Row(elem_classes="px-row px-end"):
+                challenger = gr.Dropdown(label="Neutral against", elem_id="px-challenger")
+                judge_run = gr.Button("Judge it", elem_id="px-judge-run", scale=0)
+            judge = fragment(elem_id="px-judge")
     return Closer(box, left, right, diff, whose, pull_run, pulled, challenger, judge_run, judge)
 
 
@@ -144,7 +143,7 @@ class Analyst:
         name = "its own answer" if whose == "persona" else "the neutral answer"
         yield pull_panel(pulled, title, name)
 
-    def judge(self, shown: Shown | None, challenger: str | None) -> Iterator[str]:
+    def show_verdict(self, shown: Shown | None, challenger: str | None) -> Iterator[str]:
         """The model's own verdict on an arm against the neutral one, in both orders."""
         if shown is None or shown.is_hidden or not challenger:
             yield notice("info", "The judge needs the neutral answer and one other.")
@@ -174,7 +173,7 @@ def wire_closer(closer: Closer, shown: gr.State, pool: ModelPool) -> None:
     )
     for button, listener, choice, panel in (
         (closer.pull_run, analyst.show_pull, closer.whose, closer.pull),
-        (closer.judge_run, analyst.judge, closer.challenger, closer.judge),
+        (closer.judge_run, analyst.show_verdict, closer.challenger, closer.judge),
     ):
         button.click(
             listener,

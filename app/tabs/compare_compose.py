@@ -133,7 +133,6 @@ def build_composer(
             placeholder="Ask anything. Ctrl+Enter compares.",
             lines=2,
             max_lines=10,
-            autofocus=True,
             elem_id="px-question",
         )
         with gr.Row(elem_classes="px-try", equal_height=True):

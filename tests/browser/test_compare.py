@@ -121,10 +121,11 @@ def test_verify_shows_both_texts_and_prism_says_what_is_missing(visit: Visit) ->
 def test_diff_pull_and_judge(visit: Visit) -> None:
     page = ready(visit(link(question="Why is the sky blue?", max_new_tokens=24, persona="stem")))
     compare(page)
+    page.click("#px-fold-diff > button")
     expect(page.locator("#px-diff")).to_contain_text("in common")
     left, right = page.locator("#px-diff .px-text").all_inner_texts()
     assert [left.split(), right.split()] == [t.split() for t in texts(page)[:2]]
-    page.get_by_role("tab", name="Where the persona pulled").click()
+    page.click("#px-fold-pull > button")
     for whose, place in (("Persona", 1), ("Neutral", 0)):
         page.locator("#px-whose").get_by_label(whose).check()
         page.click("#px-pull-run")
@@ -136,7 +137,7 @@ def test_diff_pull_and_judge(visit: Visit) -> None:
             "spans => spans.map(s => s.title)")]
         total = float(page.locator("#px-pull strong").inner_text().split()[0])
         assert total == pytest.approx(sum(pulls), abs=0.005 * len(pulls) + 0.01)  # rounded each
-    page.get_by_role("tab", name="Judge it").click()
+    page.click("#px-fold-judge > button")
     page.click("#px-judge-run")
     expect(page.locator("#px-judge")).to_contain_text("opinion of SmolLM2", timeout=ANSWER_MS)
     shares = [float(t.rstrip("%")) for t in page.locator("#px-judge b").all_inner_texts()]
@@ -210,6 +211,17 @@ def test_two_visitors_wait_in_turn_and_keep_their_histories(visit: Visit) -> Non
         lines = download(page, "Export JSONL")
         assert f"The {own} visitor" in lines
         assert f"The {other} visitor" not in lines
+
+
+def test_a_visitor_who_leaves_makes_room(visit: Visit) -> None:
+    one = ready(visit(link(question="Tell a very long story.", max_new_tokens=1024)))
+    two = ready(visit(link(question="Hello?", max_new_tokens=2)))
+    one.click("#px-run")
+    expect(one.locator(".px-caret").first).to_be_visible(timeout=ANSWER_MS)
+    one.close()
+    compare(two)  # 1,024 tokens would take minutes
+    seconds = float(two.locator("#px-status").inner_text().rsplit(" in ", 1)[1].split(" s")[0])
+    assert seconds < 60
 
 
 def test_stop_while_waiting_in_the_queue(visit: Visit) -> None:
