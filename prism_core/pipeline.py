@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from prism_core.progress import Progress
 from prism_core.queries import QueryConfig, write_queries
 from prism_core.records import Journal, JudgedPair, Query
 from prism_core.run_parts import judge_of, personas_of, variant_maker
+from prism_core.stats import roc_auc
 from prism_core.storage import RunRow, Store, pack, unpack
 from prism_core.train_spec import TrainSpec, check_spec
 from prism_core.types import Estimate
@@ -130,6 +131,23 @@ def merge_rounds(rounds: Sequence[Sequence[JudgedPair]]) -> list[JudgedPair]:
     return merged
 
 
+def held_out_ids(gate: GateResult) -> set[str]:
+    """Ids of the queries that neither gate nor adapter may learn from."""
+    return {row.query for row in gate.report.rows if row.held_out}
+
+
+def _wanted_auc(gate: GateResult, wanted: Mapping[str, bool]) -> dict[str, Estimate]:
+    """How well the gate finds the queries where the persona is wanted, where that is known.
+
+    The gate learns from verdicts, and a wanted persona that failed counts as `retain` there.
+    """
+    rows = [r for r in gate.report.rows if r.held_out and r.query in wanted]
+    if not rows:
+        return {}
+    labels = [wanted[r.query] for r in rows]
+    return {"Gate ROC-AUC, wanted": roc_auc(labels, [r.probability for r in rows])}
+
+
 class _Training:
     """One run: what stays the same while the stages go by."""
 
@@ -148,10 +166,12 @@ class _Training:
         self.variant_of = variant_maker(spec)
         self.verify_config, self.judge = judge_of(spec, model)
         self.notes: list[str] = []
+        self.wanted: dict[str, bool] = {}
 
     def run(self) -> TrainResult:
         """All rounds, then the comparison."""
         queries = self._queries()
+        self.wanted = {q.id: q.wanted for q in queries if q.wanted is not None}
         rounds: list[list[JudgedPair]] = []
         previous: Path | None = None
         for number in range(1, self.spec.rounds + 1):
@@ -165,6 +185,7 @@ class _Training:
                 )
                 return TrainResult(False, 0.0, tuple(self.notes))
             gate = train_gate(self._gate_config(), judged, self.model, journal, self.progress)
+            self.notes = [*self.notes, *gate.report.warnings]
             last = number == self.spec.rounds
             target = self.folder / (ADAPTER_FOLDER if last else f"round{number}")
             report = self._distil(judged, gate, target, journal, previous)
@@ -227,7 +248,7 @@ class _Training:
         start: Path | None,
     ) -> DistillReport:
         """Stage 5 on the wins of the gate's training part."""
-        away = set(gate.report.held_out)
+        away = held_out_ids(gate)
         wins = [j.pair for j in judged if j.route == "distill"]
         return distill(
             distill_config(self.spec),
@@ -252,9 +273,10 @@ class _Training:
             seed=self.spec.seed,
             settings=pack(self.spec),
             metrics={
-                "gate ROC-AUC": gate.report.auc,
-                "KL to the persona, base": report.kl_before,
-                "KL to the persona, adapter": report.kl_after,
+                "Gate ROC-AUC": gate.report.held_out.auc,
+                **_wanted_auc(gate, self.wanted),
+                "KL to the persona teacher, base": report.kl_before,
+                "KL to the persona teacher, adapter": report.kl_after,
             },
             notes=tuple(self.notes),
         )
@@ -269,7 +291,7 @@ class _Training:
         bundle: Path,
     ) -> BundleInfo:
         """PRISM against its rivals on the held-out queries; the results go onto the card."""
-        away = gate.report.held_out
+        away = held_out_ids(gate)
         table = hold_contest(
             self.spec, judged, away, self.folder, self.model, self.journal, self.progress
         )
