@@ -15,12 +15,12 @@ from prism_core.speed_probe import SpeedProbe
 from prism_core.train_spec import TrainSpec
 
 StageName = Literal[
-    "judge check", "queries", "answers", "verification", "gate", "distillation", "comparison"
+    "queries", "answers", "judge check", "verification", "gate", "distillation", "comparison"
 ]
 STAGES: tuple[StageName, ...] = (
-    "judge check",
     "queries",
     "answers",
+    "judge check",
     "verification",
     "gate",
     "distillation",
@@ -170,7 +170,7 @@ def _sentences(spec: TrainSpec, number: int, written: bool) -> list[tuple[StageN
         "verifiable": "A program",
     }[spec.judge]
     check = (
-        f"{judge} first decides {CHECK_PAIRS} pairs whose better answer is known."
+        f"{judge} is tried on {CHECK_PAIRS} pairs whose better answer is known."
         if spec.judge != "verifiable"
         else "A program judges, so there is nothing to check."
     )
@@ -183,13 +183,13 @@ def _sentences(spec: TrainSpec, number: int, written: bool) -> list[tuple[StageN
     held = f"{spec.held_out_share:.0%}"
     again = f" Stages 2 to 5 are done {spec.rounds} times." if spec.rounds > 1 else ""
     return [
-        ("judge check", check),
         ("queries", asked),
         (
             "answers",
             f"Each question is answered with and without the persona: {2 * number} answers of at "
             f"most {spec.answer_tokens} tokens.{again}",
         ),
+        ("judge check", check),
         (
             "verification",
             f"{judge} compares every pair in both orders. Where the persona wins in both, its "

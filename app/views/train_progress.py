@@ -1,0 +1,132 @@
+"""A run at work: where it stands, how far it is, what it says about itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from app.train_story import Story
+from app.views.text import count, escape, notice
+from app.views.train_plan import STEP_TITLES
+from prism_core.estimate import STAGES, StageName
+from prism_core.storage import RunRow
+
+STEP_OF: dict[str, StageName] = {
+    "queries": "queries",
+    "query_set": "queries",
+    "answers": "answers",
+    "judge_check": "judge check",
+    "verification": "verification",
+    "gate": "gate",
+    "gate_training": "gate",
+    "teacher": "distillation",
+    "distillation": "distillation",
+    "ablation": "comparison",
+    "comparison": "comparison",
+}
+"""The step that a reported stage belongs to."""
+StepState = Literal["done", "now", "next"]
+
+
+def step_of(stage: str) -> StageName | None:
+    """The step of a reported stage, suffixes of later rounds left aside."""
+    return STEP_OF.get(stage.partition("@")[0])
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3_600:
+        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def run_panel(story: Story, position: int | None) -> str:
+    """Title, state, steps and progress bar of a run."""
+    run = story.run
+    return (
+        '<section class="px-run">'
+        f'<header><h2>{escape(run.title)}</h2><span class="px-state px-state-{run.status}">'
+        f"{escape(_state(run, position))}</span></header>"
+        f"{_stepper(story)}{_progress(run, position)}{_ending(story)}</section>"
+    )
+
+
+def _state(run: RunRow, position: int | None) -> str:
+    if run.status == "queued":
+        return "Next in the queue" if position == 1 else f"Place {position} in the queue"
+    return {
+        "running": "Running",
+        "cancelling": "Stopping",
+        "cancelled": "Cancelled",
+        "failed": "Failed",
+        "done": "Done",
+    }[run.status]
+
+
+def _stepper(story: Story) -> str:
+    states = step_states(story)
+    words = {"done": "done", "now": "at work", "next": "to come"}
+    items = "".join(
+        f'<li class="px-step px-step-{state}"{_current(state)}><span>{escape(STEP_TITLES[name])}'
+        f'<small>{words[state]}</small></span></li>'
+        for name, state in states.items()
+    )
+    return f'<ol class="px-steps" aria-label="Stages">{items}</ol>'
+
+
+def _current(state: StepState) -> str:
+    return ' aria-current="step"' if state == "now" else ""
+
+
+def step_states(story: Story) -> dict[StageName, StepState]:
+    """Whether each step is done, at work or to come."""
+    if story.run.status == "done":
+        whole = story.result is None or story.result.has_adapter
+        last = len(STAGES) if whole else STAGES.index("gate")
+        return {name: "done" if i < last else "next" for i, name in enumerate(STAGES)}
+    now = step_of(story.run.stage)
+    place = STAGES.index(now) if now is not None else 0
+    alive = now is not None and story.run.status in ("running", "cancelling")
+    return {
+        name: "done" if i < place else "now" if i == place and alive else "next"
+        for i, name in enumerate(STAGES)
+    }
+
+
+def _progress(run: RunRow, position: int | None) -> str:
+    if run.status == "queued":
+        ahead = (position or 1) - 1
+        line = f"{count(ahead, 'run')} before it." if ahead else "It starts in a moment."
+        return f'<p class="px-help">{line}</p>'
+    if run.status not in ("running", "cancelling"):
+        return ""
+    share = run.fraction
+    width = f"{share * 100:.1f}" if share is not None else "0"
+    left = ""
+    if run.seconds_left is not None and share is not None and share < 1:
+        left = f"about {duration(run.seconds_left)} left in this stage"
+    note = run.note or "Starting the worker and loading the model"
+    return (
+        f'<div class="px-bar" role="progressbar" aria-label="This stage" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{width}"><i style="width:{width}%"></i></div>'
+        f'<p class="px-progress"><span>{escape(note[:1].upper() + note[1:])}</span>'
+        f"<span>{escape(left)}</span></p>"
+    )
+
+
+def _ending(story: Story) -> str:
+    run = story.run
+    if run.status == "failed":
+        return notice("error", run.message or "It failed.")
+    if run.status == "cancelled":
+        return notice("warn", "Cancelled. What was finished is kept: Resume goes on from there.")
+    if run.status != "done" or story.result is None:
+        return ""
+    end = story.result
+    spent = duration(end.seconds)
+    if end.has_adapter:
+        return notice("done", f"Finished after {spent} of work.", end.notes)
+    first, rest = (end.notes[-1], end.notes[:-1]) if end.notes else ("There is no adapter.", ())
+    return notice("warn", f"{first} It took {spent}.", rest)

@@ -1,0 +1,228 @@
+"""What a run has found: pairs with verdicts, the judge, the gate's decisions, the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from app.train_story import Findings
+from app.views.text import count, escape, notice
+from app.views.train_charts import held_rows, short
+from prism_core.ablation import AblationTable, Cell
+from prism_core.gate_report import GateReport
+from prism_core.records import JudgedPair
+from prism_core.stats import Confusion, confusion_at
+from prism_core.types import Completion, Estimate
+
+PAGE = 10
+"""Judged questions on one page."""
+
+
+def pairs_panel(
+    shown: Sequence[JudgedPair], first: int, total: int, titles: Mapping[str, str]
+) -> str:
+    """A page of judged questions with both answers and both orders."""
+    if not total:
+        return notice("info", "No judged question fits. Change the filters to see more.")
+    cards = "".join(_pair(one, titles) for one in shown)
+    line = f"{first + 1} to {first + len(shown)} of {count(total, 'judged question')}"
+    return f'<p class="px-help">{line}</p><div class="px-pairs">{cards}</div>'
+
+
+def _pair(one: JudgedPair, titles: Mapping[str, str]) -> str:
+    query, verdict = one.pair.query, one.verdict
+    route = {"distill": "distil", "retain": "retain"}[one.route]
+    name = titles.get(query.persona, query.persona)
+    winner = {"persona": "The persona won", "neutral": "The neutral answer won", "tie": "A tie"}
+    wanted = ""
+    if query.wanted is not None:
+        wanted = " · persona wanted" if query.wanted else " · persona not wanted"
+    return (
+        f'<article class="px-pair"><header><span class="px-route px-{one.route}">{route}</span>'
+        f'<span class="px-detail">{escape(name)} · {escape(query.subtopic)}{wanted}</span></header>'
+        f'<h3 dir="auto">{escape(query.text)}</h3><div class="px-diff">'
+        f"{_answer('With the persona', one.pair.persona)}"
+        f"{_answer('Neutral', one.pair.neutral)}</div>"
+        f'<p class="px-orders"><b>{winner[verdict.winner]}.</b> '
+        f"P(persona better): <b>{verdict.persona_first:.0%}</b> shown first, "
+        f"<b>{verdict.persona_second:.0%}</b> shown second"
+        f"{'' if verdict.is_consistent else '; the orders disagree'}.</p></article>"
+    )
+
+
+def _answer(title: str, answer: Completion) -> str:
+    cut = ", cut at the limit" if answer.finish == "length" else ""
+    return (
+        f"<div><h4>{title} <small>{count(answer.tokens, 'token')}{cut}</small></h4>"
+        f'<div class="px-text" dir="auto">{escape(answer.text) or "<i>empty</i>"}</div></div>'
+    )
+
+
+def judge_panel(found: Findings) -> str:
+    """The judge check and what the verdicts can carry."""
+    if found.report is None:
+        return notice("info", "Nothing has been judged yet.")
+    report, check = found.report, found.check
+    parts = []
+    if report.warning:
+        parts.append(notice("warn", report.warning))
+    rows: list[tuple[str, str, str]] = []
+    if check is not None:
+        rows += [
+            ("Judge check: score", percent(check.accuracy), "Known pairs; 50 % is a coin."),
+            ("Judge check: orders agree", percent(check.order_consistency), "Same, both orders."),
+            (
+                "Judge check: chose the first answer",
+                percent(check.first_preference),
+                "50 % is even-handed.",
+            ),
+            (
+                "Judge check: chose the longer answer",
+                percent(check.length_preference),
+                "50 % is even-handed.",
+            ),
+        ]
+    else:
+        parts.append(
+            '<p class="px-help">A program judged these answers, so no judge check was needed.</p>'
+        )
+    rows += [
+        ("Persona won (distil)", percent(report.distill), "Chosen in both orders."),
+        ("Ties", percent(report.ties), "No winner in both orders; retained."),
+        ("Orders agree", percent(report.order_consistency), "On this run's own pairs."),
+        (
+            "Correlation of winning and length",
+            short(report.verbosity),
+            "Above 0: longer answers win (verbosity bias).",
+        ),
+    ]
+    return "".join(parts) + table("What the judge's verdicts can carry", rows)
+
+
+def table(caption: str, rows: Sequence[tuple[str, str, str]]) -> str:
+    """Three columns: what, the number with its interval, how to read it."""
+    body = "".join(
+        f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td><td>{escape(c)}</td></tr>'
+        for a, b, c in rows
+    )
+    return (
+        f'<div class="px-scroll"><table class="px-table px-facts"><caption>{escape(caption)}'
+        f"</caption><tbody>{body}</tbody></table></div>"
+    )
+
+
+def percent(estimate: Estimate) -> str:
+    """`62 % [48, 75], n = 40`."""
+    if estimate.value is None:
+        return f"not defined, n = {estimate.n}"
+    value = f"{estimate.value * 100:.0f} %"
+    if estimate.low is None or estimate.high is None:
+        return f"{value}, n = {estimate.n}"
+    return f"{value} [{estimate.low * 100:.0f}, {estimate.high * 100:.0f}], n = {estimate.n}"
+
+
+def threshold_panel(report: GateReport, threshold: float) -> str:
+    """What the gate does on the held-out questions at a threshold."""
+    labels, given = held_rows(report)
+    if not labels:
+        return notice("info", "No question was held out, so no threshold can be examined.")
+    at = confusion_at(labels, given, threshold)
+    facts = (
+        ("Share routed", at.share_opened, "questions that the adapter answers"),
+        ("Precision", at.precision, "of those, where the persona helps"),
+        ("Recall", at.recall, "of where it helps, the share routed"),
+    )
+    boxes = "".join(
+        f"<div><dt>{name}</dt><dd>{escape(percent(e))}<small>{about}</small></dd></div>"
+        for name, e, about in facts
+    )
+    return f'<dl class="px-tiles">{boxes}</dl>{_counts(at)}'
+
+
+def _counts(at: Confusion) -> str:
+    return (
+        f'<p class="px-help">Held out: {at.true_positive} opened where it helps, '
+        f"{at.false_positive} opened where it does not, {at.false_negative} closed where it would "
+        f"help, {at.true_negative} closed where it would not.</p>"
+    )
+
+
+def gate_summary(report: GateReport) -> str:
+    """What the gate reads, how it was chosen, and its warnings."""
+    reads = {"last": "the last token", "mean": "the mean of all tokens", "both": "last and mean"}
+    line = f"The gate reads {reads[report.feature]} after layer 0. " if report.trained else ""
+    tried = ", ".join(f"{f.feature} {short(f.auc)}" for f in report.features)
+    if tried:
+        line += f"Cross-validated area under the ROC curve: {tried}."
+    notes = "".join(notice("warn", warning) for warning in report.warnings)
+    return notes + (f'<p class="px-help">{escape(line)}</p>' if line else "")
+
+
+def persona_frame(report: GateReport, titles: Mapping[str, str]) -> pd.DataFrame:
+    """The gate by persona, on questions that it had not seen."""
+    rows = [
+        (
+            titles.get(g.name, g.name),
+            percent(g.share),
+            short(g.auc),
+            percent(g.at_threshold.share_opened),
+            percent(g.at_threshold.accuracy),
+        )
+        for g in report.by_persona
+    ]
+    columns = ["Persona", "Persona won", "ROC area", "Routed", "Decided rightly"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def comparison_frame(found: AblationTable) -> pd.DataFrame:
+    """One row a system, each number with its interval."""
+    rows = []
+    for row in found.rows:
+        cells = [_cell(row.cells.get(c.key), c.kind) for c in found.columns]
+        rows.append((row.label, *cells))
+    heads = [f"{c.label} ({c.unit})" if c.unit else c.label for c in found.columns]
+    return pd.DataFrame(rows, columns=["System", *heads])
+
+
+def comparison_notes(found: AblationTable) -> str:
+    """Who is missing and why, and how to read the table."""
+    lines = [f"{m.label}: {m.why}" for m in found.missing]
+    lines += [f"{r.label}: {r.note}" for r in found.rows if r.note]
+    lines += [f"{c.label}: {c.about}" for c in found.columns if c.about]
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    head = (
+        f"{count(found.queries, 'held-out question')}, the persona wanted in {found.wanted}; "
+        f"judged by {found.judge}. Every number stands with its 95 % interval."
+    )
+    warn = "".join(notice("warn", note) for note in found.notes)
+    return (
+        f'{warn}<p class="px-lead">{escape(head)}</p><details class="px-told"><summary>How to '
+        f"read this table</summary><ul>{items}</ul></details>"
+    )
+
+
+def distill_panel(found: Findings) -> str:
+    """What distillation did, in numbers."""
+    done = found.distilled
+    if done is None:
+        return notice("info", "Distillation has not finished.")
+    rows = [
+        ("KL to the persona before", short(done.kl_before), "Held-out answers, nats a token."),
+        ("KL to the persona after", short(done.kl_after), "The same, with the adapter."),
+        ("Change", short(done.kl_change), "Paired by answer; below 0 is better."),
+        ("Answers trained on", f"{len(done.trained)}", f"{len(done.held_out)} held out."),
+        ("Steps", f"{done.steps:,}", f"{done.tokens:,} tokens read in training."),
+    ]
+    speed = done.tokens_per_second
+    if speed is not None:
+        rows.append(("Speed", f"{speed:,.0f} tokens a second", "Prompts included."))
+    if done.peak_memory_bytes is not None:
+        rows.append(("Peak memory", f"{done.peak_memory_bytes / 1e9:.2f} GB", "Of the process."))
+    return table("Distillation", rows)
+
+
+def _cell(cell: Cell | None, kind: str) -> str:
+    if cell is None:
+        return ""
+    return percent(cell.estimate) if kind == "rate" else short(cell.estimate)
