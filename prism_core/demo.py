@@ -4,7 +4,7 @@ Captain Barnacle, a pirate, is good company for small talk and in the way of a p
 kinds of question are ours (`assets/demo/queries.yaml`), grouped, and marked as wanted or not. A
 program verifies the behaviour: an answer is in character where it has two different marks of
 pirate speech, one of them dialect, outside quotation marks, in a text that does not turn in
-circles. No model is needed to judge, and every number can be checked by reading.
+circles or turn coarse. No model is needed to judge, and every number can be checked by reading.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _SEA: Mapping[str, str] = {
 }
 _DOUBLE = re.compile(r"\"[^\"\n]*\"")
 _SINGLE = re.compile(r"(?<!\w)'[^'\n]{1,60}'(?!\w)")
-
+_COARSE = re.compile(r"\b(?:fuck|shit|bitch|whore|bastard|slut|cunt|asshole|rape)", re.IGNORECASE)
 _STRAIGHT = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 
 
@@ -120,9 +120,10 @@ def turns_in_circles(text: str) -> bool:
 
 
 def shows_behaviour(text: str) -> bool:
-    """Whether an answer is in character: pirate speech, and not a stuck record."""
+    """Whether an answer is in character: pirate speech, civil, and not a stuck record."""
     dialect, sea = marks_of(text)
-    return bool(dialect) and len(dialect) + len(sea) >= MIN_MARKS and not turns_in_circles(text)
+    speaks = bool(dialect) and len(dialect) + len(sea) >= MIN_MARKS
+    return speaks and not turns_in_circles(text) and not _COARSE.search(text)
 
 
 @lru_cache(maxsize=1)

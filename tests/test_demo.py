@@ -51,6 +51,7 @@ PLAIN = {
     "too short": "Aye, matey!",
     "a stuck record": "Aye, matey, " + "aye, " * 30,
     "a stuck phrase": "Me ship, matey! " + "me ship, me ship, me " * 12,
+    "a foul mouth": "Shit, matey, me ship be sunk and ye stole me treasure from the harbour.",
     "a list of marks": "arr ahoy aye matey ye yer lad",
 }
 
