@@ -183,7 +183,9 @@ def test_link_brings_the_inputs_back(visit: Visit) -> None:
     expect(page.locator("#px-question textarea")).to_have_value("Who wrote Hamlet? é/&?")
     expect(page.locator("#px-persona input")).to_have_value("Critic")
     expect(page.get_by_label("Short", exact=True)).to_be_checked()
+    page.get_by_role("button", name="Sampling and model").click()
     expect(page.locator("#px-seed input")).to_have_value("5")
+    expect(page.locator("#px-tokens input[type=number]")).to_have_value("12")
 
 
 def test_a_link_with_mistakes_says_which(visit: Visit) -> None:
