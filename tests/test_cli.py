@@ -103,6 +103,8 @@ BAD = [
     (["compare", "--question", "Why?", "--persona", "line\nbreak"], "'line break'"),
     (["compare", "--question", "Why?", "--model", "remote:m"], "PRISM_REMOTE_URL"),
     (["compare", "--question", "Why?", "--quest", "x"], "--quest"),
+    (["compare", "--question", "Why?", "--adapter", "x"], "'prism'"),
+    (["compare", "--question", "Why?", "--adapter", "nope", "--arms", "prism"], "'nope'"),
     (["personas", "extra"], "extra"),
 ]
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from test_gated_model import save_random_lora
 
+from prism_core.adapters import LoraWeights
 from prism_core.comparison import (
     ARMS,
     EMPTY_DRAFT,
@@ -21,6 +24,8 @@ from prism_core.comparison import (
     strongest,
 )
 from prism_core.errors import InputError, ModelError
+from prism_core.gate import Gate
+from prism_core.gated_model import GatedModel
 from prism_core.generator import Seed
 from prism_core.models import LocalModel
 from prism_core.personas import load_personas
@@ -259,6 +264,20 @@ def test_an_arm_does_not_depend_on_the_other_arms(tiny: LocalModel) -> None:
     alone = list(compare(replace(ask("persona"), sampling=sampling), tiny))[-1]
     assert together[1].completion is not None and alone[0].completion is not None
     assert together[1].completion.text == alone[0].completion.text
+
+
+def test_a_real_gated_model_leaves_the_other_arms_alone(tiny: LocalModel, tmp_path: Path) -> None:
+    save_random_lora(tiny, tmp_path)
+    gate = Gate(tiny.model.config.hidden_size, "last").eval().requires_grad_(False)
+    always_open = GatedModel(tiny, LoraWeights.load(tmp_path, tiny.model), gate, threshold=0.0)
+    request = ask("neutral", "persona", "prism", "verify")
+    plain = {a.arm: a for a in list(compare(request, tiny))[-1]}
+    gated = {a.arm: a for a in list(compare(request, tiny, adapter=always_open))[-1]}
+    for arm in ("neutral", "persona", "verify"):
+        assert gated[arm].completion.text == plain[arm].completion.text  # type: ignore[union-attr]
+    prism = gated["prism"].completion
+    assert prism is not None and prism.gate is not None and prism.gate.is_open
+    assert prism.text != gated["neutral"].completion.text  # type: ignore[union-attr]
 
 
 def test_all_arms_on_the_embedded_model(model: LocalModel) -> None:

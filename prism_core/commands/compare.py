@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, cast
 
 from prism_core.commands.output import (
@@ -21,6 +22,8 @@ from prism_core.comparison import (
     check_request,
     compare,
 )
+from prism_core.errors import InputError
+from prism_core.generator import Generator
 from prism_core.personas import get_persona, load_personas
 from prism_core.types import LENGTHS, PLACEMENTS, PromptVariant, Sampling
 
@@ -38,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--arms", default="neutral,persona", help=f"any of {','.join(ARMS)}, separated by commas")
     add("--control", default="neutral_text", metavar="NAME", help="text of the control arm")
     add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
+    add("--adapter", metavar="DIR", help="a trained adapter, for the arm `prism`")
     add("--max-new-tokens", type=whole(1, 8192), default=256, metavar="N")
     add("--temperature", type=real(0, 5), default=0.0, help="0 (default) is greedy")
     add("--top-p", type=real(0.01, 1), default=1.0)
@@ -52,16 +56,28 @@ def run(args: argparse.Namespace) -> int:
     """Answer by all arms, then print them."""
     request = _request(args)
     check_request(request)
+    if args.adapter and "prism" not in request.arms:
+        raise InputError("An adapter answers as the arm 'prism'; add it to --arms.")
     with clean_stdout():
         model = open_model(args.model)
+        adapter = _adapter(args.adapter, model) if args.adapter else None
         answers: tuple[ArmAnswer, ...] = ()
-        for answers in compare(request, model):  # noqa: B007 - the last snapshot is the result
+        for answers in compare(request, model, adapter=adapter):  # noqa: B007 - the last counts
             pass
     if args.json:
         emit_json(_as_json(request, model.name, answers))
     else:
         print(_as_text(model.name, answers))
     return 0
+
+
+def _adapter(folder: str, model: Generator) -> Generator:
+    from prism_core.bundle import load_bundle
+    from prism_core.models import LocalModel
+
+    if not isinstance(model, LocalModel):
+        raise InputError(f"An adapter needs a model on this machine; '{model.name}' is remote.")
+    return load_bundle(Path(folder).expanduser(), model)
 
 
 def _request(args: argparse.Namespace) -> ComparisonRequest:
