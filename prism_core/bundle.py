@@ -76,6 +76,8 @@ class BundleInfo:
     """What was measured on held-out queries."""
     notes: tuple[str, ...] = ()
     """Warnings and nulls, as sentences."""
+    held_out: tuple[str, ...] = ()
+    """Ids of the queries that neither gate nor adapter has seen."""
     format: int = FORMAT
     """Version of this file's layout."""
 

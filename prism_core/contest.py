@@ -94,10 +94,12 @@ def hold_contest(
     model: LocalModel,
     journal: Journal,
     progress: Progress,
+    *,
+    bundle: Path | None = None,
 ) -> AblationTable:
     """One table: base, prompts, ungated LoRAs where they were trained, PRISM and its gates.
 
-    Args: as `train_ungated`; the bundle is read from `adapter` inside the folder.
+    Args: as `train_ungated`; the bundle is read from `adapter` inside the folder, or from `bundle`.
     """
     away = set(held_out)
     rows = [j for j in judged if j.pair.query.id in away]
@@ -106,7 +108,7 @@ def hold_contest(
         variant_of=variant_maker(spec),
         # With one persona there is nothing to choose.
         personas=tuple(personas_of(spec).values()) if len(personas_of(spec)) > 1 else (),
-        prism=load_bundle(folder / "adapter", model),
+        prism=load_bundle(bundle or folder / "adapter", model),
         sft=_ungated(folder / "sft", model),
         kl=_ungated(folder / "kl", model),
         seed=spec.seed,

@@ -279,6 +279,7 @@ class _Training:
                 "KL to the persona teacher, adapter": report.kl_after,
             },
             notes=tuple(self.notes),
+            held_out=tuple(sorted(held_out_ids(gate))),
         )
         write_info(target, info)
         return info

@@ -169,7 +169,7 @@ def build_systems(
     if parts.personas:
         systems.append(_chosen_persona(parts))
     else:
-        miss("chosen_persona", "No personas were given to choose from.")
+        miss("chosen_persona", "There is nothing to choose: it takes at least two personas.")
     if parts.sft is not None:
         systems.append(_always_on("sft", parts, parts.sft))
     else:
