@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prism_core.commands.output import clean_stdout, emit_json, whole
+from prism_core.commands.output import clean_stdout, emit_json, show_progress, whole
 from prism_core.errors import InputError, NotFoundError
-from prism_core.progress import Progress, ProgressReport
-from prism_core.train_spec import JUDGE_NAMES, PRESET_NAMES, PRESETS, TrainSpec, check_spec
+from prism_core.progress import Progress
+from prism_core.train_spec import (
+    JUDGE_NAMES,
+    PRESET_NAMES,
+    PRESETS,
+    STORE_FILE,
+    TrainSpec,
+    check_spec,
+)
 
 if TYPE_CHECKING:
     from prism_core.pipeline import TrainResult
     from prism_core.storage import RunRow, Store
-
-STORE_FILE = "run.sqlite3"
-"""The run's own store, inside its folder."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         from prism_core.journal import StoreJournal
 
         with clean_stdout():
-            result = train(spec, folder, StoreJournal(store, row.id), Progress(_say))
+            result = train(spec, folder, StoreJournal(store, row.id), Progress(show_progress))
     if args.json:
         emit_json(pack(result))
     else:
@@ -100,16 +103,6 @@ def _row(store: Store, spec: TrainSpec | None, folder: Path) -> RunRow:
     if not found:
         raise NotFoundError(f"The store in '{folder}' holds no training run.")
     return found[0]
-
-
-def _say(report: ProgressReport) -> None:
-    """One line on stderr, rewritten in place where that is a terminal."""
-    left = "" if report.seconds_left is None else f", {report.seconds_left:.0f} s left"
-    line = f"{report.stage}: {report.done:g}/{report.total:g}{left}  {report.note}"
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line[:110]}", end="", file=sys.stderr, flush=True)
-    elif report.done in (0, report.total):
-        print(line, file=sys.stderr, flush=True)
 
 
 def _text(result: TrainResult, folder: Path) -> str:
