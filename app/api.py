@@ -10,8 +10,9 @@ from typing import Any, TypedDict
 
 import gradio as gr
 
+from app.adapters_shelf import AdapterShelf
 from app.models_pool import ModelPool
-from app.settings import EMBEDDED, Settings
+from app.settings import EMBEDDED, REMOTE, Settings
 from app.shared import MODEL_QUEUE
 from app.state import DEFAULT_SAMPLING, Selection, check_selection
 from prism_core.comparison import ArmAnswer
@@ -73,7 +74,7 @@ class JudgeResult(TypedDict):
     model: str
 
 
-def add_api(settings: Settings, pool: ModelPool) -> None:
+def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
     """Add the functions to the page that is being built."""
 
     def compare(
@@ -90,6 +91,7 @@ def add_api(settings: Settings, pool: ModelPool) -> None:
         seed: int = 0,
         model: str = EMBEDDED,
         control: str = "neutral_text",
+        adapter: str = "",
     ) -> CompareResult:
         """Answer one question plainly and as a persona, side by side.
 
@@ -107,6 +109,7 @@ def add_api(settings: Settings, pool: ModelPool) -> None:
             seed: The same seed gives the same answers.
             model: Reference of a model, as listed by `models`.
             control: The text of the control arm, one of the personas of kind control.
+            adapter: Id of a shipped adapter for the prism arm; without one it cannot answer.
 
         Returns:
             The model's name and, for each arm, its text, tokens, seconds and note.
@@ -126,13 +129,18 @@ def add_api(settings: Settings, pool: ModelPool) -> None:
                     sampling=sampling,
                     seed=seed,
                     model=model,
+                    adapter=adapter,
                 ),
                 personas,
                 settings,
             )
             generator = pool.get(chosen.model)
+            gated = None
+            if chosen.has_gated_arm:
+                gated = shelf.load(chosen.adapter, None, generator)
             answers: tuple[ArmAnswer, ...] = ()
-            for snapshot in run_comparison(chosen.request(personas), generator):
+            request = chosen.request(personas)
+            for snapshot in run_comparison(request, generator, adapter=gated):
                 answers = snapshot
         except PrismError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -182,7 +190,7 @@ def add_api(settings: Settings, pool: ModelPool) -> None:
     def models() -> list[ModelResult]:
         """List the models that are offered, and whether each is in memory."""
         return [
-            {"reference": r, "label": resolve(r).label, "loaded": pool.is_loaded(r)}
+            {"reference": r, "label": _label(r), "loaded": pool.is_loaded(r)}
             for r in settings.models
         ]
 
@@ -191,6 +199,10 @@ def add_api(settings: Settings, pool: ModelPool) -> None:
     gr.api(judge, api_name="judge", **shared)
     gr.api(personas, api_name="personas")
     gr.api(models, api_name="models")
+
+
+def _label(reference: str) -> str:
+    return reference if reference.startswith(REMOTE) else resolve(reference).label
 
 
 def _result(answer: ArmAnswer) -> ArmResult:

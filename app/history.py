@@ -63,6 +63,8 @@ class HistoryEntry:
     """The turn that carried it."""
     control: str
     """Name of the control's persona."""
+    adapter: str
+    """Id of the PRISM arm's adapter; empty for none."""
     max_new_tokens: int
     """The longest answer allowed."""
     temperature: float
@@ -96,6 +98,7 @@ def entry_of(shown: Shown) -> HistoryEntry:
         length=chosen.length,
         placement=chosen.placement,
         control=chosen.control,
+        adapter=chosen.adapter,
         **asdict(chosen.sampling),
         seed=chosen.seed,
         blind=order.shuffle is not None,
@@ -220,7 +223,9 @@ def _read_arm(data: object) -> HistoryArm | None:
     return HistoryArm(**data)
 
 
-_TEXTS = ("id", "at", "model", "question", "persona", "length", "placement", "control")
+_TEXTS = (
+    *("id", "at", "model", "question", "persona", "length", "placement", "control", "adapter"),
+)
 _NUMBERS = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
 _ENTRY_KINDS: dict[str, tuple[type, ...]] = {
     **{n: (str,) for n in _TEXTS},

@@ -7,6 +7,7 @@ background as soon as the page is served, so that the first visitor need not wai
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 import threading
@@ -17,14 +18,15 @@ from starlette.middleware import Middleware
 
 from app.headers import SecurityHeaders
 from app.jobs import Jobs
-from app.models_pool import ModelPool
-from app.settings import Settings, read_settings
+from app.models_pool import Loader, ModelPool
+from app.settings import REMOTE, Settings, read_settings
 from app.theme import css, head, theme
 from app.ui import build_page
-from prism_core.errors import PrismError
+from prism_core.errors import InputError, PrismError
 from prism_core.generator import Generator
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
+from prism_core.remote import from_environment
 from prism_core.storage import Store
 
 DEFAULT_PORT = 7860
@@ -40,7 +42,8 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line's values, checked; exits with status 2 on a bad one."""
     parser = _Parser(prog="app.py", description="Serve PRISM Studio.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    host = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    parser.add_argument("--host", default=host, help=f"address to listen on (default: {host})")
     parser.add_argument("--port", type=_port, help=f"port to listen on (default: {DEFAULT_PORT})")
     parser.add_argument("--share", action="store_true", help="open a public gradio.live tunnel")
     parser.add_argument("--mcp", action="store_true", help="serve the API as MCP tools as well")
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if problem:
         print(f"app.py: {problem}", file=sys.stderr)
         return 2
-    pool = ModelPool(load_model)
+    pool = ModelPool(model_loader(settings))
     try:
         store = Store()
         jobs = Jobs(store)
@@ -95,9 +98,18 @@ def _launch(page: gr.Blocks, options: argparse.Namespace, port: int) -> None:
     )
 
 
-def load_model(reference: str, progress: Progress | None) -> Generator:
-    """The pool's loader: every model of the app is a local one."""
-    return LocalModel.load(reference, progress=progress)
+def model_loader(settings: Settings) -> Loader:
+    """How the pool loads a model: from this machine, or `remote:NAME` from an endpoint."""
+
+    def load(reference: str, progress: Progress | None) -> Generator:
+        if not reference.startswith(REMOTE):
+            return LocalModel.load(reference, progress=progress)
+        if settings.public and reference not in settings.models:
+            allowed = ", ".join(settings.models)
+            raise InputError(f"The model '{reference}' cannot be used here. Allowed: {allowed}.")
+        return from_environment(reference.removeprefix(REMOTE))
+
+    return load
 
 
 def _warm_up(pool: ModelPool, settings: Settings) -> None:

@@ -18,6 +18,8 @@ from prism_core.errors import StorageError
 
 EMBEDDED = "embedded"
 """Reference of the model that comes with PRISM Studio."""
+REMOTE = "remote:"
+"""A reference that begins so names a model at the endpoint of `PRISM_REMOTE_URL`."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ time in the whole app and everybody else sees their place in the queue.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +54,17 @@ class Shared:
     """Starts, cancels and resumes runs."""
     shelf: AdapterShelf
     """The adapters that are shipped, and those that visitors have trained."""
+    tried: gr.Textbox
+    """Hidden: the adapter that another tab offers to Compare, and a stamp; see `offer`."""
     tabs: gr.Tabs
     """All tabs; a listener with this as output moves the visitor to another."""
+
+    def offer(self, adapter_id: str) -> tuple[str, gr.Tabs]:
+        """Take an adapter to Compare's PRISM arm; the updates for `tried` and `tabs`.
+
+        The stamp makes a second offer of the same adapter a change as well.
+        """
+        return f"{adapter_id} {secrets.token_hex(4)}", self.open_tab("compare")
 
     def open_tab(self, name: str) -> gr.Tabs:
         """The update that moves a visitor to the tab with this id, for output `tabs`."""

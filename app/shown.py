@@ -33,6 +33,8 @@ class Order:
     """The checked inputs."""
     request: ComparisonRequest
     """What the model is asked."""
+    owner: str | None
+    """The visitor, whose adapters may be used; None where the browser keeps no id."""
     shuffle: tuple[int, ...] | None
     """For a blind comparison: which arm stands at each letter's place; else None."""
 
@@ -75,11 +77,17 @@ class Shown:
         return tuple(a.arm for a in self.answers if self.text_of(a.arm).strip())
 
 
-def new_order(selection: Selection, personas: Mapping[str, Persona], *, blind: bool) -> Order:
+def new_order(
+    selection: Selection,
+    personas: Mapping[str, Persona],
+    *,
+    blind: bool,
+    owner: str | None = None,
+) -> Order:
     """An order for checked inputs; a blind one is shuffled by the system's own randomness."""
     shuffle = None
     if blind:
-        places = [i for i, arm in enumerate(selection.arms) if arm != "prism"]
+        places = [i for i, arm in enumerate(selection.arms) if arm != "prism" or selection.adapter]
         random.SystemRandom().shuffle(places)
         shuffle = tuple(places)
     return Order(
@@ -87,5 +95,6 @@ def new_order(selection: Selection, personas: Mapping[str, Persona], *, blind: b
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         selection=selection,
         request=selection.request(personas),
+        owner=owner,
         shuffle=shuffle,
     )

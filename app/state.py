@@ -8,6 +8,7 @@ comes back with `read_query`. Nothing here knows Gradio.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,7 @@ DEFAULT_SAMPLING = Sampling(
 """Temperature and top-p as the embedded model's authors advise; a little less repetition."""
 MAX_SEED = 2**31 - 1
 MAX_OWN_PERSONAS = 100
+_ADAPTER = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _RANGES = {
     "temperature": (0.0, 2.0),
     "top_p": (0.05, 1.0),
@@ -69,6 +71,13 @@ class Selection:
     """Makes a run repeatable."""
     model: str = EMBEDDED
     """Reference of the model."""
+    adapter: str = ""
+    """Id of the PRISM arm's adapter on the visitor's shelf; empty for none."""
+
+    @property
+    def has_gated_arm(self) -> bool:
+        """Whether the PRISM arm can answer."""
+        return "prism" in self.arms and bool(self.adapter)
 
     def request(self, personas: Mapping[str, Persona]) -> ComparisonRequest:
         """What `prism_core.comparison.compare` is asked."""
@@ -97,6 +106,7 @@ class Selection:
                 **sampling,
                 "seed": self.seed,
                 "model": self.model,
+                **({"adapter": self.adapter} if self.adapter else {}),
             }
         )
 
@@ -154,6 +164,7 @@ def check_selection(
         sampling=check_sampling(selection.sampling, settings),
         seed=int(_number("seed", selection.seed, 0, MAX_SEED)),
         model=check_model(selection.model),
+        adapter=check_adapter(selection.adapter),
     )
 
 
@@ -202,11 +213,23 @@ def check_model(reference: str) -> str:
     return text
 
 
+def check_adapter(name: str) -> str:
+    """An adapter's id, which may be empty; whether it exists is known when it is loaded.
+
+    Raises:
+        InputError: it does not have the form of an id.
+    """
+    text = str(name or "").strip()
+    if not _ADAPTER.fullmatch(text):
+        raise InputError(f"'{text[:60]}' is not an adapter; choose one from the list.")
+    return text
+
+
 def read_query(
     query: Mapping[str, str], personas: Mapping[str, Persona], settings: Settings
 ) -> LinkReading:
     """The inputs that a link asks for, value by value, so that one mistake does not cost all."""
-    names = ("persona", "length", "placement", "arms", "control", "seed", "model")
+    names = ("persona", "length", "placement", "arms", "control", "seed", "model", "adapter")
     used = [n for n in ("question", *names, *_SAMPLING_FIELDS) if n in query]
     selection = Selection(question="?", model=settings.default_model)
     question = ""

@@ -49,8 +49,10 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
     ) as page:
         personas_state = gr.BrowserState([], storage_key=PERSONAS_KEY, secret=secret)
         history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
-        add_api(settings, pool)  # first, so that no listener takes one of its names
+        shelf = AdapterShelf(store)
+        add_api(settings, pool, shelf)  # first, so that no listener takes one of its names
         visitor_state = gr.BrowserState("", storage_key=VISITOR_KEY, secret=secret)
+        tried = gr.Textbox(visible="hidden", show_label=False, elem_id="px-tried")
         fragment(HEADER)
         with gr.Tabs(elem_id="px-tabs") as tabs:
             shared = Shared(
@@ -62,7 +64,8 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 visitor_state=visitor_state,
                 store=store,
                 jobs=jobs,
-                shelf=AdapterShelf(store),
+                shelf=shelf,
+                tried=tried,
                 tabs=tabs,
             )
             with gr.Tab("Compare", id="compare"):

@@ -41,6 +41,7 @@ class Composer:
     repetition_penalty: gr.Slider
     seed: gr.Number
     model: gr.Dropdown
+    adapter: gr.Dropdown
     blind: gr.Checkbox
     persona_text: gr.HTML
     run: gr.Button
@@ -67,13 +68,14 @@ class Composer:
             self.repetition_penalty,
             self.seed,
             self.model,
+            self.adapter,
         ]
 
 
 def selection_of(*values: Any) -> Selection:
     """The selection in the values of `Composer.fields`; not checked yet."""
     question, persona, length, placement, arms, control, *rest = values
-    tokens, temperature, top_p, top_k, penalty, seed, model = rest
+    tokens, temperature, top_p, top_k, penalty, seed, model, adapter = rest
     return Selection(
         question=question or "",
         persona=persona or "",
@@ -84,6 +86,7 @@ def selection_of(*values: Any) -> Selection:
         sampling=Sampling(tokens, temperature, top_p, top_k, penalty),
         seed=seed,
         model=model or "",
+        adapter=adapter or "",
     )
 
 
@@ -104,6 +107,7 @@ def values_of(selection: Selection) -> list[Any]:
         sampling.repetition_penalty,
         selection.seed,
         selection.model,
+        selection.adapter or None,
     ]
 
 
@@ -160,6 +164,12 @@ def build_composer(
         parts["persona_text"] = fragment(elem_id="px-persona-text")
         parts["arms"] = gr.CheckboxGroup(
             ARM_CHOICES, value=list(DEFAULT_ARMS), label="Who answers", elem_id="px-arms"
+        )
+        parts["adapter"] = gr.Dropdown(
+            [],
+            label="Adapter of the PRISM arm",
+            visible=False,
+            elem_id="px-adapter",
         )
         parts |= _actions()
         with gr.Accordion("Sampling and model", open=False, elem_id="px-more"):
@@ -255,7 +265,7 @@ def _model(
             value=default.model,
             label="Model",
             allow_custom_value=free,
-            info="Or a Hub id like org/name, a folder, or a .gguf file." if free else None,
+            info="Or a Hub id like org/name, a folder or .gguf file, remote:NAME." if free else None,
             elem_id="px-model",
         )
         control = gr.Dropdown(

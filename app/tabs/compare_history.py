@@ -120,6 +120,7 @@ def reopen(stored: object, event: gr.SelectData) -> list[Any]:
         sampling=sampling,
         seed=entry.seed,
         model=entry.model,
+        adapter=entry.adapter,
     )
     line = "These are the inputs of that comparison. Press Compare to run it again."
     return [notice("info", line), *values_of(selection)]

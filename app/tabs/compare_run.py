@@ -15,6 +15,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.adapters_shelf import AdapterShelf
 from app.loading import load_with_news
 from app.models_pool import ModelPool
 from app.running import Running
@@ -24,6 +25,7 @@ from app.state import check_selection, merge_personas
 from app.tabs.compare_compose import selection_of
 from app.views.cards import blind_cards, intro_cards, open_cards
 from app.views.text import count, loading, notice
+from app.visitor import read_visitor
 from prism_core.comparison import ArmAnswer, compare
 from prism_core.errors import PrismError
 from prism_core.types import Persona
@@ -41,13 +43,17 @@ class Runner:
     pool: ModelPool
     library: Mapping[str, Persona]
     running: Running
+    shelf: AdapterShelf
 
-    def start(self, blind: bool, own: object, *values: Any) -> View:
+    def start(self, blind: bool, own: object, visitor: object, *values: Any) -> View:
         """Check the inputs; gives (status, cards, order, run button, stop button)."""
         try:
             personas = merge_personas(self.library, own)
             selection = check_selection(selection_of(*values), personas, self.settings)
-            order = new_order(selection, personas, blind=blind)
+            owner = read_visitor(visitor)
+            order = new_order(selection, personas, blind=blind, owner=owner)
+            if selection.has_gated_arm:
+                self.shelf.entry(selection.adapter, owner)
             if order.shuffle is not None and len(order.shuffle) < 2:
                 return _refused("A blind vote needs at least two arms that can answer.")
         except PrismError as error:
@@ -81,11 +87,15 @@ class Runner:
             line = report.note[:1].upper() + report.note[1:] + "…"
             status = loading(line, report.done, report.total)
             yield status, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        chosen = order.selection
+        gated = None
+        if chosen.has_gated_arm:
+            gated = self.shelf.load(chosen.adapter, order.owner, model)
         began = drawn = time.monotonic()
         shown = Shown(order, (), model.name)
         busy = notice("busy", f"{model.name} is answering.")
         yield busy, gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        for answers in compare(order.request, model, cancel=event):
+        for answers in compare(order.request, model, cancel=event, adapter=gated):
             shown = replace(shown, answers=answers)
             if time.monotonic() - drawn >= FRAME_SECONDS:
                 drawn = time.monotonic()

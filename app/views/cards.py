@@ -176,6 +176,10 @@ def _metrics(done: Completion | None) -> str:
             "Length of the answer",
         ),
     ]
+    if done.gate is not None:
+        state = "open" if done.gate.is_open else "closed"
+        tip = "P(persona helps) for this question; at the threshold the gate opens"
+        parts.insert(0, (f"gate {done.gate.probability:.2f}, {state}", tip))
     ends = {
         "length": ("cut at the limit", "The answer reached the limit of new tokens"),
         "cancelled": ("stopped", "You stopped this answer"),
