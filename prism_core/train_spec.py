@@ -20,6 +20,8 @@ FeatureName = Literal["auto", "last", "mean", "both"]
 PRESET_NAMES: tuple[PresetName, ...] = get_args(PresetName)
 JUDGE_NAMES: tuple[JudgeName, ...] = get_args(JudgeName)
 FEATURE_NAMES: tuple[FeatureName, ...] = get_args(FeatureName)
+STORE_FILE = "run.sqlite3"
+"""The store of a run that the command line started, inside the run's folder."""
 
 PAPER_PERSONAS = (
     "writing",

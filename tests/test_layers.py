@@ -27,7 +27,7 @@ LAYERS: tuple[str, ...] = (
     """queries answers verification gate_report gate_training distill_report distillation
     comparison routing systems rivals ablation evaluation run_parts speed_probe estimate""",
     # L5: stages in order, and the ways to start them
-    "contest pipeline worker worker_watch commands cli __main__",
+    "contest pipeline past_run worker worker_watch commands cli __main__",
 )
 """From the ground up. A module may import from its own layer and from those below it."""
 

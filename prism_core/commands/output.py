@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -95,3 +96,21 @@ def _show(report: ProgressReport) -> None:
     ended = "\n" if report.done >= report.total else ""
     note = one_line(report.note or report.stage)
     print(f"\r\x1b[K{note}", end=ended, file=sys.stderr, flush=True)
+
+
+class ProgressLine:
+    """How far long work is, on stderr: one line redrawn on a terminal, else one now and then."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        self._every, self._stage, self._last = every, "", 0.0
+
+    def __call__(self, report: ProgressReport) -> None:
+        """Show one report."""
+        left = "" if report.seconds_left is None else f", {report.seconds_left:.0f} s left"
+        line = f"{report.stage}: {report.done:g}/{report.total:g}{left}  {report.note}"
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            print(f"\r\033[K{one_line(line)[:110]}", end="", file=sys.stderr, flush=True)
+        elif report.stage != self._stage or now - self._last >= self._every:
+            self._stage, self._last = report.stage, now
+            print(one_line(line), file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prism_core.commands.output import clean_stdout, emit_json, show_progress, whole
+from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, whole
 from prism_core.errors import InputError, NotFoundError
 from prism_core.progress import Progress
 from prism_core.train_spec import (
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         from prism_core.journal import StoreJournal
 
         with clean_stdout():
-            result = train(spec, folder, StoreJournal(store, row.id), Progress(show_progress))
+            result = train(spec, folder, StoreJournal(store, row.id), Progress(ProgressLine()))
     if args.json:
         emit_json(pack(result))
     else:

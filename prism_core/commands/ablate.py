@@ -1,0 +1,101 @@
+"""`python -m prism_core ablate`: an adapter against its rivals, as one table.
+
+Given the folder of a run, the two ungated LoRAs are trained first, on what the run may learn from,
+and every finished part stays in the run's store. Given a bundle alone, what needs the run is left
+out of the table with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prism_core.commands.adapter import find_bundle, open_base
+from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, printable
+from prism_core.errors import NotFoundError
+from prism_core.progress import Progress
+
+if TYPE_CHECKING:
+    from prism_core.ablation import AblationTable, Cell, Column
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command to argparse."""
+    parser = subparsers.add_parser(
+        "ablate", help="compare an adapter with its rivals", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--adapter", required=True, metavar="DIR", help="an adapter, or the folder of its run")
+    add("--model", metavar="REF", help="its base model (default: as the adapter says)")
+    add("--no-training", action="store_true", help="leave out ungated LoRAs not trained yet")
+    add("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, then print the table."""
+    from prism_core.ablation import table_json
+    from prism_core.past_run import contest_of_bundle, run_home
+
+    bundle, info = find_bundle(args.adapter)
+    home = run_home(Path(args.adapter).expanduser())
+    with clean_stdout():
+        progress = Progress(ProgressLine())
+        if home is not None:
+            table = _contest_of_run(home, args, progress)
+        else:
+            table = contest_of_bundle(bundle, open_base(info, args.model), progress)
+    if args.json:
+        emit_json({"adapter": info.name, "base": info.base.label, **table_json(table)})
+    else:
+        print(printable(_text(table)))
+    return 0
+
+
+def _contest_of_run(home: Path, args: argparse.Namespace, progress: Progress) -> AblationTable:
+    """The contest on the run's own held-out queries, its parts kept in the run's store."""
+    from prism_core.contest import hold_contest, train_ungated
+    from prism_core.journal import StoreJournal
+    from prism_core.past_run import read_run
+    from prism_core.storage import Store, unpack
+    from prism_core.train_spec import STORE_FILE, TrainSpec
+
+    with Store(f"sqlite:///{(home / STORE_FILE).absolute()}", home=home) as store:
+        found = store.list_runs(kind="train")
+        if not found:
+            raise NotFoundError(f"The store in '{home}' holds no training run.")
+        spec = unpack(TrainSpec, dict(found[0].spec))
+        journal = StoreJournal(store, found[0].id)
+        past = read_run(spec, journal)
+        _, info = find_bundle(str(home))
+        model = open_base(info, args.model)
+        if not args.no_training:
+            train_ungated(spec, past.judged, past.held_out, home, model, journal, progress)
+        return hold_contest(spec, past.judged, past.held_out, home, model, journal, progress)
+
+
+def _text(table: AblationTable) -> str:
+    """The table for a person to read: a block for each system."""
+    blocks = [
+        f"{table.queries} held-out queries, the persona wanted for {table.wanted}; "
+        f"judge: {table.judge}. In brackets 95 % intervals."
+    ]
+    width = max(len(column.label) for column in table.columns)
+    for row in table.rows:
+        lines = [f"== {row.label} =="]
+        lines += [
+            f"{column.label:<{width}}  {_cell(column, row.cells[column.key])}"
+            for column in table.columns
+            if column.key in row.cells
+        ]
+        lines += [f"({row.note})"] if row.note else []
+        blocks.append("\n".join(lines))
+    rest = [f"{row.label}: {row.why}" for row in table.missing] + list(table.notes)
+    return "\n\n".join([*blocks, *(["\n".join(rest)] if rest else [])])
+
+
+def _cell(column: Column, cell: Cell) -> str:
+    unit = f" {column.unit}" if column.unit else ""
+    change = f"; against base {cell.change}" if cell.change else ""
+    return f"{cell.estimate}{unit}{change}"
