@@ -37,7 +37,7 @@ class GateConfig:
 
     feature: FeatureChoice = "last"
     """What the gate reads: `last`, `mean`, `both`, or `auto` to choose by cross-validation."""
-    epochs: int = 40
+    epochs: int = 30
     """How often every query is read, at most; cross-validation may choose fewer."""
     lr: float = 1e-3
     """Learning rate of AdamW."""
