@@ -15,6 +15,9 @@ from gradio.themes.utils import colors, sizes
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
+STYLES = ("theme.css", "train.css")
+"""The style sheets in `assets`, in their order."""
+
 _SANS = (
     "-apple-system",
     "BlinkMacSystemFont",
@@ -76,7 +79,7 @@ def theme() -> Base:
 
 def css() -> str:
     """The style sheet of what PRISM Studio draws itself."""
-    return (ASSETS / "theme.css").read_text(encoding="utf-8")
+    return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)
 
 
 def head() -> str:

@@ -36,6 +36,17 @@
       link.remove();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     },
+    /* A hidden button that has just been given something to do. */
+    press(selector) {
+      setTimeout(() => document.querySelector(selector)?.click(), 200);
+    },
+    /* The address of the run on the screen, so that a reload finds it again. */
+    showRun(id) {
+      if (!id) return;
+      const url = new URL(location.href);
+      url.search = "?run=" + encodeURIComponent(id);
+      history.replaceState(null, "", url);
+    },
     async copyLink(query) {
       const url = new URL(location.href);
       url.search = query;

@@ -1,0 +1,58 @@
+"""What each model did in its short probe, measured once for the whole app."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator as Yields
+
+from app.loading import load_with_news
+from app.models_pool import ModelPool
+from prism_core.errors import InputError
+from prism_core.models import LocalModel
+from prism_core.progress import ProgressReport
+from prism_core.speed_probe import SpeedProbe, probe_speed
+
+
+class ProbeBook:
+    """Probes by the model's reference."""
+
+    def __init__(self, pool: ModelPool) -> None:
+        self._pool = pool
+        self._probes: dict[str, SpeedProbe] = {}
+        self._guard = threading.Lock()
+
+    def known(self, reference: str) -> SpeedProbe | None:
+        """The probe of a model, or None before it was measured."""
+        with self._guard:
+            return self._probes.get(reference)
+
+    def is_ready(self, reference: str) -> bool:
+        """Whether measuring would not have to load the model first."""
+        return self._pool.is_loaded(reference)
+
+    def measure(self, reference: str) -> Yields[ProgressReport, None, SpeedProbe]:
+        """Yield what is being done until the model is measured.
+
+        Raises:
+            PrismError: the model cannot be loaded or trained.
+        """
+        found = self.known(reference)
+        if found is not None:
+            return found
+        model = yield from load_with_news(self._pool, reference)
+        if not isinstance(model, LocalModel):
+            raise InputError(f"The model '{model.name}' is remote and cannot be trained here.")
+        yield ProgressReport("probe", 0, 1, "measuring this machine for about ten seconds", None)
+        found = probe_speed(model)
+        with self._guard:
+            self._probes[reference] = found
+        return found
+
+
+def machine_sentence(probe: SpeedProbe) -> str:
+    """What was measured, for people."""
+    return (
+        f"Measured here with {probe.model}: {probe.decode_rate:,.0f} tokens a second written by "
+        f"{probe.rows} answers together, {probe.read_rate:,.0f} read, "
+        f"{probe.train_rate:,.0f} trained."
+    )

@@ -1,0 +1,279 @@
+"""What a run has found: questions with both answers, the judge, the gate, the comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.adapters_shelf import AdapterShelf
+from app.findings import FindingsBook
+from app.shared import fragment
+from app.tabs.train_watch import Watcher
+from app.train_story import Findings, PairFilter, find_run, spec_of_run
+from app.views.text import notice
+from app.views.train_charts import calibration_figure, pr_figure, roc_figure
+from app.views.train_results import (
+    PAGE,
+    comparison_frame,
+    comparison_notes,
+    distill_panel,
+    gate_summary,
+    judge_panel,
+    pairs_panel,
+    persona_frame,
+    threshold_panel,
+)
+from app.visitor import need_visitor, read_visitor
+from prism_core.errors import PrismError
+from prism_core.gate_report import PAPER_THRESHOLD, GateReport
+from prism_core.records import Route
+from prism_core.storage import RunRow, Store
+
+ROUTES = [("All", ""), ("Distil", "distill"), ("Retain", "retain")]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The components of the findings."""
+
+    box: gr.Column
+    persona: gr.Dropdown
+    route: gr.Radio
+    text: gr.Textbox
+    page: gr.Number
+    pairs: gr.HTML
+    judge: gr.HTML
+    gate_note: gr.HTML
+    gate_box: gr.Column
+    roc: gr.Plot
+    pr: gr.Plot
+    calibration: gr.Plot
+    threshold: gr.Slider
+    at_threshold: gr.HTML
+    save: gr.Button
+    save_status: gr.HTML
+    by_persona: gr.Dataframe
+    distil: gr.HTML
+    comparison_note: gr.HTML
+    comparison: gr.Dataframe
+    try_it: gr.Button
+
+    @property
+    def filters(self) -> list[Any]:
+        """What narrows the questions."""
+        return [self.persona, self.route, self.text, self.page]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `Reader.load` sets."""
+        return [
+            self.box,
+            self.persona,
+            self.page,
+            self.pairs,
+            self.judge,
+            self.gate_note,
+            self.gate_box,
+            self.threshold,
+            self.roc,
+            self.pr,
+            self.calibration,
+            self.at_threshold,
+            self.save,
+            self.by_persona,
+            self.distil,
+            self.comparison_note,
+            self.comparison,
+            self.try_it,
+        ]
+
+
+def build_results() -> Results:
+    """Lay the findings out; they are hidden until something was judged."""
+    parts: dict[str, Any] = {}
+    with gr.Column(visible=False, elem_id="px-results", elem_classes="px-card") as box:
+        with gr.Row(elem_classes="px-actions"):
+            fragment("<h2>What it found</h2>")
+            parts["try_it"] = gr.Button(
+                "Try it in Compare", variant="primary", visible=False, scale=0, elem_id="px-try-it"
+            )
+        with gr.Tabs(elem_classes="px-subtabs", elem_id="px-results-tabs"):
+            with gr.Tab("Questions"):
+                parts |= _questions()
+            with gr.Tab("Judge"):
+                parts["judge"] = fragment(elem_id="px-judge-check")
+            with gr.Tab("Gate"):
+                parts |= _gate()
+            with gr.Tab("Distillation"):
+                parts["distil"] = fragment(elem_id="px-distil")
+            with gr.Tab("Comparison"):
+                parts["comparison_note"] = fragment(elem_id="px-comparison-note")
+                parts["comparison"] = gr.Dataframe(
+                    interactive=False,
+                    visible=False,
+                    wrap=False,
+                    buttons=["copy"],
+                    show_label=False,
+                    elem_id="px-comparison",
+                    elem_classes="px-frame",
+                )
+    return Results(box=box, **parts)
+
+
+def _questions() -> dict[str, Any]:
+    with gr.Row(elem_classes="px-row"):
+        persona = gr.Dropdown(
+            [("All personas", "")], value="", label="Persona", elem_id="px-f-persona"
+        )
+        route = gr.Radio(ROUTES, value="", label="Route", elem_id="px-f-route")
+        text = gr.Textbox(
+            label="Search", placeholder="Words in question or answers", elem_id="px-f-text"
+        )
+        page = gr.Number(1, label="Page", precision=0, minimum=1, elem_id="px-f-page", min_width=90)
+    pairs = fragment(elem_id="px-pairs")
+    return {"persona": persona, "route": route, "text": text, "page": page, "pairs": pairs}
+
+
+def _gate() -> dict[str, Any]:
+    parts: dict[str, Any] = {"gate_note": fragment(elem_id="px-gate-note")}
+    with gr.Column(visible=False) as box:
+        with gr.Row(elem_classes="px-row px-plots"):
+            parts["roc"] = gr.Plot(show_label=False, elem_id="px-roc", min_width=280)
+            parts["pr"] = gr.Plot(show_label=False, elem_id="px-pr", min_width=280)
+            parts["calibration"] = gr.Plot(show_label=False, elem_id="px-cal", min_width=280)
+        with gr.Row(elem_classes="px-row px-end"):
+            parts["threshold"] = gr.Slider(
+                0,
+                1,
+                value=PAPER_THRESHOLD,
+                step=0.01,
+                label="Threshold: the gate opens from this probability on",
+                info="0.5 is the paper's.",
+                elem_id="px-threshold",
+            )
+            parts["save"] = gr.Button(
+                "Save into the adapter", visible=False, scale=0, elem_id="px-threshold-save"
+            )
+        parts["save_status"] = fragment(elem_id="px-threshold-status")
+        parts["at_threshold"] = fragment(elem_id="px-at-threshold")
+        fragment("<h3>By persona</h3><p class='px-help'>On questions that the gate that scored "
+                 "them had not seen.</p>")  # fmt: skip
+        parts["by_persona"] = gr.Dataframe(
+            interactive=False, show_label=False, buttons=[], elem_classes="px-frame"
+        )
+    parts["gate_box"] = box
+    return parts
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The listeners that show findings."""
+
+    store: Store
+    shelf: AdapterShelf
+    book: FindingsBook
+    watcher: Watcher
+
+    def load(self, mark: str, stored: object) -> list[Any]:
+        """Everything that the run has found. Sets `Results.outputs`."""
+        hidden = [gr.Column(visible=False), *[gr.skip()] * 17]
+        try:
+            run, found = self._find(mark)
+            if run is None or not found.judged:
+                return hidden
+            titles = self.watcher.titles(spec_of_run(run))
+            adapter = self._has_adapter(run, stored)
+        except PrismError:
+            return hidden
+        names = list(dict.fromkeys(j.pair.query.persona for j in found.judged))
+        choices = [("All personas", ""), *((titles.get(n, n), n) for n in names)]
+        return [
+            gr.Column(visible=True),
+            gr.Dropdown(choices, value=""),
+            1,
+            self.pairs(mark, "", "", "", 1),
+            judge_panel(found),
+            *self._gate(found.gate, run, adapter),
+            gr.skip() if found.gate is None else persona_frame(found.gate, titles),
+            distill_panel(found),
+            *self._comparison(found),
+            gr.Button(visible=adapter),
+        ]
+
+    def pairs(self, mark: str, persona: str, route: str, text: str, page: object) -> str:
+        """One page of the judged questions."""
+        try:
+            run, found = self._find(mark)
+        except PrismError as error:
+            return notice("error", str(error))
+        if run is None:
+            return ""
+        chosen: Route | None = "distill" if route == "distill" else None
+        chosen = "retain" if route == "retain" else chosen
+        wanted = PairFilter(str(persona or ""), chosen, str(text or "")[:200])
+        fitting = [j for j in found.judged if wanted.takes(j)]
+        last = max(1, -(-len(fitting) // PAGE))
+        number = int(page) if isinstance(page, int | float) and page >= 1 else 1
+        first = (min(number, last) - 1) * PAGE
+        titles = self.watcher.titles(spec_of_run(run))
+        return pairs_panel(fitting[first : first + PAGE], first, len(fitting), titles)
+
+    def at(self, mark: str, threshold: float) -> list[Any]:
+        """The gate at another threshold; gives (ROC, PR, what it does)."""
+        try:
+            _, found = self._find(mark)
+        except PrismError as error:
+            return [gr.skip(), gr.skip(), notice("error", str(error))]
+        if found.gate is None:
+            return [gr.skip()] * 3
+        return [
+            roc_figure(found.gate, threshold),
+            pr_figure(found.gate, threshold),
+            threshold_panel(found.gate, threshold),
+        ]
+
+    def save(self, run_id: str, stored: object, threshold: float) -> str:
+        """Write the threshold into the adapter; gives the status line."""
+        try:
+            info = self.shelf.set_threshold(run_id, need_visitor(stored), float(threshold))
+        except PrismError as error:
+            return notice("error", str(error))
+        return notice("done", f"'{info.name}' now opens from {info.threshold:.2f} on.")
+
+    def _find(self, mark: str) -> tuple[RunRow | None, Findings]:
+        run = find_run(self.store, mark.split(" ")[0] or None, None)
+        if run is None:
+            return None, Findings((), None, None, None, None, None)
+        return run, self.book.get(run.id, mark)
+
+    def _has_adapter(self, run: RunRow, stored: object) -> bool:
+        owner = read_visitor(stored)
+        return owner == run.owner and any(e.id == run.id for e in self.shelf.entries(owner))
+
+    def _gate(self, report: GateReport | None, run: RunRow, adapter: bool) -> list[Any]:
+        """Sets gate_note, gate_box, threshold, roc, pr, calibration, at_threshold, save."""
+        if report is None:
+            waiting = notice("info", "The gate has not been trained.")
+            return [waiting, gr.Column(visible=False), *[gr.skip()] * 5, gr.skip()]
+        threshold = report.threshold
+        if adapter:
+            threshold = self.shelf.entry(run.id, run.owner).info.threshold
+        return [
+            gate_summary(report),
+            gr.Column(visible=True),
+            threshold,
+            roc_figure(report, threshold),
+            pr_figure(report, threshold),
+            calibration_figure(report),
+            threshold_panel(report, threshold),
+            gr.Button(visible=adapter),
+        ]
+
+    @staticmethod
+    def _comparison(found: Findings) -> list[Any]:
+        if found.table is None:
+            return [notice("info", "The comparison has not been made."), gr.skip()]
+        frame = gr.Dataframe(comparison_frame(found.table), visible=True)
+        return [comparison_notes(found.table), frame]

@@ -1,0 +1,31 @@
+"""One adapter as a sheet: what it belongs to, what it was distilled from, what was measured."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from app.adapters_shelf import ShelfEntry
+from app.views.text import escape, notice
+from app.views.train_charts import short
+from app.views.train_results import table
+
+
+def adapter_sheet(entry: ShelfEntry | None) -> str:
+    """What an adapter says of itself."""
+    if entry is None:
+        line = "There is no adapter yet. Train one above: the preset 'Demo' shows how it works."
+        return notice("info", line)
+    info = entry.info
+    when = "Shipped with PRISM Studio"
+    if entry.created is not None:
+        when = datetime.fromtimestamp(entry.created, UTC).strftime("Trained %d %B %Y, %H:%M UTC")
+    facts = [
+        ("Base model", info.base.label, ""),
+        ("Personas", ", ".join(info.personas) or "not recorded", ""),
+        ("Gate opens from", f"{info.threshold:.2f}", ""),
+        ("Seed", str(info.seed), ""),
+    ]
+    facts += [(name, short(value), f"n = {value.n}") for name, value in info.metrics.items()]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in info.notes)
+    below = f'<ul class="px-notes">{notes}</ul>' if notes else ""
+    return f'<div class="px-adapter">{table(f"{info.name}. {when}", facts)}{below}</div>'
