@@ -16,7 +16,7 @@ from prism_core.records import Journal
 from prism_core.storage import Store, dumps, loads
 
 SETTINGS_KEY = "#settings"
-"""Key of the record that holds the hash of a stage's settings."""
+"""Key of the record that holds the hash of a stage's settings; it is no part of the results."""
 
 
 class StoreJournal:
