@@ -163,7 +163,7 @@ class _Run:
                 base, peft, self.data.train, lessons, _step_settings(config), self.accelerator
             )
             first = self._resume(student)
-            if first == 0:
+            if not self.curve:
                 self.before = self._kls(examiner)
                 self._add(CurvePoint(0, 0.0, held_out=_mean(self.before)))
             after = self.before
