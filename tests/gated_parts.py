@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from test_gated_model import save_random_lora
 
 from prism_core.adapters import LoraWeights
 from prism_core.bundle import BundleInfo, identify, write_info
 from prism_core.chat import encode_prompt
 from prism_core.gate import Gate, read_features
 from prism_core.gated_model import GatedModel
+from prism_core.lora_training import save_lora, trainable_lora
 from prism_core.models import LocalModel
 from prism_core.prompts import build_prompt
 from prism_core.records import AnswerPair, JudgedPair, Query
@@ -49,7 +49,12 @@ def judged_pairs(wanted: bool | None = None) -> list[JudgedPair]:
 
 def tiny_gated(base: LocalModel, folder: Path, opens: int = 2) -> GatedModel:
     """A random adapter and gate that opens for some of `TEXTS`; `folder` becomes a bundle."""
-    save_random_lora(base, folder)
+    with trainable_lora(base.model, 4, 8, seed=3) as peft, torch.random.fork_rng():
+        torch.manual_seed(3)
+        for name, weight in peft.named_parameters():
+            if "lora_" in name:
+                weight.data = torch.randn(weight.shape) * 0.2
+        save_lora(peft, folder, base.name, "float32")
     prompts = [encode_prompt(base.tokenizer, build_prompt(t, PromptVariant())) for t in TEXTS]
     with torch.random.fork_rng():
         torch.manual_seed(5)

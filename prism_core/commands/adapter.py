@@ -1,4 +1,4 @@
-"""What the commands share that use a trained adapter: finding its folder, opening it on its base."""
+"""What commands with a trained adapter share: finding its folder, opening it on its base."""
 
 from __future__ import annotations
 

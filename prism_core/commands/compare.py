@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, cast
 
+from prism_core.commands.adapter import find_bundle
 from prism_core.commands.output import (
     clean_stdout,
     emit_json,
@@ -41,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--arms", default="neutral,persona", help=f"any of {','.join(ARMS)}, separated by commas")
     add("--control", default="neutral_text", metavar="NAME", help="text of the control arm")
     add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
-    add("--adapter", metavar="DIR", help="a trained adapter, for the arm `prism`")
+    add("--adapter", metavar="DIR", help="an adapter, or its run's folder, for the arm `prism`")
     add("--max-new-tokens", type=whole(1, 8192), default=256, metavar="N")
     add("--temperature", type=real(0, 5), default=0.0, help="0 (default) is greedy")
     add("--top-p", type=real(0.01, 1), default=1.0)
@@ -59,8 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if args.adapter and "prism" not in request.arms:
         raise InputError("An adapter answers as the arm 'prism'; add it to --arms.")
     with clean_stdout():
+        bundle = find_bundle(args.adapter)[0] if args.adapter else None
         model = open_model(args.model)
-        adapter = _adapter(args.adapter, model) if args.adapter else None
+        adapter = _adapter(bundle, model) if bundle is not None else None
         answers: tuple[ArmAnswer, ...] = ()
         for answers in compare(request, model, adapter=adapter):  # noqa: B007 - the last counts
             pass
@@ -71,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _adapter(folder: str, model: Generator) -> Generator:
+def _adapter(bundle: Path, model: Generator) -> Generator:
     from prism_core.bundle import load_bundle
     from prism_core.models import LocalModel
 
     if not isinstance(model, LocalModel):
         raise InputError(f"An adapter needs a model on this machine; '{model.name}' is remote.")
-    return load_bundle(Path(folder).expanduser(), model)
+    return load_bundle(bundle, model)
 
 
 def _request(args: argparse.Namespace) -> ComparisonRequest:
