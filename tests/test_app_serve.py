@@ -11,9 +11,10 @@ import pytest
 from app.headers import HEADERS, SecurityHeaders
 from app.loading import load_with_news
 from app.models_pool import ModelPool
-from app.serve import main, parse
+from app.serve import main, model_loader, parse
+from app.settings import Settings
 from app.theme import css, head, theme
-from prism_core.errors import NotFoundError
+from prism_core.errors import InputError, NotFoundError
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 
@@ -58,6 +59,15 @@ def test_a_taken_port_and_an_unknown_host(capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert f"cannot listen on 127.0.0.1:{port}" in lines[0]
+
+
+def test_remote_models_are_used_only_where_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRISM_REMOTE_URL", "http://127.0.0.1:9/v1")
+    assert "tiny" in model_loader(Settings())("remote:tiny", None).name
+    public = Settings(public=True, models=("embedded", "remote:listed"))
+    assert "listed" in model_loader(public)("remote:listed", None).name
+    with pytest.raises(InputError, match="'remote:other' cannot be used here"):
+        model_loader(public)("remote:other", None)
 
 
 def test_two_visitors_share_one_load(tiny: LocalModel) -> None:

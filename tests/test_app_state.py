@@ -49,6 +49,7 @@ def test_defaults_are_allowed() -> None:
         ({"seed": -1}, "'-1'"),
         ({"seed": 1.5}, "'1.5'"),
         ({"seed": None}, "missing"),
+        ({"adapter": "../../etc"}, "'../../etc' is not an adapter"),
         ({"model": ""}, "No model"),
         ({"model": "a\x00b"}, "not a model"),
         ({"sampling": Sampling(max_new_tokens=0)}, "'0'"),
@@ -87,6 +88,7 @@ def test_a_link_brings_everything_back() -> None:
         sampling=Sampling(33, 0.7, 0.85, 40, 1.25),
         seed=2**31 - 1,
         model="org/name",
+        adapter="shipped-demo",
     )
     reading = read_query(dict(parse_qsl(chosen.to_query())), PERSONAS, SETTINGS)
     assert reading.selection == chosen
@@ -132,6 +134,8 @@ def test_a_blind_order_is_shuffled_and_leaves_prism_out() -> None:
     assert {tuple(sorted(o or ())) for o in orders} == {(0, 1, 2)}
     assert len(set(orders)) == 6  # all of 3! orders; missing one has probability 6 * (5/6)^200
     assert new_order(chosen, PERSONAS, blind=False).shuffle is None
+    gated = replace(chosen, adapter="shipped-demo")
+    assert sorted(new_order(gated, PERSONAS, blind=True).shuffle or ()) == [0, 1, 2, 3]
 
 
 def test_settings_come_from_the_environment() -> None:

@@ -21,7 +21,7 @@ from app.views.tables import HISTORY_COLUMNS, history_frame
 from app.views.text import count, escape, loading, notice
 from prism_core.comparison import ArmAnswer, TokenPull
 from prism_core.personas import load_personas
-from prism_core.types import Completion, PromptVariant, Verdict
+from prism_core.types import Completion, GateReading, PromptVariant, Verdict
 
 PERSONAS = load_personas()
 VARIANT = PromptVariant(PERSONAS["math"])
@@ -82,6 +82,13 @@ def test_an_arm_that_cannot_answer_says_why() -> None:
     html = open_cards((ArmAnswer("prism", "PRISM", None, None, "Train an adapter first"),), VARIANT)
     assert "Train an adapter first" in html
     assert "px-metrics" not in html
+
+
+def test_the_gate_is_shown_with_its_probability() -> None:
+    done = Completion("Hi", tokens=1, finish="stop", gate=GateReading(0.734, True))
+    gated = ArmAnswer("prism", "PRISM", done, None)
+    assert "gate 0.73, open" in open_cards((gated,), VARIANT)
+    assert "gate" not in blind_cards((gated,), (0,))
 
 
 def test_blind_cards_tell_nothing() -> None:

@@ -60,7 +60,7 @@ class Runner:
             return _refused(str(error))
         arms = selection.arms
         cards = intro_cards(arms) if order.shuffle is None else _hidden(order)
-        waiting = notice("busy", "Waiting for the model.")
+        waiting = notice("busy", "Waiting for your turn.")
         return waiting, cards, order, *_buttons(busy=True)
 
     def run(self, order: Order | None, request: gr.Request) -> Iterator[View]:

@@ -40,6 +40,7 @@ def chromium() -> Iterator[sync_api.Browser]:
 @pytest.fixture
 def visit(chromium: sync_api.Browser, app_url: str) -> Iterator[Callable[..., sync_api.Page]]:
     """Open the app as a new visitor: own storage; fails on script errors and foreign requests."""
+    sync_api.expect.set_options(timeout=20_000)  # a busy machine
     contexts = []
     problems: list[str] = []
 
