@@ -44,16 +44,20 @@ def main() -> None:
     personas = [p for p in library.values() if p.kind != "control"][: args.personas]
     answering = Sampling(args.tokens, temperature=0.7, top_p=0.95)
     model.generate([(Message("user", "Hello"),)], Sampling(2))  # the first pass is slower
+    begun = time.process_time()
     queries, mine, my_tokens = ours(model, personas, args.queries, answering)
+    between = time.process_time()
     print(f"ours       : {shown(mine)}, {my_tokens} answer tokens", flush=True)
     theirs, their_tokens = plain(model, personas, queries, answering)
+    # Seconds of CPU suffer less from what else the machine is doing.
+    cpu = (time.process_time() - between) / (between - begun)
     print(f"plain loop : {shown(theirs)}, {their_tokens} answer tokens")
     total, other = sum(mine.values()), sum(theirs.values())
     per_token = (other / their_tokens) / (total / my_tokens)
     print(
         f"stages 1-3, {len(queries)} questions, answers up to {args.tokens} tokens, "
         f"{torch.get_num_threads()} threads: {total:.0f} s against {other:.0f} s, "
-        f"ratio {other / total:.1f} ({per_token:.1f} per answer token)"
+        f"ratio {other / total:.1f} ({per_token:.1f} per answer token; CPU time {cpu:.1f})"
     )
 
 
