@@ -265,7 +265,7 @@ def _model(
             value=default.model,
             label="Model",
             allow_custom_value=free,
-            info="Or a Hub id like org/name, a folder or .gguf file, remote:NAME." if free else None,
+            info="Or a Hub id like org/name, a folder, a .gguf file." if free else None,
             elem_id="px-model",
         )
         control = gr.Dropdown(
