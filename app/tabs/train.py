@@ -75,10 +75,10 @@ class Starter:
             spec = self.spec(own, values)
             return self._panel(spec), gr.Button(visible=self.probes.known(spec.model) is None)
         except PrismError as error:
-            return notice("error", str(error)), gr.Button(visible=False)
+            return notice("warn", str(error)), gr.Button(visible=False)
 
-    def measure(self, own: object, *values: Any) -> Iterator[tuple[Any, Any]]:
-        """Measure the machine, then say what the run will do; yields (plan, measure button)."""
+    def measure(self, own: object, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
+        """Measure the machine; yields (plan, measure button, what is being measured)."""
         try:
             spec = self.spec(own, values)
             news = self.probes.measure(spec.model)
@@ -88,17 +88,19 @@ class Starter:
                 except StopIteration:
                     break
                 line = report.note[:1].upper() + report.note[1:] + "…"
-                yield loading(line, report.done, report.total), gr.Button(visible=False)
-            yield self._panel(spec), gr.Button(visible=False)
+                busy = loading(line, report.done, report.total)
+                yield gr.skip(), gr.Button(visible=False), busy
+            yield self._panel(spec), gr.Button(visible=False), ""
         except PrismError as error:
-            yield notice("error", str(error)), gr.Button(visible=True)
+            yield gr.skip(), gr.Button(visible=True), notice("error", str(error))
 
-    def measure_if_ready(self, own: object, *values: Any) -> Iterator[tuple[Any, Any]]:
+    def measure_if_ready(self, own: object, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
         """Measure when the tab is opened, unless a model would have to be loaded first."""
         _, fields = form_values(values)
         model = str(fields.get("model") or "")
-        if not self.probes.is_ready(model) or self.probes.known(model) is not None:
-            yield self.plan(own, *values)
+        ready = model == self.shared.settings.default_model or self.probes.is_ready(model)
+        if not ready or self.probes.known(model) is not None:
+            yield *self.plan(own, *values), ""
             return
         yield from self.measure(own, *values)
 
@@ -109,8 +111,8 @@ class Starter:
         except PrismError:
             return [gr.skip()] * 2
 
-    def start(self, visitor: object, own: object, *values: Any) -> tuple[str, Any]:
-        """Put the run in the queue; gives (status, run id)."""
+    def start(self, visitor: object, own: object, *values: Any) -> tuple[str, Any, Any]:
+        """Put the run in the queue; gives (status, run id, set-up)."""
         try:
             owner = need_visitor(visitor)
             spec = self.spec(own, values)
@@ -120,8 +122,8 @@ class Starter:
             self._check_unfinished(owner)
             run_id = self.shared.jobs.submit("train", spec.name, pack(spec), owner)
         except PrismError as error:
-            return notice("error", str(error)), gr.skip()
-        return notice("done", "It is in the queue. You may close this page and come back."), run_id
+            return notice("error", str(error)), gr.skip(), gr.skip()
+        return "", run_id, gr.Accordion(open=False)
 
     def _panel(self, spec: TrainSpec) -> str:
         probe = self.probes.known(spec.model)
@@ -164,7 +166,7 @@ def _wire_form(shared: Shared, form: TrainForm, starter: Starter, tab: gr.Tab) -
         event(
             listener,
             inputs,
-            plan,
+            [*plan, form.measuring],
             concurrency_id=MODEL_QUEUE,
             concurrency_limit=1,
             show_progress="hidden",
@@ -193,7 +195,7 @@ def _wire_watch(
         [shared.page.load, visitor.change],
         watcher.arrive,
         [watch.run_id, visitor],
-        [watch.run_id, watch.runs, shared.tabs],
+        [watch.run_id, watch.runs, shared.tabs, form.fold],
         **QUIET,
     )
     gr.on(
@@ -206,7 +208,7 @@ def _wire_watch(
     started = form.start.click(
         starter.start,
         [visitor, shared.personas_state, *form.fields],
-        [form.status, watch.run_id],
+        [form.status, watch.run_id, form.fold],
         **QUIET,
     )
     started.then(watcher.choices, [visitor, watch.run_id], watch.runs, **QUIET)

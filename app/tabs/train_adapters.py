@@ -27,6 +27,7 @@ class ShelfPanel:
 
     picker: gr.Radio
     sheet: gr.HTML
+    tools: gr.Row
     own: gr.Row
     try_it: gr.Button
     download: gr.Button
@@ -53,10 +54,11 @@ def build_shelf() -> ShelfPanel:
         fragment("<h2>Adapters</h2>")
         parts["picker"] = gr.Radio([], show_label=False, container=False, elem_id="px-adapters")
         parts["sheet"] = fragment(elem_id="px-adapter-sheet")
-        with gr.Row(elem_classes="px-tools"):
+        with gr.Row(elem_classes="px-tools", visible=False) as tools:
             parts["try_it"] = gr.Button("Try it in Compare", size="sm", elem_id="px-adapter-try")
             parts["download"] = gr.Button("Download", size="sm", elem_id="px-adapter-download")
             parts["file"] = gr.DownloadButton(visible="hidden", elem_id="px-adapter-file")
+        parts["tools"] = tools
         with gr.Row(visible=False, elem_classes="px-tools px-end") as own:
             parts["name"] = gr.Textbox(
                 label="Name", max_lines=1, elem_id="px-adapter-name", min_width=200
@@ -77,7 +79,9 @@ def build_shelf() -> ShelfPanel:
 
 
 def _hub() -> dict[str, Any]:
-    with gr.Accordion("Push to the Hugging Face Hub", open=False, elem_id="px-hub") as hub:
+    with gr.Accordion(
+        "Push to the Hugging Face Hub", open=False, visible=False, elem_id="px-hub"
+    ) as hub:
         with gr.Row(elem_classes="px-row px-end"):
             repository = gr.Textbox(
                 label="Repository", placeholder="your-name/your-adapter", max_lines=1,
@@ -107,11 +111,11 @@ class Keeper:
     shelf: AdapterShelf
 
     def show(self, stored: object, chosen: str | None) -> list[Any]:
-        """The list and the chosen adapter; gives (picker, sheet, own row, name, confirmation)."""
+        """The list and the chosen adapter; gives (picker, *`_entry`)."""
         try:
             entries = self.shelf.entries(read_visitor(stored))
         except PrismError as error:
-            return [gr.skip(), notice("error", str(error)), gr.skip(), gr.skip(), gr.skip()]
+            return [gr.skip(), notice("error", str(error)), *[gr.skip()] * 5]
         ids = [e.id for e in entries]
         picked = chosen if chosen in ids else next(iter(ids), None)
         choices = [(_line(e), e.id) for e in entries]
@@ -119,18 +123,26 @@ class Keeper:
         return [gr.Radio(choices, value=picked), *self._entry(entry)]
 
     def pick(self, stored: object, chosen: str | None) -> list[Any]:
-        """The chosen adapter; gives (sheet, own row, name, confirmation)."""
+        """The chosen adapter; gives what `_entry` does."""
         try:
             entry = self.shelf.entry(str(chosen or ""), read_visitor(stored))
         except PrismError as error:
-            return [notice("error", str(error)), gr.Row(visible=False), "", gr.Row(visible=False)]
+            return [notice("error", str(error)), *self._entry(None)[1:]]
         return self._entry(entry)
 
     @staticmethod
     def _entry(entry: ShelfEntry | None) -> list[Any]:
+        """Sets sheet, tools, hub, own row, name and confirmation."""
+        some = entry is not None
         own = entry is not None and not entry.is_shipped
-        name = entry.info.name if entry is not None else ""
-        return [adapter_sheet(entry), gr.Row(visible=own), name, gr.Row(visible=False)]
+        return [
+            adapter_sheet(entry),
+            gr.Row(visible=some),
+            gr.Accordion(visible=some),
+            gr.Row(visible=own),
+            entry.info.name if entry is not None else "",
+            gr.Row(visible=False),
+        ]
 
     def rename(self, stored: object, chosen: str | None, name: str) -> str:
         """Give the adapter another name; gives the status line."""
@@ -177,7 +189,8 @@ def wire_shelf(panel: ShelfPanel, shared: Shared, mark: gr.Textbox) -> None:
     """Connect the shelf's own controls; it is read again whenever `mark` changes."""
     keeper = Keeper(shared.shelf)
     who = [shared.visitor_state, panel.picker]
-    listing = [panel.picker, panel.sheet, panel.own, panel.name, panel.confirm]
+    chosen = [panel.sheet, panel.tools, panel.hub, panel.own, panel.name, panel.confirm]
+    listing = [panel.picker, *chosen]
 
     gr.on(
         [shared.page.load, shared.visitor_state.change, mark.change],
@@ -186,7 +199,7 @@ def wire_shelf(panel: ShelfPanel, shared: Shared, mark: gr.Textbox) -> None:
         listing,
         **QUIET,
     )
-    panel.picker.input(keeper.pick, who, listing[1:], **QUIET)
+    panel.picker.input(keeper.pick, who, chosen, **QUIET)
     renamed = panel.rename.click(keeper.rename, [*who, panel.name], panel.status, **QUIET)
     panel.delete.click(lambda: gr.Row(visible=True), None, panel.confirm, **QUIET)
     panel.confirm_keep.click(lambda: gr.Row(visible=False), None, panel.confirm, **QUIET)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -18,7 +18,7 @@ from app.shared import fragment
 from app.state import MAX_SEED
 from app.tabs.compare_compose import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
 from app.train_form import FORM_FIELDS, limits_of, limits_sentence, preset_values, within
-from prism_core.train_spec import TrainSpec
+from prism_core.train_spec import PAPER_PERSONAS, TrainSpec
 from prism_core.types import Persona
 
 PRESET_CHOICES = [
@@ -36,7 +36,6 @@ PRESET_NOTES = {
 }
 JUDGE_CHOICES = [
     ("The model itself", "self"),
-    ("A program (demo only)", "verifiable"),
     ("A remote model", "remote"),
 ]
 FEATURE_CHOICES = [
@@ -51,11 +50,13 @@ FEATURE_CHOICES = [
 class TrainForm:
     """The form's components."""
 
+    fold: gr.Accordion
     by_name: Mapping[str, Component]
     personas: gr.Dropdown
     people: gr.Column
     note: gr.HTML
     plan: gr.HTML
+    measuring: gr.HTML
     measure: gr.Button
     start: gr.Button
     status: gr.HTML
@@ -76,41 +77,62 @@ def form_values(values: tuple[Any, ...]) -> tuple[list[str], dict[str, Any]]:
 def fill(preset: str, model: str, settings: Settings) -> list[Any]:
     """The values that a preset gives `TrainForm.fields`, as far as they are allowed here."""
     spec = within(preset_values(preset, model), settings)
+    if spec.judge == "verifiable":  # the demo's; it is no choice for other runs
+        spec = replace(spec, judge="self")
     return [list(spec.personas), *(getattr(spec, name) for name in FORM_FIELDS)]
 
 
 def build_form(settings: Settings, library: Mapping[str, Persona]) -> TrainForm:
     """Lay the form out."""
-    start = within(preset_values("quick", settings.default_model), settings)
-    by_name: dict[str, Any] = {}
-    with gr.Row(elem_classes="px-train-setup", equal_height=False):
+    start = within(preset_values("demo", settings.default_model), settings)
+    start = replace(start, judge="self", personas=PAPER_PERSONAS)
+    parts: dict[str, Any] = {}
+    with (
+        gr.Accordion("Set up a run", open=True, elem_id="px-setup") as fold,
+        gr.Row(elem_classes="px-train-setup", equal_height=False),
+    ):
         with gr.Column(elem_classes="px-card", elem_id="px-train-form", scale=3, min_width=320):
-            fragment(
-                "<h2>Train an adapter</h2><p class='px-help'>The model writes questions, answers "
-                "them with and without each persona, judges the pairs, and learns where a persona "
-                "helps. Nothing from outside is used.</p>"
-            )
-            limits = limits_sentence(settings)
-            fragment(f'<p class="px-warning">{limits}</p>' if limits else "")
-            by_name["preset"] = gr.Radio(
-                PRESET_CHOICES, value=start.preset, label="Preset", elem_id="px-preset"
-            )
-            note = fragment(_note(start.preset))
-            by_name |= _naming(start, settings)
-            personas, people, more = _people(start, library, settings)
-            by_name |= more
-            with gr.Accordion("Advanced", open=False, elem_id="px-train-more"):
-                by_name |= _advanced(start, settings)
-            status = fragment(elem_id="px-train-status")
-            button = gr.Button(
-                "Start training", variant="primary", size="lg", elem_id="px-train-start"
-            )
+            parts |= _choices(start, library, settings)
         with gr.Column(elem_classes="px-card", scale=2, min_width=320):
-            plan = fragment(elem_id="px-plan")
-            measure = gr.Button(
+            parts["plan"] = fragment(elem_id="px-plan")
+            parts["measuring"] = fragment(elem_id="px-measuring")
+            parts["measure"] = gr.Button(
                 "Measure this machine (about 10 s)", size="sm", elem_id="px-measure"
             )
-    return TrainForm(by_name, personas, people, note, plan, measure, button, status)
+    return TrainForm(fold=fold, **parts)
+
+
+def _choices(
+    start: TrainSpec, library: Mapping[str, Persona], settings: Settings
+) -> dict[str, Any]:
+    by_name: dict[str, Any] = {}
+    fragment(
+        "<h2>Train an adapter</h2><p class='px-help'>The model writes questions, answers "
+        "them with and without each persona, judges the pairs, and learns where a persona "
+        "helps. Nothing from outside is used.</p>"
+    )
+    limits = limits_sentence(settings)
+    if limits:
+        fragment(f'<p class="px-warning">{limits}</p>')
+    by_name["preset"] = gr.Radio(
+        PRESET_CHOICES, value=start.preset, label="Preset", elem_id="px-preset"
+    )
+    note = fragment(_note(start.preset))
+    by_name |= _naming(start, settings)
+    personas, people, more = _people(start, library, settings)
+    by_name |= more
+    with gr.Accordion("Advanced", open=False, elem_id="px-train-more"):
+        by_name |= _advanced(start, settings)
+    status = fragment(elem_id="px-train-status")
+    button = gr.Button("Start training", variant="primary", size="lg", elem_id="px-train-start")
+    return {
+        "by_name": by_name,
+        "personas": personas,
+        "people": people,
+        "note": note,
+        "status": status,
+        "start": button,
+    }
 
 
 def _note(preset: str) -> str:
@@ -144,7 +166,7 @@ def _people(
 ) -> tuple[gr.Dropdown, gr.Column, dict[str, Any]]:
     limits = limits_of(settings)
     found: dict[str, Any] = {}
-    with gr.Column(elem_classes="px-people") as people:
+    with gr.Column(elem_classes="px-people", visible=start.preset != "demo") as people:
         personas = gr.Dropdown(
             persona_choices(library, library),
             value=list(start.personas),

@@ -144,7 +144,7 @@ class Watcher:
         ]
 
     def arrive(self, run_id: str, stored: object, request: gr.Request) -> list[Any]:
-        """The run that a link or the visitor asks for; gives (run id, runs, tabs)."""
+        """The run that a link or the visitor asks for; gives (run id, runs, tabs, set-up)."""
         asked = str(dict(request.query_params).get("run", "")) or None
         owner = read_visitor(stored)
         run = find_run(self.store, asked, owner)
@@ -153,7 +153,8 @@ class Watcher:
             asked = None
         found = run.id if run is not None else ""
         tabs = gr.Tabs(selected="train") if asked and not run_id else gr.skip()
-        return [found, self.choices(stored, found), tabs]
+        fold = gr.Accordion(open=False) if found and not run_id else gr.skip()
+        return [found, self.choices(stored, found), tabs, fold]
 
     def choices(self, stored: object, run_id: str) -> Any:
         """The visitor's runs, newest first."""

@@ -62,6 +62,7 @@ def figure(
 
 def say(made: go.Figure, text: str) -> go.Figure:
     """Write a sentence into a figure that has nothing to draw."""
+    made.update_xaxes(visible=False).update_yaxes(visible=False)
     return made.add_annotation(
         text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=13
     )

@@ -23,7 +23,7 @@ def routes_figure(routes: Sequence[RouteTally], titles: Mapping[str, str]) -> go
         "Where each persona's questions go",
         "questions",
         "",
-        height=130 + 26 * max(2, len(rows)),
+        height=150 + 26 * max(2, len(rows)),
         layout={"barmode": "stack", "bargap": 0.35},
     )
     for label, counts, colour, pattern in (
@@ -39,7 +39,9 @@ def routes_figure(routes: Sequence[RouteTally], titles: Mapping[str, str]) -> go
             marker={"color": colour, "pattern": {"shape": pattern}},
             hovertemplate="%{y}: %{x}<extra>" + label + "</extra>",
         )
-    made.update_layout(legend={"y": -0.3 if len(rows) < 5 else -0.16})
+    made.update_layout(legend={"y": -0.45 if len(rows) < 5 else -0.16, "traceorder": "normal"})
+    most = max((r.distill + r.retain + r.waiting for r in rows), default=0)
+    made.update_xaxes(dtick=1 if most <= 10 else None, rangemode="tozero")
     return made if rows else say(made, "No question has been written yet.")
 
 

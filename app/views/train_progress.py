@@ -24,7 +24,7 @@ STEP_OF: dict[str, StageName] = {
     "comparison": "comparison",
 }
 """The step that a reported stage belongs to."""
-StepState = Literal["done", "now", "next"]
+StepState = Literal["done", "now", "next", "left out"]
 
 
 def step_of(stage: str) -> StageName | None:
@@ -67,9 +67,10 @@ def _state(run: RunRow, position: int | None) -> str:
 
 def _stepper(story: Story) -> str:
     states = step_states(story)
-    words = {"done": "done", "now": "at work", "next": "to come"}
+    words = {"done": "done", "now": "at work", "next": "to come", "left out": "left out"}
     items = "".join(
-        f'<li class="px-step px-step-{state}"{_current(state)}><span>{escape(STEP_TITLES[name])}'
+        f'<li class="px-step px-step-{state.split()[0]}"{_current(state)}>'
+        f"<span>{escape(STEP_TITLES[name])}"
         f'<small>{words[state]}</small></span></li>'
         for name, state in states.items()
     )
@@ -85,14 +86,20 @@ def step_states(story: Story) -> dict[StageName, StepState]:
     if story.run.status == "done":
         whole = story.result is None or story.result.has_adapter
         last = len(STAGES) if whole else STAGES.index("gate")
-        return {name: "done" if i < last else "next" for i, name in enumerate(STAGES)}
+        return {name: "done" if i < last else "left out" for i, name in enumerate(STAGES)}
     now = step_of(story.run.stage)
-    place = STAGES.index(now) if now is not None else 0
+    place = STAGES.index(now) if now is not None else _reached(story)
     alive = now is not None and story.run.status in ("running", "cancelling")
     return {
         name: "done" if i < place else "now" if i == place and alive else "next"
         for i, name in enumerate(STAGES)
     }
+
+
+def _reached(story: Story) -> int:
+    """How many steps have left something behind, where the run does not say which is at work."""
+    places = [STAGES.index(step) for s in story.counts if (step := step_of(s)) is not None]
+    return max(places, default=-1) + 1
 
 
 def _progress(run: RunRow, position: int | None) -> str:
