@@ -21,10 +21,12 @@ import torch
 from transformers import PreTrainedModel
 
 from prism_core.adapters import CONFIG_FILE, WEIGHTS_FILE, LoraWeights
+from prism_core.embedded import HUB_ID
 from prism_core.errors import InputError, ModelError, NotFoundError, PrismError
 from prism_core.gate import GATE_FILE, Gate
 from prism_core.gated_model import PAPER_THRESHOLD, GatedModel
 from prism_core.models import LocalModel
+from prism_core.sources import EMBEDDED
 from prism_core.storage import pack, unpack
 from prism_core.types import Estimate
 
@@ -218,7 +220,8 @@ def push_to_hub(folder: Path, repository: str, token: str, *, private: bool = Tr
 
 def model_card(info: BundleInfo) -> str:
     """The adapter's README, with the Hub's front matter."""
-    base = info.base.reference if "/" in info.base.reference else info.base.label
+    hub_ids = {EMBEDDED: HUB_ID}
+    base = hub_ids.get(info.base.reference, info.base.reference)
     rows = [f"| {name} | {value} |" for name, value in info.metrics.items()]
     head = ["| measured on held-out queries | value [95 % interval] |", "|---|---|"]
     table = "\n".join([*head, *rows])

@@ -237,6 +237,7 @@ class _Training:
             feature=self.spec.feature,
             held_out_share=self.spec.held_out_share,
             seed=self.spec.seed,
+            threshold="held_out",
         )
 
     def _distil(
