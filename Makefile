@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: app test test-slow check bench install chromium clean
+.PHONY: app test test-slow check bench install chromium screenshot clean
 
 app: $(VENV)/.runtime
 	$(BIN)/python app.py $(ARGS)
@@ -24,6 +24,9 @@ bench: $(VENV)/.development
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 install: $(VENV)/.runtime
+
+screenshot: $(VENV)/.development chromium
+	PYTHONPATH=.:tests/browser $(BIN)/python tests/browser/take_screenshot.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -44,18 +44,29 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="app.py", description="Serve PRISM Studio.")
     host = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
     parser.add_argument("--host", default=host, help=f"address to listen on (default: {host})")
-    parser.add_argument("--port", type=_port, help=f"port to listen on (default: {DEFAULT_PORT})")
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=os.environ.get("GRADIO_SERVER_PORT") or str(DEFAULT_PORT),
+        help=f"port to listen on (default: {DEFAULT_PORT})",
+    )
     parser.add_argument("--share", action="store_true", help="open a public gradio.live tunnel")
     parser.add_argument("--mcp", action="store_true", help="serve the API as MCP tools as well")
     parser.add_argument("--auth", type=_auth, metavar="USER:PASSWORD", help="ask for a password")
     return parser.parse_args(arguments)
 
 
+def _default_host() -> str:
+    """This machine alone, except where a container's host says otherwise, as Spaces does."""
+    everywhere = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
+    return os.environ.get("GRADIO_SERVER_NAME") or everywhere
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; gives the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     settings = read_settings()
-    port = options.port or DEFAULT_PORT
+    port = options.port
     problem = _cannot_listen(options.host, port)
     if problem:
         print(f"app.py: {problem}", file=sys.stderr)

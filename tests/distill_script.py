@@ -13,7 +13,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 # The two folders above have to be known first.
 # ruff: noqa: E402
-from conftest import tiny_model
+from tiny_models import tiny_model
 from transformers import AutoTokenizer
 
 from prism_core.distill_report import DistillConfig

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_model
 from peft import PeftModel
 from safetensors.torch import load_file
+from tiny_models import tiny_model
 from transformers import AutoModelForCausalLM, GraniteConfig, PreTrainedTokenizerBase
 
 from prism_core.adapters import WEIGHTS_FILE, LoraWeights

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_model
 from gated_parts import PEOPLE, TEXTS, judged_pairs, tiny_gated, variant_of
+from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
 from prism_core.ablation import COLUMNS, Column, ExtraColumn, Outcome, extra_cell, make_row

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_CONFIGS, tiny_model
 from peft import LoraConfig, PeftModel, get_peft_model
+from tiny_models import TINY_CONFIGS, tiny_model
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from prism_core.adapters import PROJECTIONS, LoraWeights, decoder_layers
