@@ -21,7 +21,7 @@ check: $(VENV)/.development
 	$(BIN)/mypy
 
 bench: $(VENV)/.development
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*.py; do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 install: $(VENV)/.runtime
 

@@ -9,9 +9,11 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
+from app.state import DEFAULT_SAMPLING
 from prism_core.chat import encode_prompt
 from prism_core.decoding import pad_left
 from prism_core.models import LocalModel
@@ -36,9 +38,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     args = parser.parse_args()
     model = LocalModel.load("embedded")
-    # Sampling as the app's default, with the end token forbidden on both sides so that every row
-    # has the same length and both sides do the same work.
-    sampling = Sampling(args.tokens, temperature=0.7, top_p=0.9, top_k=50)
+    # The app's default sampling. The end token ends nothing on either side, so that every row has
+    # the same length and both sides do the same work.
+    sampling = replace(DEFAULT_SAMPLING, max_new_tokens=args.tokens)
     for rows in (64, 1):
         prompts = [(Message("user", QUESTIONS[i % 8]),) for i in range(rows)]
         speed = in_turns(
@@ -98,6 +100,7 @@ def theirs(model: LocalModel, prompts: list[Prompt], sampling: Sampling) -> floa
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
+            repetition_penalty=sampling.repetition_penalty,
             min_new_tokens=sampling.max_new_tokens,
             max_new_tokens=sampling.max_new_tokens,
         )
