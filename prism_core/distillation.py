@@ -38,7 +38,6 @@ from prism_core.gate import hidden_of
 from prism_core.lora_training import save_lora, trainable_lora
 from prism_core.memory import peak_memory_bytes
 from prism_core.models import LocalModel
-from prism_core.persona_kl import mean_kls
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal
 from prism_core.splits import group_of, split_by_group
@@ -46,6 +45,7 @@ from prism_core.stats import mean_of
 from prism_core.storage.values import dumps, pack, unpack
 from prism_core.student import StepSettings, Student
 from prism_core.teacher import Teacher, TeacherSpec, load_teacher, teach
+from prism_core.teacher_kl import mean_kls
 from prism_core.training_plan import Plan, learning_rate
 
 STAGE = "distillation"

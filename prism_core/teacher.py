@@ -135,14 +135,6 @@ def load_teacher(
     return Teacher(rows, [s.positions for s in samples], spec.temperature)
 
 
-def teach_in_memory(
-    samples: Sequence[Forced], model: LocalModel, spec: TeacherSpec, tick: Tick = lambda _done: None
-) -> Teacher:
-    """The teacher's part for a few samples, kept nowhere."""
-    rows = _read_answers(samples, model, spec, tick)
-    return Teacher(rows, [s.positions for s in samples], spec.temperature)
-
-
 def _shifted(tick: Tick, done: int) -> Tick:
     return lambda more: tick(done + more)
 
