@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator as Yields
 
+import psutil
+
 from app.loading import load_with_news
 from app.models_pool import ModelPool
 from prism_core.errors import InputError
@@ -19,12 +21,22 @@ class ProbeBook:
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
         self._probes: dict[str, SpeedProbe] = {}
+        self._busy: set[str] = set()
         self._guard = threading.Lock()
+
+    def was_busy(self, reference: str) -> bool:
+        """Whether other work ran on the machine while it was measured."""
+        return reference in self._busy
 
     def known(self, reference: str) -> SpeedProbe | None:
         """The probe of a model, or None before it was measured."""
         with self._guard:
             return self._probes.get(reference)
+
+    def forget(self, reference: str) -> None:
+        """Let the model be measured again."""
+        with self._guard:
+            self._probes.pop(reference, None)
 
     def is_ready(self, reference: str) -> bool:
         """Whether measuring would not have to load the model first."""
@@ -44,14 +56,19 @@ class ProbeBook:
             raise InputError(f"The model '{model.name}' is remote and cannot be trained here.")
         yield ProgressReport("probe", 0, 1, "measuring this machine for about ten seconds", None)
         found = probe_speed(model)
+        if psutil.getloadavg()[0] > 1.5 * (psutil.cpu_count() or 1):
+            self._busy.add(reference)
+        else:
+            self._busy.discard(reference)
         with self._guard:
             self._probes[reference] = found
         return found
 
 
-def machine_sentence(probe: SpeedProbe) -> str:
+def machine_sentence(probe: SpeedProbe, was_busy: bool = False) -> str:
     """What was measured, for people."""
-    return (
+    busy = "The machine was busy then, so the times are too long. " if was_busy else ""
+    return busy + (
         f"Measured here with {probe.model}: {probe.decode_rate:,.0f} tokens a second written by "
         f"{probe.rows} answers together, {probe.read_rate:,.0f} read, "
         f"{probe.train_rate:,.0f} trained."

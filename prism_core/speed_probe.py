@@ -1,15 +1,17 @@
 """How fast a loaded model is on this machine, measured in about ten seconds.
 
-Three short pieces of the real work: decoding a full batch, reading prompts, and one step of
-distillation with its teacher. Each is begun with an untimed call, since a first call pays for
-memory and threads. The model is as before afterwards.
+Three short pieces of the real work: decoding a full batch, reading a prompt, and one step of
+distillation with its teacher. Decoding and training begin with an untimed part, since a first call
+pays for memory and threads. The model is as before afterwards.
 """
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -23,13 +25,13 @@ from prism_core.lora_training import trainable_lora
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.student import StepSettings, Student
-from prism_core.teacher import TeacherSpec, teach_in_memory
+from prism_core.teacher import TeacherSpec, load_teacher, teach
 from prism_core.types import Message, Sampling
 
 STAGE = "probe"
 _DECODE_SECONDS = 2.5
-_ROWS = 64
-_READ_TOKENS = 300
+_ROWS = 48
+_READ_TOKENS = 250
 _TRAIN_ROWS, _PROMPT_TOKENS, _ANSWER_TOKENS = 2, 48, 80
 _MICRO_TOKENS = 2_048
 _SAMPLE_SECONDS = 0.01
@@ -126,11 +128,9 @@ def _read_rate(model: LocalModel) -> float:
     text = "Which of these two is better? "
     text *= max(1, room // max(1, model.count_tokens(text)))
     prompt, choices = (Message("user", text),), [("A", "B")]
+    began = time.perf_counter()
     model.score_choices([prompt], choices)
-    repeats, began = 2, time.perf_counter()
-    for _ in range(repeats):
-        model.score_choices([prompt], choices)
-    return model.count_tokens(text) * repeats / (time.perf_counter() - began)
+    return model.count_tokens(text) / (time.perf_counter() - began)
 
 
 def _train_rate(model: LocalModel) -> tuple[float, int]:
@@ -141,8 +141,10 @@ def _train_rate(model: LocalModel) -> tuple[float, int]:
     sample = Forced("probe", prompt, prompt, tuple(answer), end_of_turn(model.tokenizer))
     samples = [sample] * _TRAIN_ROWS
     device = model.model.device
-    with model.lock:
-        teacher = teach_in_memory(samples, model, TeacherSpec(64, 2.0))
+    with model.lock, tempfile.TemporaryDirectory() as folder:
+        spec = TeacherSpec(64, 2.0)
+        teach(samples, model, spec, Path(folder))
+        teacher = load_teacher(samples, model, spec, Path(folder))
         with trainable_lora(model.model, 16, 32, 0) as peft:
             settings = StepSettings("kl", 1.0, 0.0, _MICRO_TOKENS)
             accelerator = Accelerator(cpu=device.type == "cpu")

@@ -345,13 +345,13 @@ def watcher(store: Store) -> Watcher:
 def test_figures_are_sent_only_when_they_changed(store: Store) -> None:
     run = make_run(store)
     first = watcher(store).look(run.id, ME, None)
-    assert [type(f).__name__ for f in first[2:5]] == ["Figure"] * 3
+    assert [type(f).__name__ for f in first[2:5]] == ["Plot"] * 3
     seen = first[9]
     again = watcher(store).look(run.id, ME, seen)
-    assert [type(f).__name__ for f in again[2:5]] != ["Figure"] * 3
+    assert not any(type(f).__name__ == "Plot" for f in again[2:5])
     store.put_records(run.id, "distillation_curve", {"step-000003": CurvePoint(3, 1.5, 0.5)})
     third = watcher(store).look(run.id, ME, seen)
-    assert [type(f).__name__ == "Figure" for f in third[2:5]] == [False, False, True]
+    assert [type(f).__name__ == "Plot" for f in third[2:5]] == [False, False, True]
 
 
 def visible(update: Any) -> Any:

@@ -15,7 +15,14 @@ from app.shared import MODEL_QUEUE, Shared
 from app.state import merge_personas
 from app.tabs.compare_compose import persona_choices
 from app.tabs.train_adapters import build_shelf, wire_shelf
-from app.tabs.train_compose import TrainForm, build_form, form_values, preset_changes
+from app.tabs.train_compose import (
+    MEASURE,
+    MEASURE_AGAIN,
+    TrainForm,
+    build_form,
+    form_values,
+    preset_changes,
+)
 from app.tabs.train_results import Reader, Results, build_results
 from app.tabs.train_watch import Watch, Watcher, build_watch
 from app.train_form import limits_of, spec_of
@@ -73,7 +80,7 @@ class Starter:
         """What the run will do; gives (plan, measure button)."""
         try:
             spec = self.spec(own, values)
-            return self._panel(spec), gr.Button(visible=self.probes.known(spec.model) is None)
+            return self._panel(spec), self._button(spec.model)
         except PrismError as error:
             return notice("warn", str(error)), gr.Button(visible=False)
 
@@ -81,6 +88,7 @@ class Starter:
         """Measure the machine; yields (plan, measure button, what is being measured)."""
         try:
             spec = self.spec(own, values)
+            self.probes.forget(spec.model)
             news = self.probes.measure(spec.model)
             while True:
                 try:
@@ -90,7 +98,7 @@ class Starter:
                 line = report.note[:1].upper() + report.note[1:] + "…"
                 busy = loading(line, report.done, report.total)
                 yield gr.skip(), gr.Button(visible=False), busy
-            yield self._panel(spec), gr.Button(visible=False), ""
+            yield self._panel(spec), self._button(spec.model), ""
         except PrismError as error:
             yield gr.skip(), gr.Button(visible=True), notice("error", str(error))
 
@@ -125,11 +133,16 @@ class Starter:
             return notice("error", str(error)), gr.skip(), gr.skip()
         return "", run_id, gr.Accordion(open=False)
 
+    def _button(self, model: str) -> Any:
+        again = self.probes.known(model) is not None
+        return gr.Button(MEASURE_AGAIN if again else MEASURE, visible=True)
+
     def _panel(self, spec: TrainSpec) -> str:
         probe = self.probes.known(spec.model)
         number = len(demo_queries()) if spec.preset == "demo" else None
         estimate = estimate_training(spec, probe, queries=number)
-        machine = machine_sentence(probe) if probe is not None else ""
+        busy = self.probes.was_busy(spec.model)
+        machine = machine_sentence(probe, busy) if probe is not None else ""
         return plan_panel(estimate, machine, int(psutil.virtual_memory().available))
 
     def _check_unfinished(self, owner: str) -> None:
@@ -149,8 +162,12 @@ def _wire_form(shared: Shared, form: TrainForm, starter: Starter, tab: gr.Tab) -
     chosen = preset.input(  # type: ignore[attr-defined]
         starter.preset, [preset, model], [form.note, form.people, *form.fields], **QUIET
     )
-    edits = [c.input for c in form.fields if c is not preset]  # type: ignore[attr-defined]
-    gr.on(edits, starter.plan, inputs, plan, trigger_mode="always_last", **QUIET)
+    others = [c for c in form.fields if c is not preset and c is not form.personas]
+    edits = [c.input for c in others]  # type: ignore[attr-defined]
+    edits.append(form.personas.change)  # emptying the list is no `input`
+    gr.on(edits, starter.plan, inputs, plan, trigger_mode="always_last", **QUIET).then(
+        lambda: "", None, form.status, **QUIET
+    )
     chosen.then(starter.plan, inputs, plan, **QUIET)
     gr.on([shared.page.load, own.change], starter.plan, inputs, plan, **QUIET)
     judge.change(  # type: ignore[attr-defined]

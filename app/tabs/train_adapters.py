@@ -57,7 +57,7 @@ def build_shelf() -> ShelfPanel:
         with gr.Row(elem_classes="px-tools", visible=False) as tools:
             parts["try_it"] = gr.Button("Try it in Compare", size="sm", elem_id="px-adapter-try")
             parts["download"] = gr.Button("Download", size="sm", elem_id="px-adapter-download")
-            parts["file"] = gr.DownloadButton(visible="hidden", elem_id="px-adapter-file")
+            parts["file"] = gr.DownloadButton(elem_id="px-adapter-file", elem_classes="px-unseen")
         parts["tools"] = tools
         with gr.Row(visible=False, elem_classes="px-tools px-end") as own:
             parts["name"] = gr.Textbox(

@@ -34,6 +34,7 @@ PRESET_NOTES = {
     "full": "The paper's numbers: 50 queries a persona, long answers, ten epochs. Give it a GPU.",
     "custom": "Every choice is yours, your own personas included.",
 }
+MEASURE, MEASURE_AGAIN = "Measure this machine (about 10 s)", "Measure again (about 10 s)"
 JUDGE_CHOICES = [
     ("The model itself", "self"),
     ("A remote model", "remote"),
@@ -96,9 +97,7 @@ def build_form(settings: Settings, library: Mapping[str, Persona]) -> TrainForm:
         with gr.Column(elem_classes="px-card", scale=2, min_width=320):
             parts["plan"] = fragment(elem_id="px-plan")
             parts["measuring"] = fragment(elem_id="px-measuring")
-            parts["measure"] = gr.Button(
-                "Measure this machine (about 10 s)", size="sm", elem_id="px-measure"
-            )
+            parts["measure"] = gr.Button(MEASURE, size="sm", elem_id="px-measure")
     return TrainForm(fold=fold, **parts)
 
 

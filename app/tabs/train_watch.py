@@ -127,14 +127,17 @@ class Watcher:
         now = {"run": run.id, **_signatures(story)}
         active = not run.is_ended
         figures = [
-            routes_figure(story.routes, titles) if now["routes"] != before.get("routes") else None,
-            gate_curve_figure(story.gate_curve) if now["gate"] != before.get("gate") else None,
-            distill_figure(story.curve) if now["distil"] != before.get("distil") else None,
+            gr.skip() if now[name] == before.get(name) else gr.Plot(draw(), visible=bool(parts))
+            for name, parts, draw in (
+                ("routes", story.routes, lambda: routes_figure(story.routes, titles)),
+                ("gate", story.gate_curve, lambda: gate_curve_figure(story.gate_curve)),
+                ("distil", story.curve, lambda: distill_figure(story.curve)),
+            )
         ]
         return [
             gr.Column(visible=True),
             run_panel(story, position),
-            *(gr.skip() if figure is None else figure for figure in figures),
+            *figures,
             gr.Button(visible=is_mine and active, interactive=run.status != "cancelling"),
             gr.Button(visible=is_mine and run.status in ("cancelled", "failed")),
             gr.Button(visible=is_mine and run.is_ended),

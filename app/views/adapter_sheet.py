@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from app.adapters_shelf import ShelfEntry
-from app.views.text import escape, notice
+from app.views.text import count, escape, notice
 from app.views.train_charts import short
 from app.views.train_results import table
 
@@ -25,7 +25,13 @@ def adapter_sheet(entry: ShelfEntry | None) -> str:
         ("Gate opens from", f"{info.threshold:.2f}", ""),
         ("Seed", str(info.seed), ""),
     ]
-    facts += [(name, short(value), f"n = {value.n}") for name, value in info.metrics.items()]
+    measured = [(name, short(value), f"n = {value.n}") for name, value in info.metrics.items()]
+    numbers = ""
+    if measured:
+        numbers = (
+            f"<details><summary>What was measured: {count(len(measured), 'number')} with their "
+            f"95 % intervals</summary>{table('On held-out questions', measured)}</details>"
+        )
     notes = "".join(f"<li>{escape(note)}</li>" for note in info.notes)
     below = f'<ul class="px-notes">{notes}</ul>' if notes else ""
-    return f'<div class="px-adapter">{table(f"{info.name}. {when}", facts)}{below}</div>'
+    return f'<div class="px-adapter">{table(f"{info.name}. {when}", facts)}{numbers}{below}</div>'

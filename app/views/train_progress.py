@@ -89,7 +89,7 @@ def step_states(story: Story) -> dict[StageName, StepState]:
         return {name: "done" if i < last else "left out" for i, name in enumerate(STAGES)}
     now = step_of(story.run.stage)
     place = STAGES.index(now) if now is not None else _reached(story)
-    alive = now is not None and story.run.status in ("running", "cancelling")
+    alive = story.run.status in ("running", "cancelling")
     return {
         name: "done" if i < place else "now" if i == place and alive else "next"
         for i, name in enumerate(STAGES)

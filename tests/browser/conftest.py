@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from browser_helpers import ARGUMENTS, start_app, stop_app
@@ -18,10 +19,15 @@ sync_api = pytest.importorskip("playwright.sync_api")
 
 
 @pytest.fixture(scope="session")
-def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the running app keeps runs and adapters."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="session")
+def app_url(data_home: Path) -> Iterator[str]:
     """Address of the running app."""
-    folder = tmp_path_factory.mktemp("app")
-    url, process = start_app(folder / "app.log", PRISM_DATA_HOME=str(folder / "data"))
+    url, process = start_app(data_home / "app.log", PRISM_DATA_HOME=str(data_home))
     yield url
     stop_app(process)
 
