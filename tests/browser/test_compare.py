@@ -109,13 +109,15 @@ def test_stop_in_the_middle_then_run_again(visit: Visit) -> None:
     expect(page.locator(".px-neutral .px-metrics")).to_contain_text("8 tokens")
 
 
-def test_verify_shows_both_texts_and_prism_says_what_is_missing(visit: Visit) -> None:
+def test_verify_shows_both_texts_and_prism_answers_with_the_shipped_adapter(visit: Visit) -> None:
     page = ready(visit(link(question="What is 2 + 2?", arms="neutral,verify,prism")))
     compare(page)
     page.locator(".px-verify summary").click()
     assert page.locator(".px-verify .px-draft .px-text").inner_text().strip()
     assert page.locator(".px-verify > .px-text").inner_text().strip()
-    expect(page.locator(".px-prism")).to_contain_text("Train an adapter first")
+    # The gate stays closed on arithmetic, so PRISM's text is the neutral one to the letter.
+    expect(page.locator(".px-prism")).to_contain_text("closed")
+    assert page.locator(".px-prism > .px-text").inner_text() == texts(page)[0]
 
 
 def test_diff_pull_and_judge(visit: Visit) -> None:
