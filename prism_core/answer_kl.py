@@ -23,6 +23,7 @@ from prism_core.losses import CHUNK
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair
+from prism_core.stopping import stoppable
 from prism_core.training_plan import micro_batches
 from prism_core.types import Prompt
 
@@ -68,7 +69,7 @@ class AnswerKl:
             pairs: queries with the persona's answers.
             variant_of: the variant that a persona's answers were written with, by its name.
             model: the base.
-            progress: its cancel event stops the reading between two batches.
+            progress: its cancel event stops the reading within one layer.
             max_tokens: longer answers are cut to fit, prompt included.
 
         Raises:
@@ -147,7 +148,8 @@ class AnswerKl:
             chosen = [jobs[keys[n]] for n in part]
             samples = [job.sample for job in chosen]
             ids, index = pad_forced([job.prompt for job in chosen], samples, model.device)
-            with self.model.lock, lora.active(model) if lora is not None else nullcontext():
+            adapter = lora.active(model) if lora is not None else nullcontext()
+            with self.model.lock, stoppable(model, self._progress.cancel), adapter:
                 states = states_of(ids, index)
             split = states.split([s.positions for s in samples])
             yield from ((keys[n], rows) for n, rows in zip(part, split, strict=True))

@@ -18,8 +18,10 @@ import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 
+from prism_core.errors import CancelledError
 from prism_core.kv_cache import is_mergeable, merged, new_cache
 from prism_core.sampling import draw_tokens, row_keys
+from prism_core.stopping import stoppable
 from prism_core.types import Sampling
 
 _SHARED_AT_LEAST = 48
@@ -141,15 +143,18 @@ def decode(
     """
     guard = lock or nullcontext()
     keys = row_keys(seeds)
-    with guard, torch.inference_mode():
-        logits, cache, mask = prefill(model, rows, router)
-        state = _State(
-            cache=cache,
-            mask=mask,
-            positions=mask.sum(dim=1, keepdim=True),
-            seen=_pad_with_first(rows, model.device),
-            rows=torch.arange(len(rows)),
-        )
+    try:
+        with guard, torch.inference_mode(), stoppable(model, cancel):
+            logits, cache, mask = prefill(model, rows, router)
+    except CancelledError:
+        return
+    state = _State(
+        cache=cache,
+        mask=mask,
+        positions=mask.sum(dim=1, keepdim=True),
+        seen=_pad_with_first(rows, model.device),
+        rows=torch.arange(len(rows)),
+    )
     running = torch.ones(len(rows), dtype=torch.bool)
     for step in range(sampling.max_new_tokens):
         if cancel is not None and cancel.is_set():

@@ -1,6 +1,7 @@
 """PRISM against its rivals on held-out queries: one table, made step by step.
 
-1. Every system plans and answers the same queries with the same seeds, in batches.
+1. Every system plans and answers the same queries with the same seeds, in batches; where two of
+   them put the same prompt to the same weights, one answer serves both.
 2. The persona teacher reads its answers once; every system's KL to it is measured.
 3. The judge compares each answer with the base's in both orders; equal texts tie unasked, and a
    text that several systems wrote is judged once.
@@ -129,16 +130,14 @@ class _Comparison:
         return self._assemble(outcomes)
 
     def _answers(self, system: System, asked: Sequence[Asked]) -> list[Completion]:
-        """The system's answers, those of the journal first."""
+        """The system's answers; a row that was answered before, by whatever system, is taken."""
         stage = f"{STAGE}_answers"
-        keys = [self._key(system, i, row) for i, row in enumerate(asked)]
+        keys = [self._answer_key(system, i, row) for i, row in enumerate(asked)]
         known = self.journal.load(stage)
         found = {k: unpack(Completion, known[k]) for k in keys if k in known}
-        size = self.config.batch_rows
-        for start in range(0, len(keys), size):
-            batch = range(start, min(start + size, len(keys)))
-            if all(keys[i] in found for i in batch):
-                continue
+        new = [i for i, key in enumerate(keys) if key not in found]
+        for start in range(0, len(new), self.config.batch_rows):
+            batch = new[start : start + self.config.batch_rows]
             self._report(f"{system.label}: answering", system, len(found))
             answers = system.answer(
                 [asked[i] for i in batch],
@@ -225,7 +224,7 @@ class _Comparison:
         found: dict[tuple[str, int], float] = {}
         for i in places:
             for system in self.rivals.systems:
-                key = self._key(system, i, None)
+                key = self._time_key(system, i)
                 if key not in known:
                     self.progress.check()
                     self._report(f"{system.label}: taking the time", system, 0)
@@ -265,12 +264,23 @@ class _Comparison:
             notes=remarks(self.held_out),
         )
 
-    def _key(self, system: System, i: int, asked: Asked | None) -> str:
-        """Identifies one answer, or (without `asked`) one timing."""
-        who = system.gated.fingerprint if system.gated is not None else self.model.fingerprint
-        how = pack(self.config.sampling)
-        mark = _hash(who, how, self.seeds[i], self.queries[i].text, pack(asked), system.note)
-        return f"{system.name}/{mark}"
+    def _answer_key(self, system: System, i: int, asked: Asked) -> str:
+        """Identifies an answer by who reads what: the same weights, prompt and seed say the same.
+
+        A closed gate is the base and an open one the adapter, so gates whose decisions are known
+        share their answers with both.
+        """
+        who = [self.model.fingerprint]
+        if system.gated is not None and asked.gate == "auto":
+            who.append(system.gated.fingerprint)
+        elif system.gated is not None and asked.gate == "open":
+            who.append(system.gated.adapter_hash or system.gated.fingerprint)
+        return _hash(who, asked.gate == "auto", asked.prompt, self.seeds[i], self.config.sampling)
+
+    def _time_key(self, system: System, i: int) -> str:
+        gated = system.gated.fingerprint if system.gated is not None else ""
+        query = [self.queries[i].text, self.seeds[i]]
+        return _hash(system.name, self.model.fingerprint, gated, query, self.config.sampling)
 
     def _teacher_prompt(self, i: int) -> str:
         query = self.queries[i]

@@ -23,6 +23,7 @@ from prism_core.generator import Seed
 from prism_core.progress import Progress
 from prism_core.sampling import check_sampling
 from prism_core.scoring import answer_logprobs, choice_logprobs
+from prism_core.stopping import stoppable
 from prism_core.thoughts import split_thought
 from prism_core.types import ChoiceScore, Completion, Finish, Prompt, Sampling, TokenScore
 from prism_core.weights import LoadedWeights, load_weights, resolve
@@ -148,7 +149,7 @@ class LocalModel:
 
         Raises:
             InputError: a choice is empty, or a prompt is too long.
-            CancelledError: `cancel` was set between two batches.
+            CancelledError: `cancel` was set.
         """
         rows = [self._encode(p) for p in prompts]
         encoded = [[encode_text(self.tokenizer, c) for c in row] for row in choices]
@@ -160,7 +161,7 @@ class LocalModel:
         for batch in _batches(width, MAX_ROWS, SCORED_TOKENS):
             if cancel is not None and cancel.is_set():
                 raise CancelledError("scoring was stopped on request")
-            with self.lock:
+            with self.lock, stoppable(self.model, cancel):
                 sums = choice_logprobs(
                     self.model,
                     [rows[i] for i in batch],

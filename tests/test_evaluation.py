@@ -309,8 +309,40 @@ def test_an_adapter_that_was_trained_anew_is_measured_anew(
     compare_routes(
         config, rivals_of(other), CountingJudge(), variant_of, tiny, journal, Progress()
     )
-    # Four systems use the adapter; base, matched and chosen persona are as they were.
-    assert len(journal.load("ablation_answers")) == before + 4 * 6
+    # Six answers of the open adapter and six of PRISM's gate; all others are as they were.
+    assert len(journal.load("ablation_answers")) == before + 2 * 6
+    moved = GatedModel(tiny, gated.lora, gated.gate, threshold=1.0, adapter_hash="another")
+    compare_routes(
+        config, rivals_of(moved), CountingJudge(), variant_of, tiny, journal, Progress()
+    )
+    # Another threshold changes only what the gate decides.
+    assert len(journal.load("ablation_answers")) == before + 3 * 6
+
+
+def test_shared_answers_are_those_that_each_system_gives_by_itself(
+    gated: GatedModel, tiny: LocalModel
+) -> None:
+    rivals, journal = rivals_of(gated), MemoryJournal()
+    config = AblationConfig(SHORT, timed=0)
+    together = compare_routes(
+        config, rivals, CountingJudge(), variant_of, tiny, journal, Progress()
+    )
+    for name in ("random_gate", "oracle_gate"):
+        pair = [s for s in rivals.systems if s.name in ("base", name)]
+        alone = compare_routes(
+            config,
+            Rivals(rivals.held_out, pair, behaviour=rivals.behaviour),
+            CountingJudge(),
+            variant_of,
+            tiny,
+            MemoryJournal(),
+            Progress(),
+        )
+        mine, shared = alone.row(name), together.row(name)
+        assert mine and shared
+        for key, cell in mine.cells.items():
+            same = pytest.approx(shared.cells[key].estimate.value, abs=1e-5)  # a KL's rounding
+            assert cell.estimate.value == same, key
 
 
 def test_bad_comparisons_are_refused(gated: GatedModel, tiny: LocalModel) -> None:

@@ -1,0 +1,37 @@
+"""Stopping inside a forward pass: a long prompt or a large batch takes many seconds on a CPU.
+
+The wish to stop is read after every decoder layer, so that it is obeyed within one layer's time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers import PreTrainedModel
+
+from prism_core.errors import CancelledError
+
+
+@contextmanager
+def stoppable(model: PreTrainedModel, cancel: threading.Event | None) -> Iterator[None]:
+    """Let forward passes inside the block end at the next layer once `cancel` is set.
+
+    The caller holds the model's lock: the hooks see every pass through the model.
+
+    Raises:
+        CancelledError: `cancel` was set.
+    """
+
+    def ask(*_arguments: object) -> None:
+        if cancel is not None and cancel.is_set():
+            raise CancelledError("stopped on request")
+
+    layers = getattr(model.get_decoder(), "layers", None) if cancel is not None else None
+    handles = [layer.register_forward_hook(ask) for layer in layers or ()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
