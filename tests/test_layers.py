@@ -20,7 +20,7 @@ LAYERS: tuple[str, ...] = (
     # L2: models, and what is put on them
     """cache_folder hub embedded sources weights kv_cache sampling chat decoding scoring models
     remote remote_answer remote_errors losses adapters gate gate_fitting lora_training forcing
-    teacher student training_plan checkpoints persona_kl answer_kl""",
+    teacher student training_plan stopping checkpoints teacher_kl answer_kl""",
     # L3: models that decide, and judgements
     "gated_model held_gate bundle judges judge_check metrics",
     # L4: the five stages, the baselines, and what one question needs
