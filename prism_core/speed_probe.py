@@ -29,10 +29,10 @@ from prism_core.teacher import TeacherSpec, load_teacher, teach
 from prism_core.types import Message, Sampling
 
 STAGE = "probe"
-_DECODE_SECONDS = 2.5
+_DECODE_SECONDS = 2.0
 _ROWS = 48
 _READ_TOKENS = 250
-_TRAIN_ROWS, _PROMPT_TOKENS, _ANSWER_TOKENS = 2, 48, 80
+_TRAIN_ROWS, _PROMPT_TOKENS, _ANSWER_TOKENS = 3, 48, 64
 _MICRO_TOKENS = 2_048
 _SAMPLE_SECONDS = 0.01
 

@@ -21,7 +21,7 @@ from app.views.train_charts import distill_figure, gate_curve_figure, routes_fig
 from app.views.train_progress import run_panel
 from app.visitor import need_visitor, read_visitor
 from prism_core.errors import PrismError
-from prism_core.personas import parse_persona
+from prism_core.run_parts import personas_of
 from prism_core.storage import RunRow, Store
 from prism_core.train_spec import TrainSpec
 from prism_core.types import Persona
@@ -197,11 +197,8 @@ class Watcher:
 
     def titles(self, spec: TrainSpec) -> dict[str, str]:
         """The personas' names as shown to people, a run's own ones included."""
-        titles = {name: p.title for name, p in self.library.items()}
-        for text in spec.own_personas:
-            persona = parse_persona(text)
-            titles[persona.name] = persona.title
-        return titles
+        people = {**self.library, **personas_of(spec)}
+        return {name: persona.title for name, persona in people.items()}
 
     @staticmethod
     def _nothing() -> list[Any]:

@@ -14,6 +14,8 @@ from prism_core.gate_report import GateEpoch, GateReport, GateRow
 from prism_core.stats import precision_recall_curve, roc_curve
 from prism_core.types import Estimate
 
+_DOTTED = {"color": PALE, "dash": "dot"}
+
 
 def routes_figure(routes: Sequence[RouteTally], titles: Mapping[str, str]) -> go.Figure:
     """Distilled and retained questions by persona, as bars that fill up."""
@@ -108,12 +110,13 @@ def roc_figure(report: GateReport, threshold: float) -> go.Figure:
     except StatisticsError:
         return say(made, "The held-out questions are all of one kind.")
     made.add_scatter(
-        x=[0, 1], y=[0, 1], line={"color": PALE, "dash": "dot"}, name="a coin", hoverinfo="skip"
+        x=[0, 1], y=[0, 1], mode="lines", line=_DOTTED, name="a coin", hoverinfo="skip"
     )
     made.add_scatter(
         x=curve.false_positive_rate,
         y=curve.true_positive_rate,
-        line={"color": FIRST, "width": 2.5, "shape": "linear"},
+        mode="lines",
+        line={"color": FIRST, "width": 2.5},
         name="the gate",
         customdata=[min(t, 1.0) for t in curve.thresholds],
         hovertemplate="threshold %{customdata:.2f}<br>%{x:.0%} false, %{y:.0%} true<extra></extra>",
@@ -143,13 +146,15 @@ def pr_figure(report: GateReport, threshold: float) -> go.Figure:
         made.add_scatter(
             x=[0, 1],
             y=[quality.share.value] * 2,
-            line={"color": PALE, "dash": "dot"},
+            mode="lines",
+            line=_DOTTED,
             name="guessing",
             hoverinfo="skip",
         )
     made.add_scatter(
         x=curve.recall,
         y=curve.precision,
+        mode="lines",
         line={"color": FIRST, "width": 2.5},
         name="the gate",
         customdata=curve.thresholds,
@@ -174,7 +179,7 @@ def calibration_figure(report: GateReport) -> go.Figure:
     if not found.bins:
         return say(made, "No question was held out.")
     made.add_scatter(
-        x=[0, 1], y=[0, 1], line={"color": PALE, "dash": "dot"}, name="perfect", hoverinfo="skip"
+        x=[0, 1], y=[0, 1], mode="lines", line=_DOTTED, name="perfect", hoverinfo="skip"
     )
     values = [b.observed.value or 0.0 for b in found.bins]
     made.add_scatter(

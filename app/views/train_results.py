@@ -15,6 +15,7 @@ from prism_core.records import JudgedPair
 from prism_core.stats import Confusion, confusion_at
 from prism_core.types import Completion, Estimate
 
+_JUDGES = {"self": "the model itself", "verifiable": "a program", "remote": "a remote model"}
 PAGE = 10
 """Judged questions on one page."""
 
@@ -155,6 +156,12 @@ def gate_summary(report: GateReport) -> str:
     tried = ", ".join(f"{f.feature} {short(f.auc)}" for f in report.features)
     if tried:
         line += f"Cross-validated area under the ROC curve: {tried}."
+    found = report.held_out.calibration
+    if found.error.value is not None:
+        line += (
+            f" Expected calibration error: {short(found.error)}; perfect probabilities would "
+            f"show {short(found.error_by_chance)} on so few questions."
+        )
     notes = "".join(notice("warn", warning) for warning in report.warnings)
     return notes + (f'<p class="px-help">{escape(line)}</p>' if line else "")
 
@@ -193,7 +200,8 @@ def comparison_notes(found: AblationTable) -> str:
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     head = (
         f"{count(found.queries, 'held-out question')}, the persona wanted in {found.wanted}; "
-        f"judged by {found.judge}. Every number stands with its 95 % interval."
+        f"judged by {_JUDGES.get(found.judge, found.judge)}. Every number stands with its "
+        "95 % interval."
     )
     warn = "".join(notice("warn", note) for note in found.notes)
     return (
