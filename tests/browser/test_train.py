@@ -20,7 +20,7 @@ from prism_core.lora_training import save_lora, trainable_lora
 from prism_core.models import LocalModel
 from prism_core.storage import Store
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 Visit = Callable[..., Page]
 RUN_MS = 600_000
 """How long a tiny run may take on a slow, busy machine."""
