@@ -1,0 +1,208 @@
+"""A study as one Parquet file that opens anywhere, without a model and without a store.
+
+The rows are the file's table; spec, items, notes and versions are JSON in its key-value metadata
+under `prism.study`. A file may come from a stranger: sizes are checked before anything is read,
+columns must be of plain types, every value is held to its range, and nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prism_core.errors import InputError, NotFoundError, StorageError
+from prism_core.storage import pack, unpack
+from prism_core.study_spec import StudySpec, check_spec
+from prism_core.study_table import (
+    COLUMNS,
+    ITEM_COLUMNS,
+    Column,
+    ColumnKind,
+    Study,
+    check_rows,
+    conform,
+    table_of,
+)
+
+METADATA_KEY = b"prism.study"
+FORMAT = 1
+MAX_FILE_BYTES = 300_000_000
+"""A larger file is refused before it is opened."""
+MAX_ROWS = 5_000_000
+MAX_PLAIN_BYTES = 2_000_000_000
+"""The most that a file may unpack to."""
+MAX_METADATA = 100_000_000
+_LEVEL = 15
+_ARROW: dict[ColumnKind, pa.DataType] = {
+    "text": pa.string(),
+    "real": pa.float64(),
+    "whole": pa.int64(),
+    "flag": pa.bool_(),
+}
+
+
+def save_study(study: Study, path: Path | str) -> Path:
+    """Write a study, whole or not at all; the same study gives the same bytes.
+
+    Raises:
+        InputError: a table does not have the columns it should.
+        StorageError: the file cannot be written.
+    """
+    target = Path(path)
+    table = _to_arrow(study)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, part, compression="zstd", compression_level=_LEVEL)
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"The study cannot be written to {target}: {error.strerror}.") from error
+    return target
+
+
+def study_bytes(study: Study) -> bytes:
+    """The study's file, in memory: for a download."""
+    out = io.BytesIO()
+    pq.write_table(_to_arrow(study), out, compression="zstd", compression_level=_LEVEL)
+    return out.getvalue()
+
+
+def load_study(source: Path | str | bytes) -> Study:
+    """Open a study's file read-only.
+
+    Args:
+        source: the file's path, or its content.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InputError: it is no study, is damaged or too large, or holds what a study cannot.
+    """
+    content: Any = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+    if isinstance(content, Path) and not content.is_file():
+        raise NotFoundError(f"There is no study file at '{content}'.")
+    size = len(source) if isinstance(source, bytes) else content.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise InputError(f"The file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are allowed.")
+    try:
+        with pq.ParquetFile(content, arrow_extensions_enabled=False) as file:
+            _check_size(file.metadata)
+            _check_types(file.schema_arrow)
+            about = _about(file.metadata.metadata)
+            # The pandas part of the metadata is a stranger's too: it is not looked at.
+            rows = file.read().to_pandas(ignore_metadata=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"This is no readable study file: {str(error)[:160]}") from error
+    return _build(about, conform(rows))
+
+
+def _to_arrow(study: Study) -> pa.Table:
+    rows, items = conform(study.rows), conform(study.items, ITEM_COLUMNS)
+    check_rows(rows, items)
+    schema = pa.schema([pa.field(c.name, _ARROW[c.kind]) for c in COLUMNS])
+    arrays = [pa.array(_plain(rows[c.name], c), type=_ARROW[c.kind]) for c in COLUMNS]
+    about = {
+        "format": FORMAT,
+        "spec": pack(study.spec),
+        "items": _records(items),
+        "notes": list(study.notes),
+        "finished": study.finished,
+        "created": study.created,
+        "versions": dict(study.versions),
+    }
+    text = json.dumps(about, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    table = pa.Table.from_arrays(arrays, schema=schema)
+    return table.replace_schema_metadata({METADATA_KEY: text.encode()})
+
+
+def _plain(values: pd.Series, column: Column) -> Any:
+    """The column as Arrow takes it, a missing value being null."""
+    if column.kind == "real":
+        return pa.array(values.to_numpy(), from_pandas=True)
+    if column.kind == "text":
+        return values.astype(object).tolist()
+    return [None if v is pd.NA else v for v in values.astype(object).tolist()]
+
+
+def _records(items: pd.DataFrame) -> list[dict[str, Any]]:
+    """The items as JSON, one object each."""
+    plain = items.astype(object).where(items.notna(), None)
+    return [
+        {str(key): value for key, value in record.items()} for record in plain.to_dict("records")
+    ]
+
+
+def _check_size(metadata: pq.FileMetaData) -> None:
+    if metadata.num_rows > MAX_ROWS:
+        raise InputError(f"The file has {metadata.num_rows:,} rows; {MAX_ROWS:,} are allowed.")
+    plain = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if plain > MAX_PLAIN_BYTES:
+        raise InputError(f"The file unpacks to {plain:,} bytes; that is more than is allowed.")
+
+
+def _check_types(schema: pa.Schema) -> None:
+    known = {c.name: c for c in COLUMNS}
+    if len(schema.names) != len(set(schema.names)):
+        raise InputError("The file has two columns of one name.")
+    for column in schema:
+        if column.name not in known:
+            raise InputError(f"The file has a column '{column.name[:40]}' that is not known.")
+        wanted = _ARROW[known[column.name].kind]
+        text = pa.types.is_string(wanted) and pa.types.is_large_string(column.type)
+        if column.type != wanted and not text:
+            raise InputError(
+                f"The column '{column.name}' is of type {str(column.type)[:40]}, not {wanted}."
+            )
+
+
+def _about(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
+    text = (metadata or {}).get(METADATA_KEY)
+    if text is None:
+        raise InputError("This Parquet file is no study: it has no 'prism.study' in its metadata.")
+    if len(text) > MAX_METADATA:
+        raise InputError("The study's description is too long to be one.")
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The study's description is no JSON: {str(error)[:80]}") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else None
+        raise InputError(f"The study has format {str(found)[:20]!r}; this version reads {FORMAT}.")
+    return about
+
+
+def _build(about: dict[str, Any], rows: pd.DataFrame) -> Study:
+    spec = check_spec(unpack(StudySpec, about.get("spec")))
+    records = about.get("items")
+    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
+        raise InputError("The study's items are not a list of objects.")
+    names = {c.name for c in ITEM_COLUMNS}
+    for record in records:
+        strange = [key for key in record if key not in names]
+        if strange:
+            raise InputError(f"An item has a field '{strange[0][:40]}' that is not known.")
+    items = table_of(records, ITEM_COLUMNS)
+    check_rows(rows, items)
+    notes, versions = about.get("notes"), about.get("versions")
+    if not isinstance(notes, list) or not all(isinstance(n, str) for n in notes):
+        raise InputError("The study's notes are not a list of texts.")
+    if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
+        raise InputError("The study's versions are not texts.")
+    return Study(
+        spec=spec,
+        rows=rows,
+        items=items,
+        notes=tuple(n[:2_000] for n in notes[:200]),
+        finished=about.get("finished") is True,
+        created=str(about.get("created", ""))[:40],
+        versions={str(k)[:80]: v[:200] for k, v in list(versions.items())[:100]},
+    )
