@@ -165,9 +165,10 @@ def _wire_form(shared: Shared, form: TrainForm, starter: Starter, tab: gr.Tab) -
     others = [c for c in form.fields if c is not preset and c is not form.personas]
     edits = [c.input for c in others]  # type: ignore[attr-defined]
     edits.append(form.personas.change)  # emptying the list is no `input`
-    gr.on(edits, starter.plan, inputs, plan, trigger_mode="always_last", **QUIET).then(
-        lambda: "", None, form.status, **QUIET
-    )
+    # The page does an event's listeners one after another: what clears an old refusal comes before
+    # the plan, or it would clear the answer to a click on Start as well.
+    gr.on(edits, None, None, form.status, js="() => ''", api_visibility="private")
+    gr.on(edits, starter.plan, inputs, plan, trigger_mode="always_last", **QUIET)
     chosen.then(starter.plan, inputs, plan, **QUIET)
     gr.on([shared.page.load, own.change], starter.plan, inputs, plan, **QUIET)
     judge.change(  # type: ignore[attr-defined]
