@@ -24,7 +24,7 @@ LAYERS: tuple[str, ...] = (
     # L3: models that decide, and judgements
     "gated_model held_gate bundle judges judge_check metrics",
     # L4: the five stages, the baselines, and what one question needs
-    """queries answers verification gate_report gate_training distill_report distillation
+    """queries answers verification gate_report gate_training distill_report distillation figures
     comparison routing systems rivals ablation evaluation run_parts speed_probe estimate""",
     # L5: stages in order, and the ways to start them
     "contest pipeline past_run worker worker_watch commands cli __main__",

@@ -9,12 +9,14 @@ from prism_core.stats.bootstrap import Bounds, mean_estimate, mean_of, paired_di
 from prism_core.stats.calibration_bins import Calibration, CalibrationBin, brier_score, calibration
 from prism_core.stats.correlation import pearson, spearman
 from prism_core.stats.interactions import group_interaction, interaction
+from prism_core.stats.length_control import LengthControl, length_controlled
 from prism_core.stats.margin import (
     MINIMUM_ITEMS,
     NonInferiority,
     NonInferiorityVerdict,
     noninferiority,
 )
+from prism_core.stats.mean_grid import means_of, paired_differences
 from prism_core.stats.planning import Detectable, items_needed, right_wrong_sd, smallest_detectable
 from prism_core.stats.ranking import (
     PrecisionRecallCurve,
@@ -47,6 +49,7 @@ __all__ = [
     "Detectable",
     "ItemScores",
     "JointRegion",
+    "LengthControl",
     "NonInferiority",
     "NonInferiorityVerdict",
     "OracleComparison",
@@ -69,13 +72,16 @@ __all__ = [
     "item_scores",
     "items_needed",
     "joint_region",
+    "length_controlled",
     "mcnemar",
     "mean_estimate",
     "mean_of",
+    "means_of",
     "noninferiority",
     "order_consistency",
     "pair",
     "paired_difference",
+    "paired_differences",
     "pearson",
     "permutation",
     "precision_recall_curve",

@@ -1,0 +1,116 @@
+"""The figures of a study: pure functions from a study to a drawing, its numbers and its reading.
+
+`FIGURES["tradeoff"](study)` draws one. The page keeps a study's grid and hands over filtered views
+of it instead; both give a `FigureResult`. All statistics come from `prism_core.stats`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
+
+from prism_core.errors import NotFoundError
+from prism_core.figures.categories import categories
+from prism_core.figures.grid import ScoreGrid, make_grid
+from prism_core.figures.lift import lift
+from prism_core.figures.pick import Pick, read_pick
+from prism_core.figures.placement import placement
+from prism_core.figures.result import (
+    SCORE_NAMES,
+    FigureOptions,
+    FigureResult,
+    ScoreName,
+)
+from prism_core.figures.tradeoff import tradeoff
+from prism_core.figures.view import NO_FILTERS, Filters, View, make_view
+
+__all__ = [
+    "FIGURES",
+    "NO_FILTERS",
+    "SCORE_NAMES",
+    "FigureKind",
+    "FigureOptions",
+    "FigureResult",
+    "Filters",
+    "Pick",
+    "ScoreGrid",
+    "ScoreName",
+    "View",
+    "find_figure",
+    "make_grid",
+    "make_view",
+    "read_pick",
+]
+
+
+class HasRows(Protocol):
+    """A study, as far as figures look at it."""
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """One answer a row; see `prism_core/study_table.py`."""
+        ...
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """One of the figures."""
+
+    name: str
+    """Its name on the command line and in links."""
+    title: str
+    """What it shows, in a few words."""
+    question: str
+    """The question that it answers."""
+    draw: Callable[[View, FigureOptions], FigureResult]
+    """Makes it."""
+    by_score: bool = False
+    """Whether it shows one score at a time, as `FigureOptions.score` says."""
+    has_overlay: bool = False
+    """Whether the paper's own numbers can be laid over it."""
+    can_match: bool = False
+    """Whether the persona arm can be each category's own expert alone."""
+
+    def __call__(
+        self, source: HasRows | View, options: FigureOptions | None = None
+    ) -> FigureResult:
+        """Draw it from a study or a filtered view."""
+        view = source if isinstance(source, View) else make_view(make_grid(source.rows))
+        return self.draw(view, options or FigureOptions())
+
+
+_KINDS = (
+    FigureKind(
+        "tradeoff", "Accuracy against alignment",
+        "What does a persona cost, and what does it bring?", tradeoff,
+        has_overlay=True, can_match=True,
+    ),
+    FigureKind(
+        "categories", "By category and length", "Where does it help, and does a longer text do "
+        "more?", categories, has_overlay=True, can_match=True,
+    ),
+    FigureKind(
+        "placement", "Placement by model", "System turn or user turn?", placement,
+        has_overlay=True,
+    ),
+    FigureKind(
+        "lift", "Persona by category", "Which persona lifts which category?", lift, by_score=True,
+    ),
+)  # fmt: skip
+FIGURES: Mapping[str, FigureKind] = {kind.name: kind for kind in _KINDS}
+"""The figures by name, in the order in which they are offered."""
+
+
+def find_figure(name: str) -> FigureKind:
+    """The figure of that name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    for kind in _KINDS:
+        if kind.name == name:
+            return kind
+    raise NotFoundError(f"There is no figure '{name[:40]}'; choose one of {', '.join(FIGURES)}.")

@@ -1,0 +1,207 @@
+"""Figure 2: each category's score by the length of the persona's text (the paper's figure 1a-c).
+
+Bars are mean scores with 95 % intervals; a persona's bar is solid only where its paired difference
+from neutral leaves out 0. Accuracy and alignment have a panel each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from prism_core.figures.arms import adapter_arms
+from prism_core.figures.canvas import nothing, panels, plain
+from prism_core.figures.colours import ADAPTER, LENGTH_COLOURS, OFF, REPORTED, faded
+from prism_core.figures.domains import LENGTH_ORDER, LENGTH_TITLES, title_of
+from prism_core.figures.effects import CALL_WORDS, Effect, bars_of, effects_of, rates_of
+from prism_core.figures.grid import IntArray
+from prism_core.figures.pick import Pick
+from prism_core.figures.reported import MMLU_BY_LENGTH
+from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.view import View
+from prism_core.figures.words import effect_text, listed, rate_text, sentence
+from prism_core.types import Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class _Series:
+    """One colour of bars."""
+
+    title: str
+    rows: IntArray
+    colour: str
+    pick: Pick
+    is_neutral: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Bar:
+    """One bar."""
+
+    series: _Series
+    score: ScoreName
+    category: str
+    mean: Estimate
+    effect: Effect | None
+
+    @property
+    def is_solid(self) -> bool:
+        return self.effect is None or self.effect.is_clear
+
+
+def categories(view: View, options: FigureOptions) -> FigureResult:
+    """Draw figure 2."""
+    bars = _bars(view, _series(view, options.matched), options.matched)
+    shown: list[ScoreName] = [s for s in SCORE_NAMES if any(b.score == s for b in bars)]
+    if not shown or all(b.series.is_neutral for b in bars):
+        return nothing("No persona's or adapter's answers are left here. Loosen the filters.")
+    made = panels(
+        110 + 290 * len(shown), rows=len(shown), cols=1, vertical_spacing=0.17,
+        subplot_titles=[s.capitalize() for s in shown],
+    )  # fmt: skip
+    named: set[str] = set()
+    for bar_series in dict.fromkeys(b.series for b in bars):
+        for row, score in enumerate(shown, 1):
+            mine = [b for b in bars if b.series is bar_series and b.score == score]
+            if mine:
+                _draw(made, mine, row, show_legend=bar_series.title not in named)
+                named.add(bar_series.title)
+    if options.overlay and "accuracy" in shown:
+        _overlay(made)
+    made.update_yaxes(tickformat=".0%", rangemode="tozero")
+    made.update_layout(barmode="group", bargap=0.28, bargroupgap=0.06, margin_b=64,
+                       legend={"y": 0, "yanchor": "bottom"})  # fmt: skip
+    data, picks = _table(bars)
+    note = (
+        "Mean scores with 95 % intervals. Solid bars: the difference from neutral on the same "
+        "items has an interval that leaves out 0; pale ones: it does not, or there are fewer than "
+        "20 items. A category is shown under each score that it has."
+    )
+    return FigureResult(made, data, _reading(bars), note, picks)
+
+
+def _series(view: View, matched: bool) -> list[_Series]:
+    cells = view.cells
+    neutral = view.rows[(cells["arm"] == "neutral").to_numpy()]
+    found = [_Series("neutral", neutral, LENGTH_COLOURS[""], Pick(arm="neutral"), True)]
+    personas = view.persona_rows()
+    lengths = view.grid.cells["length"].to_numpy()[personas]
+    own = "1" if matched else ""
+    for length in LENGTH_ORDER:
+        rows = personas[lengths == length]
+        if len(rows):
+            pick = Pick(arm="persona", length=length, own=own)
+            title = f"{LENGTH_TITLES[length]} persona"
+            found.append(_Series(title, rows, LENGTH_COLOURS[length], pick))
+    for arm in adapter_arms(view):
+        found.append(_Series(arm.title, arm.rows, ADAPTER, arm.pick))
+    return found
+
+
+def _bars(view: View, series: Sequence[_Series], matched: bool) -> list[_Bar]:
+    places, means, pairs = [], [], []
+    for one in series:
+        for category in view.categories:
+            rows = one.rows
+            if matched and one.pick.arm == "persona":
+                rows = view.own_experts(rows, category)
+            columns = view.within(category)
+            for score in SCORE_NAMES:
+                values = view.item_means(rows, score, columns)
+                if values.size:
+                    places.append((one, score, category))
+                    means.append(values)
+                    pairs.append(view.pairs(rows, score, columns))
+    estimates, effects = rates_of(means), effects_of(pairs)
+    return [
+        _Bar(one, score, category, mean, None if one.is_neutral else effect)
+        for (one, score, category), mean, effect in zip(places, estimates, effects, strict=True)
+    ]
+
+
+def _draw(made: go.Figure, bars: Sequence[_Bar], row: int, *, show_legend: bool) -> None:
+    series = bars[0].series
+    made.add_bar(
+        x=[title_of(b.category) for b in bars],
+        y=[b.mean.value for b in bars],
+        name=plain(series.title),
+        legendgroup=series.title,
+        showlegend=show_legend,
+        marker={
+            "color": [series.colour if b.is_solid else faded(series.colour, 0.22) for b in bars],
+            "line": {"color": [series.colour if b.is_solid else OFF for b in bars], "width": 1.2},
+        },
+        error_y=bars_of([b.mean for b in bars], OFF),
+        customdata=[_pick(b) for b in bars],
+        hovertemplate=[_hover(b) for b in bars],
+        row=row,
+        col=1,
+    )
+
+
+def _pick(bar: _Bar) -> str:
+    return Pick(**{**bar.series.pick.__dict__, "category": bar.category}).to_text()
+
+
+def _hover(bar: _Bar) -> str:
+    parts = [
+        f"<b>{title_of(bar.category)}</b>, {plain(bar.series.title)}",
+        f"{bar.score} {rate_text(bar.mean)}",
+    ]
+    if bar.effect is not None:
+        parts.append(f"change {effect_text(bar.effect.estimate)}")
+    return "<br>".join(parts) + "<extra></extra>"
+
+
+def _overlay(made: go.Figure) -> None:
+    labels = {"": "no persona", "min": "minimum persona", "long": "long persona"}
+    dashes = {"": "solid", "min": "dash", "long": "dot"}
+    for length, value in MMLU_BY_LENGTH.items():
+        made.add_hline(
+            y=value, line={"color": REPORTED, "width": 1.2, "dash": dashes[length]}, row=1, col=1,
+            name=f"reported, MMLU: {labels[length]} {value:.1%}", showlegend=True,
+        )  # fmt: skip
+
+
+def _table(bars: Sequence[_Bar]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    rows: list[dict[str, Any]] = []
+    for b in bars:
+        change = b.effect.estimate if b.effect is not None else Estimate(None, None, None, 0)
+        rows.append({
+            "score": b.score, "category": title_of(b.category), "arm": b.series.title,
+            "mean": b.mean.value, "low": b.mean.low, "high": b.mean.high, "items": b.mean.n,
+            "change": change.value, "change, low": change.low, "change, high": change.high,
+            "verdict": CALL_WORDS[b.effect.call] if b.effect is not None else "",
+        })  # fmt: skip
+    return pd.DataFrame(rows), tuple(_pick(b) for b in bars)
+
+
+def _reading(bars: Sequence[_Bar]) -> str:
+    compared = [b for b in bars if b.effect is not None]
+    judged = [b for b in compared if b.effect is not None and b.effect.call != "too few"]
+    if not judged:
+        return (
+            f"None of the {len(compared)} bars rests on the 20 items that a verdict takes, so "
+            "nothing is claimed"
+            "."
+        )
+    worse = [b for b in judged if b.effect is not None and b.effect.call == "down"]
+    better = [b for b in judged if b.effect is not None and b.effect.call == "up"]
+    said = f"of {len(judged)} bars with enough items, {len(worse)} lie below neutral"
+    said += f"{_where(worse)} and {len(better)} above{_where(better)}"
+    rest = len(judged) - len(worse) - len(better)
+    if rest:
+        said += f"; {rest} show no clear change"
+    return sentence(said)
+
+
+def _where(bars: Sequence[_Bar]) -> str:
+    """The categories and, if they are all the same, the score that bars belong to."""
+    if not bars:
+        return ""
+    names = list(dict.fromkeys(title_of(b.category) for b in bars))
+    return f" ({listed(names, 3)})"

@@ -1,0 +1,34 @@
+"""Categories: how they are called, their order, and which expert persona belongs to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MT_BENCH = (
+    "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
+)  # fmt: skip
+MMLU = ("stem", "humanities", "social_sciences", "other")
+SAFETY = ("harmful", "harmless")
+OWN_EXPERT = {
+    **{category: category for category in MT_BENCH},
+    "social_sciences": "humanities",
+    "harmful": "safety_monitor",
+    "harmless": "safety_monitor",
+}
+"""Category -> the persona whose own domain it is; `other` is nobody's."""
+_ORDER = tuple(dict.fromkeys((*MMLU, *MT_BENCH, *SAFETY)))
+_TITLES = {"stem": "STEM", "math": "Math", "social_sciences": "Social sciences"}
+LENGTH_TITLES = {"min": "minimum", "short": "short", "long": "long"}
+LENGTH_ORDER = ("min", "short", "long")
+PLACEMENT_TITLES = {"system": "system turn", "user": "user turn"}
+
+
+def title_of(name: str) -> str:
+    """A category's or persona's name as shown to people."""
+    return _TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def in_order(categories: Iterable[str]) -> list[str]:
+    """Categories in the order of the paper, unknown ones behind in alphabetical order."""
+    known = {name: place for place, name in enumerate(_ORDER)}
+    return sorted(set(categories), key=lambda name: (known.get(name, len(known)), name))

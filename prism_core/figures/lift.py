@@ -1,0 +1,161 @@
+"""Figure 4: which persona lifts which category? (the paper's figure 2a).
+
+Each cell is a persona's paired difference from neutral in one category. Coloured: the interval
+leaves out 0; grey: it does not, or there are too few items. Outlined: the persona's own domain.
+Among so many cells some look clear by chance alone, so the reading counts what Holm leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from prism_core.figures.arms import Arm, persona_arms
+from prism_core.figures.canvas import canvas, nothing
+from prism_core.figures.colours import DIVERGING, INK
+from prism_core.figures.domains import OWN_EXPERT, title_of
+from prism_core.figures.effects import CALL_WORDS, Effect, effects_of, holm_p
+from prism_core.figures.pick import Pick
+from prism_core.figures.result import FigureOptions, FigureResult
+from prism_core.figures.view import View
+from prism_core.figures.words import effect_text, points, sentence
+from prism_core.stats import Pairs
+
+_GREY = [[0.0, "rgba(128, 130, 145, 0.16)"], [1.0, "rgba(128, 130, 145, 0.16)"]]
+
+
+def lift(view: View, options: FigureOptions) -> FigureResult:
+    """Draw figure 4."""
+    arms = persona_arms(view)
+    columns = [c for c in view.categories if any(_pairs(view, a, c, options).n for a in arms)]
+    if not arms or not columns:
+        return nothing(
+            f"No persona has a score for {options.score} here. Choose the other score, or loosen "
+            "the filters."
+        )
+    pairs = [_pairs(view, arm, category, options) for arm in arms for category in columns]
+    effects, corrected = effects_of(pairs), holm_p(pairs)
+    made = _heatmap(arms, columns, effects)
+    for y, arm in enumerate(arms):
+        for x, category in enumerate(columns):
+            if OWN_EXPERT.get(category) == arm.pick.persona:
+                made.add_shape(
+                    type="rect", x0=x - 0.47, x1=x + 0.47, y0=y - 0.46, y1=y + 0.46,
+                    line={"color": INK, "width": 2.4},
+                )  # fmt: skip
+    data, picks = _table(arms, columns, effects, corrected)
+    note = (
+        f"Points of {options.score} (of 100) gained or lost against neutral on the same items, "
+        "averaged over the lengths and placements shown. Coloured: the 95 % interval leaves out 0. "
+        "Grey: it holds 0, or there are fewer than 20 items (number in brackets). Outlined: the "
+        "persona's own domain. Holm: corrected p over all cells "
+        "with enough items (exact McNemar, or Wilcoxon)."
+    )
+    reading = _reading(arms, columns, effects, corrected, options.score)
+    return FigureResult(made, data, reading, note, picks)
+
+
+def _pairs(view: View, arm: Arm, category: str, options: FigureOptions) -> Pairs:
+    return arm.pairs(view, options.score, category)
+
+
+def _heatmap(arms: list[Arm], columns: list[str], effects: list[Effect]) -> go.Figure:
+    width = len(columns)
+    grid = [effects[i * width : (i + 1) * width] for i in range(len(arms))]
+    values = [e.estimate.value for e in effects if e.is_clear and e.estimate.value is not None]
+    most = max((abs(v) for v in values), default=0.1)
+    x, y = list(range(width)), list(range(len(arms)))
+    picks = [[_pick(arm, category) for category in columns] for arm in arms]
+    hover = [
+        [
+            f"<b>{title_of(c)}</b>, {a.title}<br>{effect_text(e.estimate)}<br>{CALL_WORDS[e.call]}"
+            for c, e in zip(columns, row, strict=True)
+        ]
+        for a, row in zip(arms, grid, strict=True)
+    ]
+    made = canvas(130 + 40 * len(arms))
+    common: dict[str, Any] = {
+        "x": x, "y": y, "customdata": picks, "hovertext": hover, "xgap": 3, "ygap": 3,
+        "hovertemplate": "%{hovertext}<extra></extra>", "texttemplate": "%{text}",
+        "text": [[_cell(e) for e in row] for row in grid],
+    }  # fmt: skip
+    made.add_heatmap(
+        z=[[None if e.is_clear or e.estimate.value is None else 0.5 for e in row] for row in grid],
+        zmin=0, zmax=1, colorscale=_GREY, showscale=False, **common,
+    )  # fmt: skip
+    made.add_heatmap(
+        z=[[e.estimate.value if e.is_clear else None for e in row] for row in grid],
+        zmin=-most, zmax=most, colorscale=DIVERGING, textfont={"color": "#14161c"},
+        colorbar={"thickness": 10, "tickformat": "+.0%", "outlinewidth": 0, "len": 0.9}, **common,
+    )  # fmt: skip
+    made.update_xaxes(
+        tickvals=x, ticktext=[title_of(c) for c in columns], showgrid=False, side="top"
+    )
+    made.update_yaxes(
+        tickvals=y, ticktext=[a.title for a in arms], showgrid=False,
+        range=[len(arms) - 0.5, -0.5],
+    )  # fmt: skip
+    return made.update_layout(margin_t=70)
+
+
+def _cell(effect: Effect) -> str:
+    if effect.estimate.value is None:
+        return ""
+    shown = points(effect.estimate.value)
+    return f"({shown})" if effect.call == "too few" else shown
+
+
+def _pick(arm: Arm, category: str) -> str:
+    return Pick(arm="persona", persona=arm.pick.persona, category=category).to_text()
+
+
+def _table(
+    arms: list[Arm], columns: list[str], effects: list[Effect], corrected: tuple[float | None, ...]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    rows, picks = [], []
+    places = [(arm, category) for arm in arms for category in columns]
+    for (arm, category), effect, p in zip(places, effects, corrected, strict=True):
+        if effect.estimate.n == 0:
+            continue
+        rows.append({
+            "persona": arm.title, "category": title_of(category),
+            "own domain": "yes" if OWN_EXPERT.get(category) == arm.pick.persona else "",
+            "change": effect.estimate.value, "low": effect.estimate.low,
+            "high": effect.estimate.high, "items": effect.estimate.n, "p (Holm)": p,
+            "verdict": CALL_WORDS[effect.call],
+        })  # fmt: skip
+        picks.append(_pick(arm, category))
+    return pd.DataFrame(rows), tuple(picks)
+
+
+def _reading(
+    arms: list[Arm],
+    columns: list[str],
+    effects: list[Effect],
+    corrected: tuple[float | None, ...],
+    score: str,
+) -> str:
+    places = [(arm, category) for arm in arms for category in columns]
+    judged = [e for e in effects if e.call != "too few"]
+    if not judged:
+        return f"No cell has the 20 items that a verdict on {score} takes, so nothing is claimed."
+    clear = [e for e in judged if e.is_clear]
+    kept = sum(p is not None and p < 0.05 for p in corrected)
+    said = (
+        f"{len(clear)} of {len(judged)} cells have an interval without 0, "
+        f"{kept} of them stand after Holm's correction" if clear else
+        f"none of the {len(judged)} cells shows a clear change in {score}"
+    )
+    own = [
+        e for (arm, category), e in zip(places, effects, strict=True)
+        if OWN_EXPERT.get(category) == arm.pick.persona and e.call != "too few"
+    ]  # fmt: skip
+    if own:
+        helped, hurt = sum(e.call == "up" for e in own), sum(e.call == "down" for e in own)
+        said += (
+            f"; in its own domain an expert helps in {helped}, hurts in {hurt} and changes nothing "
+            f"clearly in {len(own) - helped - hurt} of {len(own)} cases"
+        )
+    return sentence(said)

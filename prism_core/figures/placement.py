@@ -1,0 +1,195 @@
+"""Figure 3: does it matter where the persona's text stands? By model (the paper's figure 1d).
+
+Points are paired differences from neutral with 95 % intervals, the text in the system turn or in
+the user turn; the interaction (system minus user, paired by item) decides the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, nothing, panels, plain
+from prism_core.figures.colours import OFF, PLACEMENT_COLOURS, PLACEMENT_SYMBOLS, REPORTED
+from prism_core.figures.domains import PLACEMENT_TITLES
+from prism_core.figures.effects import (
+    CALL_WORDS,
+    Effect,
+    bars_of,
+    call_of,
+    effects_of,
+    marker,
+)
+from prism_core.figures.pick import Pick
+from prism_core.figures.reported import PLACEMENTS
+from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.view import View
+from prism_core.figures.words import effect_text, sentence
+from prism_core.stats import Pairs, interaction
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """One model, placement and score."""
+
+    model: str
+    placement: str
+    score: ScoreName
+    pairs: Pairs
+    effect: Effect
+
+    @property
+    def pick(self) -> str:
+        return Pick(model=self.model, arm="persona", placement=self.placement).to_text()
+
+
+def placement(view: View, options: FigureOptions) -> FigureResult:
+    """Draw figure 3."""
+    found = _points(view)
+    if not found:
+        return nothing("No persona's answers are left here. Loosen the filters.")
+    shown = [s for s in SCORE_NAMES if any(p.score == s for p in found)]
+    models = list(dict.fromkeys(p.model for p in found))
+    reported = list(dict.fromkeys(r.model for r in PLACEMENTS)) if options.overlay else []
+    labels = [*models, *(f"{m}<br>reported" for m in reported)]
+    made = panels(
+        150 + 46 * max(3, len(labels)), rows=1, cols=len(shown), shared_yaxes=True,
+        horizontal_spacing=0.06, subplot_titles=[f"Change in {s}" for s in shown],
+    )  # fmt: skip
+    for name in PLACEMENT_TITLES:
+        for column, score in enumerate(shown, 1):
+            mine = [p for p in found if p.placement == name and p.score == score]
+            _draw(made, mine, name, models, column)
+    if options.overlay:
+        for column, score in enumerate(shown, 1):
+            _overlay(made, score, reported, len(models), column)
+    made.update_xaxes(tickformat="+.0%")
+    made.add_vline(x=0, line=ZERO_LINE)
+    made.update_yaxes(
+        range=[len(labels) - 0.4, -0.6], showgrid=False,
+        tickvals=list(range(len(labels))),
+        ticktext=[*(plain(m, 30) for m in models), *labels[len(models) :]],
+    )  # fmt: skip
+    made.update_layout(margin_b=60, legend={"y": 0, "yanchor": "bottom"})
+    data = pd.DataFrame([
+        {
+            "score": p.score, "model": p.model, "placement": p.placement,
+            "change": p.effect.estimate.value, "low": p.effect.estimate.low,
+            "high": p.effect.estimate.high, "items": p.effect.estimate.n,
+            "verdict": CALL_WORDS[p.effect.call],
+        }
+        for p in found
+    ])  # fmt: skip
+    note = (
+        "Change against neutral, paired by item, averaged over the personas and lengths shown. "
+        f"{HOLLOW_NOTE}"
+    )
+    if options.overlay:
+        note += " Crosses: reported by the paper (MMLU; mean of MT-Bench and safety), not ours."
+    return FigureResult(made, data, _reading(found), note, tuple(p.pick for p in found))
+
+
+def _points(view: View) -> list[_Point]:
+    cells = view.grid.cells
+    personas = view.persona_rows()
+    places, pairs = [], []
+    for model in view.names("model"):
+        for name in PLACEMENT_TITLES:
+            rows = personas[
+                (cells["model"].to_numpy()[personas] == model)
+                & (cells["placement"].to_numpy()[personas] == name)
+            ]
+            for score in SCORE_NAMES:
+                found = view.pairs(rows, score)
+                if found.n:
+                    places.append((model, name, score))
+                    pairs.append(found)
+    return [
+        _Point(model, name, score, pair, effect)
+        for (model, name, score), pair, effect in zip(
+            places, pairs, effects_of(pairs), strict=True
+        )
+    ]
+
+
+def _draw(
+    made: go.Figure, mine: Sequence[_Point], name: str, models: Sequence[str], column: int
+) -> None:
+    shift = -0.14 if name == "system" else 0.14
+    colour = PLACEMENT_COLOURS[name]
+    marks = [marker(p.effect.call, colour, PLACEMENT_SYMBOLS[name]) for p in mine]
+    made.add_scatter(
+        x=[p.effect.estimate.value for p in mine],
+        y=[models.index(p.model) + shift for p in mine],
+        mode="markers",
+        name=f"text in the {PLACEMENT_TITLES[name]}",
+        legendgroup=name,
+        showlegend=column == 1,
+        marker={
+            "color": [m["color"] for m in marks],
+            "symbol": [m["symbol"] for m in marks],
+            "size": 12,
+            "line": {"width": [m["line"]["width"] for m in marks], "color": colour},
+        },
+        error_x=bars_of([p.effect.estimate for p in mine], OFF),
+        customdata=[p.pick for p in mine],
+        hovertemplate=[
+            f"<b>{plain(p.model)}</b>, {PLACEMENT_TITLES[name]}<br>{p.score} "
+            f"{effect_text(p.effect.estimate)}<extra></extra>"
+            for p in mine
+        ],
+        row=1,
+        col=column,
+    )
+
+
+def _overlay(
+    made: go.Figure, score: ScoreName, models: Sequence[str], first: int, column: int
+) -> None:
+    x, y, text = [], [], []
+    for row in PLACEMENTS:
+        value = row.mmlu
+        if score == "alignment":
+            both = [v for v in (row.mt_bench, row.safety) if v is not None]
+            value = sum(both) / len(both) if both else None
+        if value is not None:
+            x.append(value)
+            shift = -0.14 if row.placement == "system" else 0.14
+            y.append(first + models.index(row.model) + shift)
+            text.append(f"{row.model}, {PLACEMENT_TITLES[row.placement]}")
+    made.add_scatter(
+        x=x, y=y, text=text, mode="markers", name="reported by the paper", legendgroup="reported",
+        showlegend=column == 1, marker={"symbol": "x-thin-open", "size": 9, "color": REPORTED},
+        hovertemplate="reported: %{text}<br>%{x:+.1%}<extra></extra>", row=1, col=column,
+    )  # fmt: skip
+
+
+def _reading(found: Sequence[_Point]) -> str:
+    said = []
+    for model in dict.fromkeys(p.model for p in found):
+        for score in SCORE_NAMES:
+            mine = {p.placement: p for p in found if p.model == model and p.score == score}
+            if len(mine) == 2:
+                said.append(_difference(model, score, mine["system"], mine["user"]))
+    if not said:
+        only = sorted({p.placement for p in found})
+        return sentence(
+            f"only the {PLACEMENT_TITLES[only[0]]} was tried, so placements cannot be compared"
+        )
+    return sentence("; ".join(said))
+
+
+def _difference(model: str, score: str, system: _Point, user: _Point) -> str:
+    gap = interaction(system.pairs, user.pairs, bounds=(0.0, 1.0))
+    ends = {
+        "up": "the system turn does better",
+        "down": "the user turn does better",
+        "none": "the turn makes no clear difference",
+        "too few": "too few items to tell the turns apart",
+    }
+    return (
+        f"for {model} in {score} {ends[call_of(gap)]} (system minus user {effect_text(gap)})"
+    )

@@ -1,0 +1,234 @@
+"""What the filters leave of a study, and the paired comparisons that figures are made of.
+
+Everything is a difference from the neutral answers of the same model on the same item, so several
+models, lengths or placements can be averaged without mixing them up: an item's value is its mean
+over the cells that are asked for, the control's over the neutral cells of just those models.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from prism_core.figures.domains import OWN_EXPERT, in_order
+from prism_core.figures.grid import NEUTRAL, IntArray, ScoreGrid
+from prism_core.figures.pick import Pick
+from prism_core.stats import Pairs
+from prism_core.stats.checks import BoolArray, FloatArray
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What is to be shown; an empty tuple means everything."""
+
+    models: tuple[str, ...] = ()
+    """Models."""
+    arms: tuple[str, ...] = ()
+    """Arms; neutral answers stay as the reference in any case."""
+    personas: tuple[str, ...] = ()
+    """Personas; arms without a persona stay."""
+    lengths: tuple[str, ...] = ()
+    """Lengths of the persona's text; arms without a persona stay."""
+    placements: tuple[str, ...] = ()
+    """Placements of the persona's text; arms without a persona stay."""
+    tasks: tuple[str, ...] = ()
+    """Tasks."""
+    categories: tuple[str, ...] = ()
+    """Categories."""
+
+
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A filtered study. Rows are those of `grid.cells`, columns those of `grid.items`."""
+
+    grid: ScoreGrid
+    """The whole study."""
+    rows: IntArray
+    """Cells that are shown, neutral ones included."""
+    columns: BoolArray
+    """Items that are shown, shape (items,)."""
+    filters: Filters = field(default=NO_FILTERS)
+    """What made the choice."""
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """The shown cells; the index is their row in the grid."""
+        return self.grid.cells.iloc[self.rows]
+
+    @property
+    def items(self) -> pd.DataFrame:
+        """The shown items."""
+        return self.grid.items[self.columns]
+
+    @property
+    def categories(self) -> list[str]:
+        """The shown categories, in the paper's order."""
+        return in_order(self.items["category"])
+
+    def names(self, column: str) -> list[str]:
+        """The values of a column of the shown cells, empty ones left out, as they appear."""
+        return [v for v in self.cells[column].unique() if v]
+
+    def choose(self, pick: Pick) -> IntArray:
+        """The shown cells that a pick means, categories left aside."""
+        cells = self.cells
+        keep = np.ones(len(cells), dtype=bool)
+        for name in ("model", "arm", "cell", "persona", "persona_kind", "length", "placement",
+                     "adapter"):  # fmt: skip
+            wanted = getattr(pick, name)
+            if wanted:
+                keep &= (cells[name] == wanted).to_numpy()
+        return self.rows[keep]
+
+    def persona_rows(self, *, controls: bool = False) -> IntArray:
+        """The shown cells of the persona arm: real personas, or the control texts."""
+        cells = self.cells
+        is_control = (cells["persona_kind"] == "control").to_numpy()
+        is_persona = (cells["arm"] == "persona").to_numpy()
+        return self.rows[is_persona & (is_control if controls else ~is_control)]
+
+    def within(self, category: str = "", task: str = "") -> BoolArray:
+        """The shown items of a category and a task; empty means any."""
+        keep = self.columns.copy()
+        if category:
+            keep &= (self.grid.items["category"] == category).to_numpy()
+        if task:
+            keep &= (self.grid.items["task"] == task).to_numpy()
+        return keep
+
+    def own_experts(self, rows: IntArray, category: str) -> IntArray:
+        """Those of the cells whose persona is the category's own expert."""
+        personas = self.grid.cells["persona"].to_numpy()[rows]
+        return rows[personas == OWN_EXPERT.get(category, "")]
+
+    def pairs(self, rows: IntArray, score: str, columns: BoolArray | None = None) -> Pairs:
+        """Cells against the neutral answers of their models, paired by item.
+
+        Args:
+            rows: cells, averaged for each item.
+            score: a name of `grid.SCORES`.
+            columns: items; by default all that are shown.
+        """
+        keep = self.columns if columns is None else columns
+        values = self.grid.means[score]
+        references = self.grid.cells["reference"].to_numpy()
+        usable = rows[references[rows] >= 0]
+        treated = values[usable][:, keep]
+        control = values[references[usable]][:, keep]
+        return _joined(self._keys(keep), treated, control)
+
+    def pairs_of_items(
+        self, rows: IntArray, score: str, chosen: Sequence[tuple[IntArray, BoolArray]]
+    ) -> Pairs:
+        """As `pairs`, with other cells for each group of items, such as each one's own expert.
+
+        Args:
+            rows: cells that may be used at all.
+            score: a name of `grid.SCORES`.
+            chosen: groups of items, each with its cells; no item may be in two.
+        """
+        parts = [self.pairs(np.intersect1d(rows, r), score, columns) for r, columns in chosen]
+        return Pairs(
+            tuple(i for p in parts for i in p.items),
+            tuple(t for p in parts for t in p.treatment),
+            tuple(c for p in parts for c in p.control),
+        )
+
+    def contrast(
+        self, first: IntArray, second: IntArray, score: str, columns: BoolArray | None = None
+    ) -> Pairs:
+        """Two sets of cells, paired by item and by model, length and placement where both have one.
+
+        Args:
+            first: the treated cells.
+            second: the cells they are compared with.
+            score: a name of `grid.SCORES`.
+            columns: items; by default all that are shown.
+        """
+        keep = self.columns if columns is None else columns
+        values = self.grid.means[score]
+        left, right = self._by_setting(first), self._by_setting(second)
+        shared = [key for key in left if key in right]
+        if not shared:
+            return Pairs((), (), ())
+        treated = np.stack([_mean_rows(values[left[key]][:, keep]) for key in shared])
+        control = np.stack([_mean_rows(values[right[key]][:, keep]) for key in shared])
+        return _joined(self._keys(keep), treated, control)
+
+    def item_means(
+        self, rows: IntArray, score: str, columns: BoolArray | None = None
+    ) -> FloatArray:
+        """The mean score of each item over cells, items without one left out."""
+        keep = self.columns if columns is None else columns
+        means = _mean_rows(self.grid.means[score][rows][:, keep])
+        return means[np.isfinite(means)]
+
+    def neutral_rows(self, rows: IntArray) -> IntArray:
+        """The neutral cells of the models that these cells belong to."""
+        found = np.unique(self.grid.cells["reference"].to_numpy()[rows])
+        return found[found >= 0].astype(np.intp)
+
+    def _by_setting(self, rows: IntArray) -> dict[tuple[str, ...], IntArray]:
+        cells = self.grid.cells
+        found: dict[tuple[str, ...], list[int]] = {}
+        for row in rows:
+            key = tuple(cells[c].iat[row] for c in ("model", "length", "placement"))
+            found.setdefault(key, []).append(int(row))
+        return {key: np.array(places, dtype=np.intp) for key, places in found.items()}
+
+    def _keys(self, keep: BoolArray) -> list[str]:
+        return self.grid.items["key"].to_numpy()[keep].tolist()
+
+
+def make_view(grid: ScoreGrid, filters: Filters = NO_FILTERS) -> View:
+    """Apply filters to a study."""
+    cells, items = grid.cells, grid.items
+    keep = np.ones(len(cells), dtype=bool)
+    if filters.models:
+        keep &= cells["model"].isin(filters.models).to_numpy()
+    if filters.arms:
+        keep &= cells["arm"].isin([*filters.arms, NEUTRAL]).to_numpy()
+    for column, wanted in (
+        ("persona", filters.personas),
+        ("length", filters.lengths),
+        ("placement", filters.placements),
+    ):
+        if wanted:
+            keep &= cells[column].isin([*wanted, ""]).to_numpy()
+    columns = np.ones(len(items), dtype=bool)
+    if filters.tasks:
+        columns &= items["task"].isin(filters.tasks).to_numpy()
+    if filters.categories:
+        columns &= items["category"].isin(filters.categories).to_numpy()
+    return View(grid, np.flatnonzero(keep), columns, filters)
+
+
+def _mean_rows(values: FloatArray) -> FloatArray:
+    """The mean of each column, NaNs left out; NaN where nothing is left."""
+    if len(values) == 1:
+        return np.asarray(values[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # "mean of empty slice" is our NaN
+        return np.asarray(np.nanmean(values, axis=0)) if len(values) else np.full(
+            values.shape[1], np.nan
+        )
+
+
+def _joined(keys: Sequence[str], treated: FloatArray, control: FloatArray) -> Pairs:
+    both = np.isfinite(treated) & np.isfinite(control)
+    first = _mean_rows(np.where(both, treated, np.nan))
+    second = _mean_rows(np.where(both, control, np.nan))
+    kept = np.flatnonzero(np.isfinite(first))
+    return Pairs(
+        tuple(keys[i] for i in kept),
+        tuple(first[kept].tolist()),
+        tuple(second[kept].tolist()),
+        len(keys) - len(kept),
+    )

@@ -1,0 +1,68 @@
+"""Numbers as people read them, and the pieces that readings are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prism_core.types import Estimate
+
+
+def points(value: float | None) -> str:
+    """A difference of scores in points of 100, with its sign: `+3.2`."""
+    if value is None:
+        return "not defined"
+    shown = f"{value * 100:+.1f}"
+    return "0.0" if shown in ("+0.0", "-0.0") else shown
+
+
+def effect_text(estimate: Estimate) -> str:
+    """`+3.2 points [+1.0, +5.4], n = 60`."""
+    if estimate.value is None:
+        return f"not defined, n = {estimate.n}"
+    if estimate.low is None or estimate.high is None:
+        return f"{points(estimate.value)} points, no interval, n = {estimate.n}"
+    span = f"[{points(estimate.low)}, {points(estimate.high)}]"
+    return f"{points(estimate.value)} points {span}, n = {estimate.n}"
+
+
+def rate_text(estimate: Estimate) -> str:
+    """`62.0 % [48.1, 75.2], n = 40`."""
+    if estimate.value is None:
+        return f"not defined, n = {estimate.n}"
+    value = f"{estimate.value * 100:.1f} %"
+    if estimate.low is None or estimate.high is None:
+        return f"{value}, n = {estimate.n}"
+    return f"{value} [{estimate.low * 100:.1f}, {estimate.high * 100:.1f}], n = {estimate.n}"
+
+
+def number_text(estimate: Estimate) -> str:
+    """`0.65 [0.20, 0.87], n = 12`."""
+    if estimate.value is None:
+        return f"not defined, n = {estimate.n}"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.2f}, n = {estimate.n}"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}], n = {estimate.n}"
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """`a, b and c`; beyond `most`, `a, b, c and 4 more`."""
+    if len(names) > most:
+        rest = len(names) - (most - 1)
+        return ", ".join(names[: most - 1]) + f" and {rest} more"
+    if len(names) < 2:
+        return "".join(names)
+    return ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter in front and a full stop behind."""
+    text = text.strip()
+    if not text:
+        return ""
+    end = "" if text.endswith((".", "!", "?")) else "."
+    return text[0].upper() + text[1:] + end
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 item`, `2 items`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
