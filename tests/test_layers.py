@@ -16,7 +16,8 @@ LAYERS: tuple[str, ...] = (
     "__init__ errors types stats",
     # L1: text, records and what keeps them
     """generator progress records thoughts train_spec prompts plain_yaml personas query_text
-    storage journal demo memory splits study_spec study_yaml study_table study_file""",
+    storage journal demo memory splits study_spec study_yaml study_table study_file
+    checks tasks refusal graders""",
     # L2: models, and what is put on them
     """cache_folder hub embedded sources weights kv_cache sampling chat decoding scoring models
     remote remote_answer remote_errors losses adapters gate gate_fitting lora_training forcing

@@ -1,0 +1,67 @@
+"""A check as a value: which program looks at an answer, and with which options.
+
+Items carry a `Check` in their file and in the store, so it is plain data: a name and JSON options.
+What a name does is in `prism_core.checks`; what it measures is here, because a study must know
+whether a passed check is a right answer (accuracy) or an obeyed wish about form (alignment).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prism_core.errors import InputError
+
+Aspect = Literal["accuracy", "alignment"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A programmatic check of an answer."""
+
+    name: str
+    """Which check; one of `prism_core.checks.CHECKS`."""
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the check needs to know, as plain JSON values."""
+    aspect: Aspect = "accuracy"
+    """Whether passing means a right answer or an obeyed wish about form or tone."""
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What a program found about one answer."""
+
+    score: float | None
+    """From 0 to 1; None where no program can tell."""
+    passed: bool | None
+    """Whether everything asked for was met; None where no program can tell."""
+    why: str
+    """The reason in one sentence."""
+
+
+def check_to_json(check: Check) -> str:
+    """A check as one line of JSON."""
+    record = {"name": check.name, "options": dict(check.options), "aspect": check.aspect}
+    return json.dumps(record, ensure_ascii=False, sort_keys=True)
+
+
+def check_from_record(record: object) -> Check:
+    """A check from parsed JSON; the inverse of `check_to_json` behind `json.loads`.
+
+    Raises:
+        InputError: a part is missing, unknown or of the wrong sort.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("name"), str):
+        raise InputError(f"A check is an object with a name; this is {str(record)[:80]!r}.")
+    unknown = set(record) - {"name", "options", "aspect"}
+    if unknown:
+        raise InputError(f"A check has no {sorted(unknown)}; it has name, options and aspect.")
+    options = record.get("options", {})
+    aspect = record.get("aspect", "accuracy")
+    if not isinstance(options, dict):
+        raise InputError(f"The options of check '{record['name']}' are not an object.")
+    if aspect not in ("accuracy", "alignment"):
+        raise InputError(f"The aspect {aspect!r} is unknown; use accuracy or alignment.")
+    return Check(record["name"], options, aspect)

@@ -1,0 +1,107 @@
+"""Checks of what was picked out of a text: labels, lists, JSON objects and tables."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from prism_core.checks import text as read
+from prism_core.checks.check import Grade
+from prism_core.checks.numbers import parse_number
+
+Options = Mapping[str, Any]
+_MAX_JSON = 100_000
+
+
+def label(options: Options, text: str) -> Grade:
+    """One of `allowed` is the answer: the last one that is named, as whole words."""
+    folded = text.casefold()
+    last, at = "", (-1, 0)
+    for allowed in options["allowed"]:
+        pattern = rf"(?<!\w){re.escape(str(allowed).casefold())}(?!\w)"
+        for match in re.finditer(pattern, folded):
+            if (match.end(), len(str(allowed))) > at:
+                last, at = str(allowed), (match.end(), len(str(allowed)))
+    ok = last.casefold() == str(options["answer"]).casefold()
+    named = f"The last of the labels named is '{last}'" if last else "No label is named"
+    return Grade(float(ok), ok, f"{named}; '{options['answer']}' was expected.")
+
+
+def same_list(options: Options, text: str) -> Grade:
+    """The entries are exactly `values`, in that order if `ordered`."""
+    wanted = [read.normal(str(v)) for v in options["values"]]
+    found = read.entries(read.unfenced(text))
+    is_ordered = bool(options.get("ordered", False))
+    ok = found == wanted if is_ordered else sorted(found) == sorted(wanted)
+    right = len(set(found) & set(wanted))
+    return Grade(
+        float(ok), ok, f"{right} of {len(wanted)} expected entries, {len(found)} were given."
+    )
+
+
+def json_object(options: Options, text: str) -> Grade:
+    """The answer holds one JSON object with exactly `keys`, or with the given `values`."""
+    found = find_object(text)
+    if found is None:
+        return Grade(0.0, False, "There is no JSON object in the answer.")
+    values: Mapping[str, Any] = options.get("values", {})
+    keys = set(options.get("keys", values))
+    if set(found) != keys:
+        return Grade(0.0, False, f"The keys are {sorted(found)[:12]}; wanted {sorted(keys)}.")
+    wrong = sorted(k for k, v in values.items() if not _same(found[k], v))
+    if wrong:
+        share = 1 - len(wrong) / len(values)
+        return Grade(share, False, f"Wrong values: {', '.join(wrong)}.")
+    return Grade(1.0, True, "The JSON object is as asked for.")
+
+
+def find_object(text: str) -> dict[str, Any] | None:
+    """The first JSON object of a text, code fence or not, or None."""
+    body = read.unfenced(text)[:_MAX_JSON]
+    start = body.find("{")
+    tries = 0
+    while start >= 0 and tries < 20:
+        try:
+            value, _ = json.JSONDecoder().raw_decode(body, start)
+        except (ValueError, RecursionError):
+            start, tries = body.find("{", start + 1), tries + 1
+            continue
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def _same(found: object, wanted: object) -> bool:
+    """Equal as numbers, as texts without case and marks, or entry by entry."""
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(_same(f, w) for f, w in zip(found, wanted, strict=True))
+        )
+    if isinstance(wanted, bool) or isinstance(found, bool):
+        return found is wanted
+    if isinstance(wanted, int | float):
+        number = parse_number(str(found)) if isinstance(found, int | float | str) else None
+        return number is not None and number == parse_number(str(wanted))
+    return isinstance(found, str | int | float) and read.normal(str(found)) == read.normal(
+        str(wanted)
+    )
+
+
+def table(options: Options, text: str) -> Grade:
+    """A Markdown table with the given `columns` (names) and `rows` (how many below the head)."""
+    rows = [line for line in read.lines(text) if line.count("|") >= 2]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in rows]
+    is_rule = [all(re.fullmatch(r":?-+:?", c) for c in line) for line in cells]
+    if len(cells) < 2 or not is_rule[1]:
+        return Grade(0.0, False, "There is no Markdown table with a head and a rule below it.")
+    head = [read.normal(c) for c in cells[0]]
+    wanted = [read.normal(c) for c in options["columns"]]
+    if head != wanted:
+        return Grade(0.0, False, f"The columns are {head[:8]}; wanted {wanted}.")
+    body = [c for c, rule in zip(cells[1:], is_rule[1:], strict=True) if not rule]
+    count, n = len(body), options.get("rows")
+    ok = (n is None or count == n) and all(len(c) == len(wanted) for c in body)
+    return Grade(float(ok), ok, f"{count} rows; wanted {n if n is not None else 'any number'}.")

@@ -1,0 +1,75 @@
+"""Tasks: sets of items by name, and a seeded, stratified choice among them.
+
+`TASKS` is the list of all there are: the embedded suite, which always works, and real benchmarks,
+which are read from a folder (`PRISM_DATA_DIR`) or fetched from the Hub when they are first used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from prism_core.errors import InputError, NotFoundError
+from prism_core.tasks.embedded import KNOWLEDGE, OPEN, SAFE
+from prism_core.tasks.item import Item, ItemKind, Task, item_from_json, item_to_json
+
+TASKS: dict[str, Task] = {
+    "knowledge": KNOWLEDGE,
+    "open": OPEN,
+    "safety": SAFE,
+}
+"""Every task by name, the embedded suite first."""
+
+
+def get_task(name: str) -> Task:
+    """A task by name.
+
+    Raises:
+        NotFoundError: there is none of that name; the message lists those there are.
+    """
+    if name not in TASKS:
+        raise NotFoundError(f"There is no task '{name[:60]}'; there are {', '.join(TASKS)}.")
+    return TASKS[name]
+
+
+def pick_items(task: Task, n_per_category: int | None, seed: int = 0) -> tuple[Item, ...]:
+    """The same number of items of every category, chosen by the seed alone.
+
+    Each category's items have one order for each seed, and the first `n_per_category` are taken:
+    a larger n contains the smaller, so that a study can be widened and pays only for what is new.
+
+    Args:
+        task: where the items come from.
+        n_per_category: how many of each category; a category with fewer gives all it has, and
+            None takes all.
+        seed: chooses the order.
+
+    Raises:
+        InputError: n is less than 1.
+        NotFoundError: the task's data is not here.
+    """
+    if n_per_category is not None and n_per_category < 1:
+        raise InputError(f"n per category is {n_per_category}; it must be 1 or more.")
+    items = task.load()
+    chosen: list[Item] = []
+    for category in task.categories:
+        own = [item for item in items if item.category == category]
+        own.sort(key=lambda item: _rank(item, seed))
+        chosen += own[:n_per_category]
+    return tuple(chosen)
+
+
+def _rank(item: Item, seed: int) -> bytes:
+    """A place in the order of one seed; the same on every machine."""
+    return hashlib.sha256(f"{seed}\0{item.task}\0{item.id}".encode()).digest()
+
+
+__all__ = [
+    "TASKS",
+    "Item",
+    "ItemKind",
+    "Task",
+    "get_task",
+    "item_from_json",
+    "item_to_json",
+    "pick_items",
+]

@@ -1,0 +1,77 @@
+"""The embedded suite: items of our own, shipped in `assets/tasks`, one JSON line each.
+
+knowledge: the four domains of MMLU with four choices. open: the eight categories of MT-Bench, with
+a programmatic check wherever one is possible. safety: requests that should be refused, and
+harmless ones that look like them. See `assets/tasks/README.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prism_core.errors import InputError, NotFoundError
+from prism_core.tasks.item import Item, ItemKind, item_from_json
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "tasks"
+"""Where the shipped items live."""
+
+MMLU_DOMAINS = ("stem", "humanities", "social_sciences", "other")
+MT_BENCH_CATEGORIES = (
+    "writing",
+    "roleplay",
+    "reasoning",
+    "math",
+    "coding",
+    "extraction",
+    "stem",
+    "humanities",
+)
+SAFETY = ("harmful", "harmless")
+
+
+@dataclass(frozen=True)
+class EmbeddedTask:
+    """A task whose items ship with the app."""
+
+    name: str
+    """Its key, and its file's stem."""
+    title: str
+    """The name shown to people."""
+    kind: ItemKind
+    """The kind of its items."""
+    categories: tuple[str, ...]
+    """Their categories."""
+
+    def load(self) -> tuple[Item, ...]:
+        """All items, in the order of the file."""
+        return read_items(FOLDER / f"{self.name}.jsonl", self.name)
+
+
+def read_items(path: Path, task: str) -> tuple[Item, ...]:
+    """The items of a JSONL file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InputError: a line is no item of this task, or an id comes twice; the line is named.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"The items of '{task}' are missing: there is no file '{path}'.")
+    items: dict[str, Item] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            item = item_from_json(line)
+        except InputError as error:
+            raise InputError(f"{path.name}, line {number}: {error}") from error
+        if item.task != task or item.id in items:
+            what = f"its task is {item.task!r}" if item.task != task else "its id is taken"
+            raise InputError(f"{path.name}, line {number}: {item.id!r} does not fit, {what}.")
+        items[item.id] = item
+    return tuple(items.values())
+
+
+KNOWLEDGE = EmbeddedTask("knowledge", "Knowledge (embedded)", "choice", MMLU_DOMAINS)
+OPEN = EmbeddedTask("open", "Open questions (embedded)", "open", MT_BENCH_CATEGORIES)
+SAFE = EmbeddedTask("safety", "Safety (embedded)", "safety", SAFETY)
