@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prism_core.errors import InputError, NotFoundError, StorageError
@@ -23,6 +24,7 @@ from prism_core.study_spec import StudySpec, check_spec
 from prism_core.study_table import (
     COLUMNS,
     ITEM_COLUMNS,
+    MAX_TEXT,
     Column,
     ColumnKind,
     Study,
@@ -40,6 +42,7 @@ MAX_PLAIN_BYTES = 2_000_000_000
 """The most that a file may unpack to."""
 MAX_METADATA = 100_000_000
 _LEVEL = 15
+_ROWS_AT_ONCE = 2_000
 _ARROW: dict[ColumnKind, pa.DataType] = {
     "text": pa.string(),
     "real": pa.float64(),
@@ -92,12 +95,14 @@ def load_study(source: Path | str | bytes) -> Study:
     if size > MAX_FILE_BYTES:
         raise InputError(f"The file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are allowed.")
     try:
-        with pq.ParquetFile(content, arrow_extensions_enabled=False) as file:
+        texts = [c.name for c in COLUMNS if c.kind == "text"]
+        with pq.ParquetFile(
+            content, read_dictionary=texts, arrow_extensions_enabled=False
+        ) as file:
             _check_size(file.metadata)
             _check_types(file.schema_arrow)
             about = _about(file.metadata.metadata)
-            # The pandas part of the metadata is a stranger's too: it is not looked at.
-            rows = file.read().to_pandas(ignore_metadata=True)
+            rows = _read(file)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -141,6 +146,36 @@ def _records(items: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def _read(file: pq.ParquetFile) -> pd.DataFrame:
+    """The file's rows, a few at a time: what sizes it claims to have need not be true.
+
+    Texts are read as a dictionary and places in it, so that one long text which a million rows
+    share is counted before it is written out a million times.
+    """
+    batches, plain = [], 0
+    for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+        plain += batch.nbytes + sum(_written_out(column) for column in batch.columns)
+        if plain > MAX_PLAIN_BYTES:
+            raise InputError(f"The file unpacks to more than {MAX_PLAIN_BYTES:,} bytes.")
+        batches.append(batch)
+    table = pa.Table.from_batches(batches, None if batches else file.schema_arrow)
+    for place, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(place, column.name, table.column(place).cast(pa.string()))
+    # The pandas part of the metadata is a stranger's too: it is not looked at.
+    return table.to_pandas(ignore_metadata=True)
+
+
+def _written_out(column: pa.Array) -> int:
+    """Bytes of a column of texts once each row has its own."""
+    if not isinstance(column, pa.DictionaryArray):
+        return 0
+    lengths = pc.binary_length(column.dictionary)
+    if (pc.max(lengths).as_py() or 0) > 4 * MAX_TEXT:
+        raise InputError(f"A text in the file has more than {MAX_TEXT:,} characters.")
+    return int(pc.sum(lengths.take(column.indices)).as_py() or 0)
+
+
 def _check_size(metadata: pq.FileMetaData) -> None:
     if metadata.num_rows > MAX_ROWS:
         raise InputError(f"The file has {metadata.num_rows:,} rows; {MAX_ROWS:,} are allowed.")
@@ -157,8 +192,11 @@ def _check_types(schema: pa.Schema) -> None:
         if column.name not in known:
             raise InputError(f"The file has a column '{column.name[:40]}' that is not known.")
         wanted = _ARROW[known[column.name].kind]
-        text = pa.types.is_string(wanted) and pa.types.is_large_string(column.type)
-        if column.type != wanted and not text:
+        given = column.type
+        if pa.types.is_dictionary(given):
+            given = given.value_type
+        text = pa.types.is_string(wanted) and pa.types.is_large_string(given)
+        if given != wanted and not text:
             raise InputError(
                 f"The column '{column.name}' is of type {str(column.type)[:40]}, not {wanted}."
             )

@@ -21,14 +21,16 @@ LAYERS: tuple[str, ...] = (
     # L2: models, and what is put on them
     """cache_folder hub embedded sources weights kv_cache sampling chat decoding scoring models
     remote remote_answer remote_errors losses adapters gate gate_fitting lora_training forcing
-    teacher student training_plan stopping checkpoints teacher_kl answer_kl""",
+    teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model""",
     # L3: models that decide, and judgements
     "gated_model held_gate bundle judges judge_check metrics",
     # L4: the five stages, the baselines, and what one question needs
     """queries answers verification gate_report gate_training distill_report distillation figures
-    comparison routing systems rivals ablation evaluation run_parts speed_probe estimate""",
+    comparison routing systems rivals ablation evaluation run_parts speed_probe estimate
+    study_cells study_parts study_work study_answers study_scores study_engine study_cache
+    study_records study_judging study_plan study_export study_versions""",
     # L5: stages in order, and the ways to start them
-    "contest pipeline past_run worker worker_watch commands cli __main__",
+    "study contest pipeline past_run worker worker_watch commands cli __main__",
 )
 """From the ground up. A module may import from its own layer and from those below it."""
 

@@ -1,0 +1,96 @@
+"""A model whose answers and scores are looked up before they are computed.
+
+Wraps any `Generator`. What it is asked with the same prompt, sampling and seed, or with the same
+choices, is computed once and kept in the store; judges ask the same question again whenever a study
+is repeated or widened.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from prism_core.generator import Generator, Seed
+from prism_core.storage import Store, completion_key, score_key
+from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+
+
+class CachedModel:
+    """A `Generator` in front of another one."""
+
+    def __init__(self, model: Generator, store: Store) -> None:
+        self.model, self.store = model, store
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's fingerprint."""
+        return self.model.fingerprint
+
+    @property
+    def has_system_role(self) -> bool:
+        """Whether the chat template takes a system turn."""
+        return self.model.has_system_role
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seed: Seed = 0,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> list[Completion]:
+        """Answer every prompt; see `Generator.generate`."""
+        seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
+        keys = [
+            completion_key(self.fingerprint, prompt, sampling, one)
+            for prompt, one in zip(prompts, seeds, strict=True)
+        ]
+        known = self.store.get_completions(keys)
+        missing = [i for i, key in enumerate(keys) if key not in known]
+        if missing:
+            answers = self.model.generate(
+                [prompts[i] for i in missing], sampling, [seeds[i] for i in missing], cancel=cancel
+            )
+            found = {keys[i]: answer for i, answer in zip(missing, answers, strict=True)}
+            self.store.put_completions(found)
+            known |= found
+        return [known[key] for key in keys]
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seed: Seed = 0,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[list[Completion]]:
+        """Yield answers as the model writes them, uncached; see `Generator.stream`."""
+        return self.model.stream(prompts, sampling, seed, cancel=cancel)
+
+    def score_choices(
+        self,
+        prompts: Sequence[Prompt],
+        choices: Sequence[Sequence[str]],
+        *,
+        cancel: threading.Event | None = None,
+    ) -> list[list[ChoiceScore]]:
+        """Log-likelihood of each choice; see `Generator.score_choices`."""
+        keys = [
+            score_key(self.fingerprint, prompt, row)
+            for prompt, row in zip(prompts, choices, strict=True)
+        ]
+        known = self.store.get_scores(keys)
+        missing = [i for i, key in enumerate(keys) if key not in known]
+        if missing:
+            rows = self.model.score_choices(
+                [prompts[i] for i in missing], [choices[i] for i in missing], cancel=cancel
+            )
+            found = {keys[i]: row for i, row in zip(missing, rows, strict=True)}
+            self.store.put_scores(found)
+            known |= found
+        return [known[key] for key in keys]

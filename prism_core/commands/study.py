@@ -1,0 +1,237 @@
+"""`python -m prism_core study`: plan, run, table, plot and export a study."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, one_line
+from prism_core.errors import InputError, NotFoundError, StorageError
+
+if TYPE_CHECKING:
+    from prism_core.storage import RunRow, Store
+    from prism_core.study_spec import StudySpec
+    from prism_core.study_table import Study
+
+STORE_FILE = "run.sqlite3"
+"""The store of a study that the command line started, inside its folder."""
+STUDY_FILE = "study.parquet"
+"""The finished study, beside its store."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command to argparse."""
+    parser = subparsers.add_parser(
+        "study", help="measure personas over tasks, and look at the result", allow_abbrev=False
+    )
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="ACTION", parser_class=type(parser)
+    )
+    plan = actions.add_parser("plan", help="say what a study will do", allow_abbrev=False)
+    plan.add_argument("spec", metavar="SPEC.yaml")
+    plan.add_argument("--measure", action="store_true", help="measure the model's speed first")
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
+    plan.set_defaults(run=run_plan)
+    run = actions.add_parser("run", help="run a study, or go on with it", allow_abbrev=False)
+    run.add_argument("spec", metavar="SPEC.yaml")
+    run.add_argument("--out", metavar="DIR", required=True, help="the study's folder")
+    run.add_argument("--resume", action="store_true", help="go on with the study in that folder")
+    run.add_argument("--json", action="store_true", help="print one JSON object")
+    run.set_defaults(run=run_study)
+    table = actions.add_parser("table", help="every effect with its interval", allow_abbrev=False)
+    table.add_argument("study", metavar="DIR|FILE", help="a study's folder or .parquet file")
+    table.add_argument("--json", action="store_true", help="print one JSON object")
+    table.set_defaults(run=run_table)
+    plot = actions.add_parser("plot", help="one figure as a web page", allow_abbrev=False)
+    plot.add_argument("study", metavar="DIR|FILE", help="a study's folder or .parquet file")
+    plot.add_argument("--figure", metavar="NAME", default="tradeoff", help="default: tradeoff")
+    plot.add_argument("--html", metavar="FILE", required=True, help="where the page goes")
+    plot.set_defaults(run=run_plot)
+    export = actions.add_parser("export", help="one file of everything", allow_abbrev=False)
+    export.add_argument("study", metavar="DIR|FILE", help="a study's folder or .parquet file")
+    export.add_argument("file", metavar="FILE", help="ends in .parquet or .csv")
+    export.set_defaults(run=run_export)
+
+
+def run_plan(args: argparse.Namespace) -> int:
+    """Say what a study will do."""
+    from prism_core.storage import pack
+    from prism_core.study_plan import plan_study
+
+    spec = read_spec(args.spec)
+    probe = None
+    if args.measure:
+        from prism_core.models import LocalModel
+        from prism_core.speed_probe import probe_speed
+
+        with clean_stdout():
+            probe = probe_speed(LocalModel.load(spec.models[0]))
+    plan = plan_study(spec, probe)
+    if args.json:
+        emit_json({**pack(plan), "sentence": plan.sentence})
+        return 0
+    print(plan.sentence)
+    for task in plan.tasks:
+        print(f"{task.task}: {task.items} items")
+        for category, seen in task.smallest.items():
+            print(f"  {category}: n={seen.n}, shows effects from {seen.effect:.2f}")
+    for note in plan.notes:
+        print(one_line(note))
+    return 0
+
+
+def run_study(args: argparse.Namespace) -> int:
+    """Run a study, saying on stderr how far it is."""
+    from prism_core.progress import Progress
+    from prism_core.study import StudyRun
+    from prism_core.study_file import save_study
+    from prism_core.study_records import read_study
+
+    spec = read_spec(args.spec)
+    folder = Path(args.out).expanduser()
+    begun = (folder / STORE_FILE).is_file()
+    if args.resume and not begun:
+        raise NotFoundError(f"There is no study to resume in '{folder}': it has no {STORE_FILE}.")
+    if not args.resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"'{folder}' is not empty; give a new folder, or use --resume.")
+    _make(folder)
+    with _open(folder) as store:
+        row = _row(store, spec, folder, args.resume)
+        with clean_stdout():
+            StudyRun(row, store, Progress(ProgressLine())).run()
+            study = read_study(store, row.id)
+            save_study(study, folder / STUDY_FILE)
+    if args.json:
+        emit_json(_summary(study, folder))
+    else:
+        print(f"Finished: {len(study.rows):,} answers in {folder / STUDY_FILE}.")
+        for note in study.notes:
+            print(one_line(note))
+    return 0
+
+
+def run_table(args: argparse.Namespace) -> int:
+    """Every effect with its interval."""
+    from prism_core.study_summary import summarise, table_lines
+
+    study = open_study(args.study)
+    summary = summarise(study)
+    if args.json:
+        from prism_core.storage import pack
+
+        emit_json(pack(summary))
+    else:
+        print("\n".join(table_lines(summary)))
+    return 0
+
+
+def run_plot(args: argparse.Namespace) -> int:
+    """One figure as a web page that needs nothing else."""
+    from prism_core.figures import FIGURES
+
+    if args.figure not in FIGURES:
+        raise InputError(
+            f"There is no figure '{args.figure[:40]}'; there are {', '.join(FIGURES)}."
+        )
+    target = Path(args.html).expanduser()
+    study = open_study(args.study)
+    made = FIGURES[args.figure](study)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(made[0].to_html(include_plotlyjs=True), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"'{target}' cannot be written: {error.strerror}.") from error
+    print(one_line(str(made[2])))
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """One file of everything."""
+    from prism_core.study_export import export_study
+
+    target = export_study(open_study(args.study), Path(args.file).expanduser())
+    print(f"{target} ({target.stat().st_size:,} bytes)")
+    return 0
+
+
+def read_spec(path: str) -> StudySpec:
+    """The spec of a YAML file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InputError: it is no spec.
+    """
+    from prism_core.study_yaml import from_yaml
+
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise NotFoundError(f"There is no spec at '{path[:200]}'.")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{file.name}' is no text in UTF-8.") from error
+    return from_yaml(text)
+
+
+def open_study(path: str) -> Study:
+    """The study of a folder, finished or not, or of a file.
+
+    Raises:
+        NotFoundError: there is none.
+        InputError: the file is no study.
+    """
+    from prism_core.study_file import load_study
+    from prism_core.study_records import read_study
+
+    place = Path(path).expanduser()
+    if place.is_file():
+        return load_study(place)
+    if not (place / STORE_FILE).is_file():
+        raise NotFoundError(f"There is no study at '{path[:200]}': no file, and no {STORE_FILE}.")
+    with _open(place) as store:
+        return read_study(store, _last(store, place).id)
+
+
+def _open(folder: Path) -> Store:
+    from prism_core.storage import Store
+
+    return Store(f"sqlite:///{(folder / STORE_FILE).absolute()}", home=folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"'{folder}' cannot be made: {error.strerror}.") from error
+
+
+def _row(store: Store, spec: StudySpec, folder: Path, resume: bool) -> RunRow:
+    """The study's run, made first if it is new."""
+    from prism_core.storage import pack, unpack
+    from prism_core.study_spec import StudySpec
+
+    if not resume:
+        return store.create_run("study", spec.name, pack(spec), folder=folder)
+    found = _last(store, folder)
+    if unpack(StudySpec, dict(found.spec)) != spec:
+        # The cache of the folder's store makes a changed spec cheap; its run is another one.
+        return store.create_run("study", spec.name, pack(spec), folder=folder)
+    return found
+
+
+def _last(store: Store, folder: Path) -> RunRow:
+    found = store.list_runs(kind="study")
+    if not found:
+        raise NotFoundError(f"The store in '{folder}' holds no study.")
+    return found[0]
+
+
+def _summary(study: Study, folder: Path) -> dict[str, object]:
+    return {
+        "folder": str(folder),
+        "answers": len(study.rows),
+        "cells": int(study.rows[["model", "cell"]].drop_duplicates().shape[0]),
+        "notes": list(study.notes),
+        "versions": dict(study.versions),
+    }

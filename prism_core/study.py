@@ -1,0 +1,287 @@
+"""A study from start to finish: every item in every cell, cached, committed batch by batch.
+
+1. What the spec names is found: personas, items, adapters; each model's facts are read.
+2. Batches in the order of the cells: known answers come from the cache, the rest from an executor.
+3. Each batch's answers are graded by program and committed, so a kill loses one batch at most.
+4. A judge, if there is one, compares every written answer with the neutral one.
+The executor is this process, or a Ray cluster (`study_ray`); both call the same `Engine`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from prism_core.errors import InputError
+from prism_core.generator import Generator
+from prism_core.graders import grade, is_refusal
+from prism_core.journal import StoreJournal, begin
+from prism_core.progress import Progress
+from prism_core.storage import RunRow, Store, unpack
+from prism_core.study_answers import Answer, answer_key
+from prism_core.study_cache import AnswerCache
+from prism_core.study_cells import cells_of
+from prism_core.study_engine import Engine, ModelFacts, Raw, sampling_of
+from prism_core.study_judging import judge_answers
+from prism_core.study_parts import find_adapter, items_of, personas_of
+from prism_core.study_records import ModelPart, StudyEnd, StudyRecords, read_study
+from prism_core.study_spec import Scoring, StudySpec, check_spec
+from prism_core.study_versions import versions_here
+from prism_core.study_work import Ask, Batch, batches_of
+from prism_core.tasks import Item
+
+STAGE = "answering"
+TIME_STAGE = "study_time"
+
+
+class Executor(Protocol):
+    """Computes batches, in any order."""
+
+    def facts(self, reference: str, scoring: Scoring, items: Sequence[Item]) -> ModelFacts:
+        """What the study must know of a model; see `Engine.facts`."""
+
+    def answer(
+        self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
+    ) -> Iterator[tuple[int, list[Raw]]]:
+        """Yield (place in `batches`, its answers) as they are done."""
+
+
+class LocalExecutor:
+    """Computes in this process, one batch after another."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def facts(self, reference: str, scoring: Scoring, items: Sequence[Item]) -> ModelFacts:
+        """See `Engine.facts`."""
+        return self._engine.facts(reference, scoring, items)
+
+    def answer(
+        self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
+    ) -> Iterator[tuple[int, list[Raw]]]:
+        """See `Executor.answer`."""
+        for place, batch in enumerate(batches):
+            yield place, self._engine.answer(batch, scoring, cancel)
+
+
+def run_study(run: RunRow, store: Store, progress: Progress) -> None:
+    """Do a study's run, or go on with it; the worker's handler.
+
+    Raises:
+        PrismError: the study cannot go on; the message says why.
+        CancelledError: stopped on request; what was finished is kept.
+    """
+    StudyRun(run, store, progress).run()
+
+
+class StudyRun:
+    """One study at work: what stays the same while its batches go by."""
+
+    def __init__(
+        self,
+        run: RunRow,
+        store: Store,
+        progress: Progress,
+        models: Mapping[str, Generator] | None = None,
+    ) -> None:
+        """Find what the spec names.
+
+        Args:
+            run: the study's run.
+            store: where the run is, and the cache of answers.
+            progress: told of every batch; its cancel event stops the work.
+            models: models that are loaded already, by their reference.
+
+        Raises:
+            PrismError: something that the spec names is not there.
+        """
+        self.spec = check_spec(unpack(StudySpec, dict(run.spec)))
+        self.store, self.progress = store, progress
+        self.records = StudyRecords(store, run.id)
+        self.personas = personas_of(self.spec)
+        self.items = items_of(self.spec)
+        self.folders = self._folders(run.owner or None)
+        self._given = dict(models or {})
+        self._engine = Engine(self.folders, self.spec.temperature, self.spec.top_p, progress)
+        self._grades: dict[tuple[str, str, str], tuple[float | None, bool]] = {}
+        self._done = self._total = 0
+        self._said: tuple[str, ...] = ()
+
+    def run(self) -> None:
+        """All models, one after another."""
+        started = time.monotonic()
+        journal = StoreJournal(self.store, self.records.run_id)
+        begin(journal, "study", self.spec, {task: [i.id for i in had] for task, had in
+                                            self.items.items()})  # fmt: skip
+        self.records.keep_items(self.items)
+        try:
+            with self._executor() as executor:
+                for place, reference in enumerate(self.spec.models):
+                    self._run_model(place, reference, executor)
+        finally:
+            spent = time.monotonic() - started
+            self.store.put_records(
+                self.records.run_id, TIME_STAGE, {f"{time.time():.3f}": spent}
+            )
+        seconds = sum(self.store.get_records(self.records.run_id, TIME_STAGE).values())
+        self.records.keep_end(StudyEnd(seconds, versions_here(), self._notes()))
+
+    def _executor(self) -> _Held:
+        if self.spec.executor == "ray":
+            from prism_core.study_ray import RayExecutor
+
+            return _Held(RayExecutor(self.folders, self.spec.temperature, self.spec.top_p))
+        return _Held(LocalExecutor(self._engine))
+
+    def _run_model(self, place: int, reference: str, executor: Executor) -> None:
+        if reference in self._given:
+            self._engine.use(reference, self._given[reference])
+        self.progress.update("loading", place, len(self.spec.models), f"loading {reference}")
+        part = self._part(place, reference, executor)
+        batches = batches_of(self.spec, reference, part.cells, self.items)
+        known = self.records.answer_keys()
+        todo = [b for b in (_without(batch, place, known) for batch in batches) if b is not None]
+        self._total = sum(len(b.asks) for b in batches)
+        self._done = self._total - sum(len(b.asks) for b in todo)
+        self._tell(reference)
+        sampling = {
+            n: sampling_of(self.spec.temperature, self.spec.top_p, n)
+            for n in {b.max_new_tokens for b in batches}
+        }
+        caches = {
+            n: AnswerCache(self.store, self._engine, one, part.facts.scoring)
+            for n, one in sampling.items()
+        }
+        self._engine.model(reference)  # keys need its fingerprint
+        missing = []
+        for batch in todo:
+            self.progress.check()
+            found = caches[batch.max_new_tokens].find(batch)
+            self._commit(place, batch, found)
+            rest = _only(batch, [i for i in range(len(batch.asks)) if i not in found])
+            missing += [rest] if rest is not None else []
+        for at, raws in executor.answer(missing, part.facts.scoring, self.progress.cancel):
+            found = dict(enumerate(raws))
+            caches[missing[at].max_new_tokens].keep(missing[at], found)
+            self._commit(place, missing[at], found)
+            self.progress.check()
+        if self.spec.judges:
+            self._judge(place, part, reference)
+
+    def _judge(self, place: int, part: ModelPart, reference: str) -> None:
+        own = self._engine.model(reference)
+        self._said += judge_answers(
+            self.spec, place, part, own, self.items, self.records, self.progress
+        )
+
+    def _part(self, place: int, reference: str, executor: Executor) -> ModelPart:
+        """What is known of a model: from the records where it is there, else looked up."""
+        known = self.records.models().get(place)
+        if known is not None:
+            print_now = self._engine.model(reference).fingerprint
+            if known.facts.fingerprint != print_now:
+                raise InputError(
+                    f"The model '{reference}' has changed since this study began. Start a new "
+                    "study; answers that still hold come from the cache."
+                )
+            return known
+        choices = [i for had in self.items.values() for i in had if i.kind == "choice"]
+        facts = executor.facts(reference, self.spec.scoring, choices)
+        cells, notes = cells_of(self.spec, self.personas, facts.adapters, facts.has_system_role)
+        if len(cells) == 1:
+            raise InputError(f"No cell is left to compare with neutral for {facts.name}: "
+                             f"{' '.join((*facts.notes, *notes))[:400]}")  # fmt: skip
+        # Through JSON, so that a resumed run works on the very same values.
+        self.records.keep_model(place, ModelPart(facts, cells, notes))
+        return self.records.models()[place]
+
+    def _commit(self, place: int, batch: Batch, found: Mapping[int, Raw]) -> None:
+        if not found:
+            return
+        asks = [batch.asks[i] for i in found]
+        gates = self._engine.gates(batch, asks) if batch.kind == "choice" else [None] * len(asks)
+        self.records.keep_answers(
+            self._answer(place, ask, raw, gate)
+            for ask, raw, gate in zip(asks, found.values(), gates, strict=True)
+        )
+        self._done += len(asks)
+        self._tell(asks[-1].cell.label)
+
+    def _answer(self, place: int, ask: Ask, raw: Raw, gate: float | None) -> Answer:
+        item = ask.item
+        if raw.choice is not None:
+            opened = None if gate is None else gate >= (ask.cell.threshold or 0.0)
+            return Answer(
+                place, ask.cell.label, item.task, item.id, ask.seed,
+                logprobs=tuple(raw.choice.logprobs), lengths=tuple(raw.choice.tokens),
+                gate=gate, gate_open=opened,
+            )  # fmt: skip
+        turns = tuple(one.text for one in raw.turns)
+        check, refused = self._grade(item, turns)
+        reading = raw.turns[0].gate
+        return Answer(
+            place, ask.cell.label, item.task, item.id, ask.seed, turns,
+            tokens=sum(one.tokens for one in raw.turns),
+            prompt_tokens=raw.turns[0].prompt_tokens,
+            gate=None if reading is None else reading.probability,
+            gate_open=None if reading is None else reading.is_open,
+            check=check, refused=refused,
+        )  # fmt: skip
+
+    def _grade(self, item: Item, turns: Sequence[str]) -> tuple[float | None, bool]:
+        """Score of the check and the refusal rule; the same text is looked at once."""
+        key = (item.task, item.id, turns[-1])
+        if key not in self._grades:
+            score = grade(item, turns[-1]).score if item.check is not None else None
+            self._grades[key] = (score, is_refusal(turns[0]))
+        return self._grades[key]
+
+    def _tell(self, note: str) -> None:
+        self.progress.update(STAGE, self._done, self._total, note)
+
+    def _folders(self, owner: str | None) -> dict[str, Path]:
+        references = dict.fromkeys(arm.reference for arm in self.spec.adapters)
+        return {one: find_adapter(one, self.store, owner)[0] for one in references}
+
+    def _notes(self) -> tuple[str, ...]:
+        if self.spec.judges:
+            return tuple(dict.fromkeys(self._said))
+        return ("No judge took part: alignment rests on checks of form and on safety alone.",)
+
+
+class _Held:
+    """An executor that is closed when it is no longer needed."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def __enter__(self) -> Executor:
+        return self._executor
+
+    def __exit__(self, *_: object) -> None:
+        close = getattr(self._executor, "close", None)
+        if close is not None:
+            close()
+
+
+def _without(batch: Batch, place: int, known: set[str]) -> Batch | None:
+    """The batch without what is recorded already; None if nothing is left."""
+    left = [
+        i
+        for i, a in enumerate(batch.asks)
+        if answer_key(place, a.cell.label, a.item.task, a.item.id, a.seed) not in known
+    ]
+    return _only(batch, left)
+
+
+def _only(batch: Batch, places: Sequence[int]) -> Batch | None:
+    if not places:
+        return None
+    asks = tuple(batch.asks[i] for i in places)
+    return Batch(batch.model, batch.kind, batch.max_new_tokens, asks)
+
+
+__all__ = ["StudyRun", "read_study", "run_study"]

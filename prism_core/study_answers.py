@@ -1,0 +1,70 @@
+"""What a study keeps of every answer and of every judgement: plain values for the run's records.
+
+An `Answer` holds what was measured and what a program found in it, not what follows from that:
+accuracy and alignment are computed when the table is built (`study_scores`), so that a change of
+the definition needs no new answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One item, answered in one cell with one seed."""
+
+    model: int
+    """Place of the model in the spec."""
+    cell: str
+    """The cell's label."""
+    task: str
+    """The item's task."""
+    item: str
+    """The item's id."""
+    seed: int
+    """The study's seed."""
+    turns: tuple[str, ...] = ()
+    """The written answers, turn by turn; empty for choices."""
+    logprobs: tuple[float, ...] = ()
+    """Log-likelihood of each choice, in nats; empty for written answers."""
+    lengths: tuple[int, ...] = ()
+    """Tokens of each choice, as they were scored."""
+    tokens: int = 0
+    """Tokens written, all turns together."""
+    prompt_tokens: int = 0
+    """Tokens of the first turn's prompt."""
+    gate: float | None = None
+    """What the gate said of the first turn."""
+    gate_open: bool | None = None
+    """Whether the adapter answered the first turn."""
+    check: float | None = None
+    """Score of the item's check, 0 to 1."""
+    refused: bool | None = None
+    """Whether a rule takes it for a refusal."""
+
+    @property
+    def key(self) -> str:
+        """Its record's key, unique within the run."""
+        return answer_key(self.model, self.cell, self.task, self.item, self.seed)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge said of one answer."""
+
+    answer: str
+    """Key of the answer."""
+    first: float | None = None
+    """P(better than neutral) where it was shown first."""
+    second: float | None = None
+    """P(better than neutral) where it was shown second."""
+    rubric: float | None = None
+    """The mark from 1 to 10."""
+    refused: bool | None = None
+    """Whether the judge takes it for a refusal."""
+
+
+def answer_key(model: int, cell: str, task: str, item: str, seed: int) -> str:
+    """The key of an answer's record."""
+    return f"{model}|{cell}|{task}|{item}|{seed}"

@@ -1,0 +1,105 @@
+"""Answers that need not be computed again: looked up and kept by all that determines them.
+
+An answer's key covers the model's fingerprint (adapter and threshold with it), the prompt, the
+sampling and the seed, so a study that is repeated or widened pays only for what is new. A
+conversation is in the cache as far as each of its turns is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from prism_core.choice_scoring import ChoiceScores
+from prism_core.storage import Store, completion_key, score_key
+from prism_core.study_engine import Engine, Raw, next_prompt, row_seed
+from prism_core.study_spec import Scoring
+from prism_core.study_work import Ask, Batch
+from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+
+FORMAT = "1"
+"""Raised when the wording of choice prompts changes."""
+
+
+class AnswerCache:
+    """One store's cache, as a study uses it."""
+
+    def __init__(self, store: Store, engine: Engine, sampling: Sampling, scoring: Scoring) -> None:
+        self._store, self._engine = store, engine
+        self._sampling, self._scoring = sampling, scoring
+
+    def find(self, batch: Batch) -> dict[int, Raw]:
+        """Those of a batch's asks that are known, by their place in it."""
+        return self._find_choices(batch) if batch.kind == "choice" else self._find_texts(batch)
+
+    def keep(self, batch: Batch, raws: Mapping[int, Raw]) -> None:
+        """Keep what was computed, in one transaction."""
+        if batch.kind == "choice":
+            keys = self._choice_keys(batch)
+            self._store.put_scores(
+                {
+                    keys[i]: [
+                        ChoiceScore(value, count)
+                        for value, count in zip(raw.choice.logprobs, raw.choice.tokens, strict=True)
+                    ]
+                    for i, raw in raws.items()
+                    if raw.choice is not None
+                }
+            )
+            return
+        found: dict[str, Completion] = {}
+        for i, raw in raws.items():
+            ask = batch.asks[i]
+            prompt = self._engine.prompt_of(batch, ask)
+            for turn, answer in enumerate(raw.turns):
+                found[self._key(batch, ask, prompt)] = answer
+                if turn < len(ask.item.follow_ups):
+                    prompt = next_prompt(prompt, answer.text, ask.item.follow_ups[turn])
+        self._store.put_completions(found)
+
+    def _find_texts(self, batch: Batch) -> dict[int, Raw]:
+        prompts = {i: self._engine.prompt_of(batch, ask) for i, ask in enumerate(batch.asks)}
+        turns: dict[int, list[Completion]] = {i: [] for i in prompts}
+        places, turn = list(prompts), 0
+        while places:
+            keys = {i: self._key(batch, batch.asks[i], prompts[i]) for i in places}
+            known = self._store.get_completions(keys.values())
+            places = [i for i in places if keys[i] in known]
+            for i in places:
+                turns[i].append(known[keys[i]])
+            places = [i for i in places if turn < len(batch.asks[i].item.follow_ups)]
+            for i in places:
+                question = batch.asks[i].item.follow_ups[turn]
+                prompts[i] = next_prompt(prompts[i], turns[i][-1].text, question)
+            turn += 1
+        wanted = {i: 1 + len(batch.asks[i].item.follow_ups) for i in prompts}
+        return {i: Raw(tuple(had)) for i, had in turns.items() if len(had) == wanted[i]}
+
+    def _find_choices(self, batch: Batch) -> dict[int, Raw]:
+        keys = self._choice_keys(batch)
+        known = self._store.get_scores(keys)
+        places = [i for i, key in enumerate(keys) if key in known]
+        return {i: Raw(choice=_scores(known[keys[i]])) for i in places}
+
+    def _choice_keys(self, batch: Batch) -> list[str]:
+        prints = self._fingerprints(batch.asks, batch)
+        mode = f"{self._scoring}/{FORMAT}"
+        return [
+            score_key(
+                prints[ask.cell.label], self._engine.prompt_of(batch, ask), ask.item.choices, mode
+            )
+            for ask in batch.asks
+        ]
+
+    def _key(self, batch: Batch, ask: Ask, prompt: Prompt) -> str:
+        return completion_key(
+            self._engine.fingerprint(batch, ask), prompt, self._sampling, row_seed(ask)
+        )
+
+    def _fingerprints(self, asks: Sequence[Ask], batch: Batch) -> dict[str, str]:
+        """Who answers, by the cell's label."""
+        first = {ask.cell.label: ask for ask in asks}
+        return {label: self._engine.fingerprint(batch, ask) for label, ask in first.items()}
+
+
+def _scores(row: Sequence[ChoiceScore]) -> ChoiceScores:
+    return ChoiceScores(tuple(s.logprob for s in row), tuple(s.tokens for s in row))

@@ -1,0 +1,287 @@
+"""Who answers in a study: one loaded model at a time, its adapters, and how its choices are scored.
+
+An `Engine` holds what is heavy and can be built anywhere from plain data: in this process, or in a
+worker of a Ray cluster. It answers a batch's asks whole, follow-up turns included, and knows the
+fingerprint that each of them is cached under.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prism_core.bundle import load_bundle
+from prism_core.choice_scoring import ChoiceScores, probe_scoring, score_choice_items
+from prism_core.errors import CancelledError, InputError, ModelError
+from prism_core.gated_model import GatedModel
+from prism_core.generator import Generator
+from prism_core.journal import seed_of
+from prism_core.models import LocalModel
+from prism_core.progress import Progress
+from prism_core.prompts import build_prompt
+from prism_core.study_cells import AdapterFact
+from prism_core.study_parts import short_name
+from prism_core.study_spec import Scoring
+from prism_core.study_work import Ask, Batch
+from prism_core.tasks import Item
+from prism_core.types import Completion, Message, Prompt, Sampling
+
+REMOTE = "remote:"
+"""Prefix of a reference to a model behind the endpoint `PRISM_REMOTE_URL`."""
+PROBE_ITEMS = 16
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a study must know of a model before its cells can be laid out."""
+
+    reference: str
+    """As the spec names it."""
+    name: str
+    """As shown to people."""
+    fingerprint: str
+    """Identity of weights and template."""
+    has_system_role: bool
+    """Whether its chat template takes a system turn."""
+    scoring: Scoring
+    """How its choices are scored."""
+    adapters: tuple[AdapterFact, ...] = ()
+    """Those of the spec's adapters that fit it."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know, as sentences."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a model answered to one ask."""
+
+    turns: tuple[Completion, ...] = ()
+    """One completion a turn, for written answers."""
+    choice: ChoiceScores | None = None
+    """The scores of the choices, for choice items."""
+
+
+def open_model(reference: str, progress: Progress | None = None) -> Generator:
+    """The model of a reference.
+
+    Raises:
+        PrismError: there is no such model, or it cannot be loaded.
+    """
+    if reference.startswith(REMOTE):
+        from prism_core.remote import from_environment
+
+        return from_environment(reference.removeprefix(REMOTE))
+    return LocalModel.load(reference, progress=progress)
+
+
+def sampling_of(temperature: float, top_p: float, max_new_tokens: int) -> Sampling:
+    """How a study draws its answers."""
+    return Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+
+
+def first_prompt(ask: Ask, has_system_role: bool) -> Prompt:
+    """The first turn's prompt."""
+    return build_prompt(ask.item.question, ask.cell.variant, has_system_role)
+
+
+def next_prompt(prompt: Prompt, answer: str, question: str) -> Prompt:
+    """The prompt of a further turn: everything so far, then the new question."""
+    return (*prompt, Message("assistant", answer), Message("user", question))
+
+
+def row_seed(ask: Ask) -> int:
+    """The seed of an answer: cells of one item share it, so that they differ by the cell alone."""
+    return seed_of(ask.seed, "study", ask.item.task, ask.item.id)
+
+
+class Engine:
+    """The models of a study, loaded one at a time."""
+
+    def __init__(
+        self,
+        adapters: Mapping[str, Path],
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare; nothing is loaded before it is needed.
+
+        Args:
+            adapters: the folder of each adapter's reference.
+            temperature: see `Sampling`.
+            top_p: see `Sampling`.
+            progress: told of a model that is being fetched.
+        """
+        self._folders = dict(adapters)
+        self._temperature, self._top_p = temperature, top_p
+        self._progress = progress
+        self._reference = ""
+        self._model: Generator | None = None
+        self._gated: dict[str, GatedModel] = {}
+
+    def use(self, reference: str, model: Generator) -> None:
+        """Take a model that is loaded already."""
+        self._reference, self._model, self._gated = reference, model, {}
+
+    def model(self, reference: str) -> Generator:
+        """The model, loaded if need be; another one is let go first.
+
+        Raises:
+            PrismError: it cannot be loaded.
+        """
+        if self._model is None or reference != self._reference:
+            self._model, self._gated = None, {}
+            self._model = open_model(reference, self._progress)
+            self._reference = reference
+        return self._model
+
+    def facts(self, reference: str, scoring: Scoring, items: Sequence[Item]) -> ModelFacts:
+        """What the study must know of a model.
+
+        Args:
+            reference: the model.
+            scoring: as the spec asks; `auto` is decided by a probe.
+            items: choice items that a probe may use.
+
+        Raises:
+            PrismError: the model cannot be loaded.
+        """
+        model = self.model(reference)
+        found, notes = self._adapter_facts(model)
+        chosen: Scoring = scoring
+        if scoring == "auto" and items:
+            probe = probe_scoring(model, list(items)[:PROBE_ITEMS])
+            chosen = probe.scoring
+            notes.append(f"{model.name}: {probe.sentence}")
+        return ModelFacts(
+            reference,
+            model.name,
+            model.fingerprint,
+            model.has_system_role,
+            "cloze" if chosen == "auto" else chosen,
+            tuple(found),
+            tuple(notes),
+        )
+
+    def fingerprint(self, batch: Batch, ask: Ask) -> str:
+        """Identity of who answers an ask."""
+        return self._speaker(batch.model, ask).fingerprint
+
+    def prompt_of(self, batch: Batch, ask: Ask) -> Prompt:
+        """The first prompt of an ask."""
+        return first_prompt(ask, self.model(batch.model).has_system_role)
+
+    def answer(
+        self, batch: Batch, scoring: Scoring, cancel: threading.Event | None = None
+    ) -> list[Raw]:
+        """Answer all asks of a batch, in their order.
+
+        Raises:
+            InputError: a question is too long for the model.
+            CancelledError: `cancel` was set.
+        """
+        found: dict[int, Raw] = {}
+        for places in self._by_speaker(batch):
+            asks = [batch.asks[i] for i in places]
+            if batch.kind == "choice":
+                raws = self._choices(batch, asks, scoring, cancel)
+            else:
+                raws = self._texts(batch, asks, cancel)
+            found.update(zip(places, raws, strict=True))
+        return [found[i] for i in range(len(batch.asks))]
+
+    def gates(self, batch: Batch, asks: Sequence[Ask]) -> list[float | None]:
+        """What the gate says of each ask; None where no adapter is asked."""
+        said: list[float | None] = [None] * len(asks)
+        for label in dict.fromkeys(ask.cell.label for ask in asks if ask.cell.adapter):
+            places = [i for i, ask in enumerate(asks) if ask.cell.label == label]
+            speaker = self._speaker(batch.model, asks[places[0]])
+            if isinstance(speaker, GatedModel):
+                prompts = [self.prompt_of(batch, asks[i]) for i in places]
+                for i, p in zip(places, speaker.probabilities(prompts), strict=True):
+                    said[i] = p
+        return said
+
+    def _by_speaker(self, batch: Batch) -> list[list[int]]:
+        """Places of the asks that one model can answer together."""
+        groups: dict[str, list[int]] = {}
+        for i, ask in enumerate(batch.asks):
+            alone = ask.cell.label if ask.cell.adapter or batch.kind == "choice" else ""
+            groups.setdefault(alone, []).append(i)
+        return list(groups.values())
+
+    def _speaker(self, reference: str, ask: Ask) -> Generator:
+        model = self.model(reference)
+        if not ask.cell.adapter:
+            return model
+        if not isinstance(model, LocalModel):
+            raise InputError(f"An adapter needs a model on this machine; '{model.name}' is not.")
+        gated = self._gated.get(ask.cell.adapter)
+        if gated is None:
+            gated = load_bundle(self._folders[ask.cell.adapter], model)
+            self._gated[ask.cell.adapter] = gated
+        threshold = ask.cell.threshold
+        return gated if threshold is None else gated.with_threshold(threshold)
+
+    def _texts(
+        self, batch: Batch, asks: Sequence[Ask], cancel: threading.Event | None
+    ) -> list[Raw]:
+        speaker = self._speaker(batch.model, asks[0])
+        sampling = sampling_of(self._temperature, self._top_p, batch.max_new_tokens)
+        prompts = [self.prompt_of(batch, ask) for ask in asks]
+        seeds = [row_seed(ask) for ask in asks]
+        turns: list[list[Completion]] = [[] for _ in asks]
+        places = list(range(len(asks)))
+        for turn in range(1 + max(len(ask.item.follow_ups) for ask in asks)):
+            answers = speaker.generate(
+                [prompts[i] for i in places], sampling, [seeds[i] for i in places], cancel=cancel
+            )
+            if any(a.finish in ("cancelled", "running") for a in answers):
+                raise CancelledError("stopped while answers were being written")
+            for i, answer in zip(places, answers, strict=True):
+                turns[i].append(answer)
+            places = [i for i in places if turn < len(asks[i].item.follow_ups)]
+            for i in places:
+                question = asks[i].item.follow_ups[turn]
+                prompts[i] = next_prompt(prompts[i], turns[i][-1].text, question)
+            if not places:
+                break
+        return [Raw(tuple(one)) for one in turns]
+
+    def _choices(
+        self,
+        batch: Batch,
+        asks: Sequence[Ask],
+        scoring: Scoring,
+        cancel: threading.Event | None,
+    ) -> list[Raw]:
+        speaker = self._speaker(batch.model, asks[0])
+        items = [ask.item for ask in asks]
+        way = "cloze" if scoring == "auto" else scoring
+        scores = score_choice_items(speaker, asks[0].cell.variant, items, way, cancel=cancel)
+        return [Raw(choice=one) for one in scores]
+
+    def _adapter_facts(self, model: Generator) -> tuple[list[AdapterFact], list[str]]:
+        """The adapters that fit the model, and a sentence for each that does not."""
+        found, notes = [], []
+        for reference, folder in self._folders.items():
+            if not isinstance(model, LocalModel):
+                notes.append(f"{model.name} is a remote model, which takes no adapter.")
+                continue
+            try:
+                gated = load_bundle(folder, model)
+            except ModelError as error:
+                notes.append(str(error))
+                continue
+            self._gated[reference] = gated
+            name = _name_of(reference, folder)
+            found.append(AdapterFact(reference, name, gated.threshold, gated.adapter_hash))
+        return found, list(dict.fromkeys(notes))
+
+
+def _name_of(reference: str, folder: Path) -> str:
+    from prism_core.bundle import read_info
+
+    return short_name(reference, read_info(folder))

@@ -1,0 +1,195 @@
+"""A study in the store: what its run has kept so far, and the table that follows from it.
+
+The run's records hold the facts of each model with its cells, the items, every answer and every
+judgement, each batch in one transaction. From them the table is built at any moment, so a study can
+be explored while it runs, and whoever continues it redoes nothing that is there.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prism_core.errors import NotFoundError
+from prism_core.storage import RunRow, Store, pack, unpack
+from prism_core.study_answers import Answer, Judgement
+from prism_core.study_cells import Cell
+from prism_core.study_engine import ModelFacts
+from prism_core.study_parts import item_table
+from prism_core.study_scores import row_of
+from prism_core.study_spec import StudySpec
+from prism_core.study_table import Study, empty_table, table_of
+from prism_core.tasks import Item, item_from_json, item_to_json
+
+FACTS, ITEMS, ANSWERS, JUDGEMENTS, END = (
+    "study_facts",
+    "study_items",
+    "study_answers",
+    "study_judgements",
+    "study_end",
+)
+"""Stages of a study's records."""
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """One model of a study with its cells."""
+
+    facts: ModelFacts
+    """What is known of the model."""
+    cells: tuple[Cell, ...]
+    """How it answers, neutral first."""
+    notes: tuple[str, ...] = ()
+    """What was left out, as sentences."""
+
+
+@dataclass(frozen=True)
+class StudyEnd:
+    """How a study ended."""
+
+    seconds: float
+    """Time at work, all resumptions together."""
+    versions: Mapping[str, str]
+    """What it was made with."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know, as sentences."""
+
+
+class StudyRecords:
+    """The records of one study's run."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.store, self.run_id = store, run_id
+
+    def keep_items(self, items: Mapping[str, Sequence[Item]]) -> None:
+        """Keep the items, task by task, in their order."""
+        parts = {task: [item_to_json(one) for one in found] for task, found in items.items()}
+        self.store.put_records(self.run_id, ITEMS, parts)
+
+    def items(self) -> dict[str, tuple[Item, ...]]:
+        """The items by task."""
+        parts = self.store.get_records(self.run_id, ITEMS)
+        return {task: tuple(item_from_json(one) for one in lines) for task, lines in parts.items()}
+
+    def keep_model(self, place: int, part: ModelPart) -> None:
+        """Keep what is known of a model."""
+        self.store.put_records(self.run_id, FACTS, {f"{place:04d}": part})
+
+    def models(self) -> dict[int, ModelPart]:
+        """The models by their place in the spec."""
+        found = self.store.get_values(self.run_id, FACTS, ModelPart)
+        return {int(key): part for key, part in found.items()}
+
+    def keep_answers(self, answers: Iterable[Answer]) -> None:
+        """Keep a batch's answers in one transaction."""
+        self.store.put_records(self.run_id, ANSWERS, {a.key: pack(a) for a in answers})
+
+    def answer_keys(self) -> set[str]:
+        """Keys of the answers that are there."""
+        return set(self.store.record_keys(self.run_id, ANSWERS))
+
+    def answers(self) -> list[Answer]:
+        """All answers so far."""
+        return [read_answer(data) for data in self._payloads(ANSWERS)]
+
+    def keep_judgements(self, judgements: Iterable[Judgement]) -> None:
+        """Keep a batch's judgements in one transaction."""
+        self.store.put_records(self.run_id, JUDGEMENTS, {j.answer: pack(j) for j in judgements})
+
+    def judgements(self) -> dict[str, Judgement]:
+        """All judgements so far, by the key of their answer."""
+        found = [Judgement(**data) for data in self._payloads(JUDGEMENTS)]
+        return {one.answer: one for one in found}
+
+    def keep_end(self, end: StudyEnd) -> None:
+        """Keep how it ended; a second time replaces the first."""
+        self.store.put_records(self.run_id, END, {END: end})
+
+    def end(self) -> StudyEnd | None:
+        """How it ended, or None while it has not."""
+        part = self.store.get_records(self.run_id, END).get(END)
+        return None if part is None else unpack(StudyEnd, part)
+
+    def _payloads(self, stage: str) -> list[Any]:
+        return [one.payload for one in self.store.list_records(self.run_id, stage)]
+
+
+def read_study(store: Store, run_id: str, owner: str | None = None) -> Study:
+    """A study as far as its run has come.
+
+    Args:
+        store: where the run is.
+        run_id: the run.
+        owner: whose run it must be; None for anybody's.
+
+    Raises:
+        NotFoundError: there is no such study.
+    """
+    run = store.get_run(run_id, owner)
+    if run.kind != "study":
+        raise NotFoundError(f"The run '{run.title}' is no study.")
+    return study_of(run, StudyRecords(store, run_id))
+
+
+def study_of(run: RunRow, records: StudyRecords) -> Study:
+    """The study that a run's records hold so far."""
+    items, models = records.items(), records.models()
+    end = records.end()
+    notes = [note for part in models.values() for note in (*part.facts.notes, *part.notes)]
+    versions = {f"model {p.facts.name}": p.facts.fingerprint for p in models.values()}
+    created = datetime.datetime.fromtimestamp(run.created, datetime.UTC)
+    return Study(
+        spec=unpack(StudySpec, dict(run.spec)),
+        rows=build_rows(models, items, records.answers(), records.judgements()),
+        items=item_table(items),
+        notes=tuple(dict.fromkeys([*notes, *(end.notes if end else ())])),
+        finished=end is not None,
+        created=created.isoformat(timespec="seconds"),
+        versions={**versions, **(end.versions if end else {})},
+    )
+
+
+def build_rows(
+    models: Mapping[int, ModelPart],
+    items: Mapping[str, Sequence[Item]],
+    answers: Sequence[Answer],
+    judgements: Mapping[str, Judgement],
+) -> Any:
+    """The study's table, in the order of models, cells, tasks, items and seeds."""
+    by_id = {(task, one.id): (i, one) for task, had in items.items() for i, one in enumerate(had)}
+    tasks = {task: i for i, task in enumerate(items)}
+    cells = {
+        (place, cell.label): (i, cell)
+        for place, part in models.items()
+        for i, cell in enumerate(part.cells)
+    }
+    names = model_names(models)
+    found = []
+    for answer in answers:
+        order, cell = cells[answer.model, answer.cell]
+        position, item = by_id[answer.task, answer.item]
+        where = (answer.model, order, tasks[answer.task], position, answer.seed)
+        facts = models[answer.model].facts
+        judged = judgements.get(answer.key)
+        name = names[answer.model]
+        found.append((where, row_of(answer, cell, item, name, facts.scoring, judged)))
+    found.sort(key=lambda one: one[0])
+    return table_of([row for _, row in found]) if found else empty_table()
+
+
+def model_names(models: Mapping[int, ModelPart]) -> dict[int, str]:
+    """A name for each model; two of one name are told apart by their reference."""
+    names = {place: part.facts.name for place, part in models.items()}
+    shown = list(names.values())
+    return {
+        place: name if shown.count(name) == 1 else f"{name} ({models[place].facts.reference})"
+        for place, name in names.items()
+    }
+
+
+def read_answer(data: Mapping[str, Any]) -> Answer:
+    """An answer from its record; `unpack` would check what this program wrote itself, slowly."""
+    lists = {key: tuple(data[key]) for key in ("turns", "logprobs", "lengths")}
+    return Answer(**{**data, **lists})

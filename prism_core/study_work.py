@@ -1,0 +1,90 @@
+"""A study's work in pieces: which item is answered in which cell with which seed, batch by batch.
+
+A batch is what is computed and committed together. Written answers fill batches across cells, since
+64 rows decode as fast as 16; choices take one cell a batch, whose text is then read once for all of
+them. Batches follow the order of the cells, neutral first, so that what is finished so far can
+already be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prism_core.study_cells import Cell
+from prism_core.study_spec import StudySpec
+from prism_core.tasks import Item
+
+MAX_ROWS = 96
+"""Written answers of one batch."""
+MAX_CHOICES = 256
+"""Choice items of one batch."""
+BatchKind = Literal["choice", "text"]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One item to be answered in one cell with one seed."""
+
+    cell: Cell
+    """Who answers, and behind which text."""
+    item: Item
+    """What is asked."""
+    seed: int
+    """The study's seed; see `StudySpec.seeds`."""
+
+    @property
+    def key(self) -> str:
+        """Unique within a model."""
+        return f"{self.cell.label}|{self.item.task}|{self.item.id}|{self.seed}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is computed and committed together."""
+
+    model: str
+    """The model's reference."""
+    kind: BatchKind
+    """Whether choices are scored or texts written."""
+    max_new_tokens: int
+    """The longest answer."""
+    asks: tuple[Ask, ...]
+    """What is answered."""
+
+
+def batches_of(
+    spec: StudySpec,
+    model: str,
+    cells: Sequence[Cell],
+    items: Mapping[str, Sequence[Item]],
+) -> tuple[Batch, ...]:
+    """All batches of one model, in the order in which they are done."""
+    order = {cell.label: i for i, cell in enumerate(cells)}
+    found = [
+        batch for task in spec.tasks for batch in _of_task(spec, model, cells, task, items[task])
+    ]
+    # Sorting is stable: within a cell, tasks keep the order of the spec.
+    return tuple(sorted(found, key=lambda batch: order[batch.asks[0].cell.label]))
+
+
+def _of_task(
+    spec: StudySpec, model: str, cells: Sequence[Cell], task: str, items: Sequence[Item]
+) -> Iterator[Batch]:
+    chosen = [item for item in items if item.kind == "choice"]
+    written = [item for item in items if item.kind != "choice"]
+    for cell in cells:
+        # Scores do not depend on a seed: a repeat would be the same row again.
+        asks = [Ask(cell, item, spec.seeds[0]) for item in chosen]
+        yield from _slices(asks, model, "choice", 1, MAX_CHOICES)
+    tokens = spec.tokens_of(task)
+    asks = [Ask(cell, item, s) for cell in cells for item in written for s in spec.seeds]
+    yield from _slices(asks, model, "text", tokens, MAX_ROWS)
+
+
+def _slices(
+    asks: Sequence[Ask], model: str, kind: BatchKind, tokens: int, most: int
+) -> Iterator[Batch]:
+    for start in range(0, len(asks), most):
+        yield Batch(model, kind, tokens, tuple(asks[start : start + most]))
