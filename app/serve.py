@@ -82,13 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     threading.Thread(target=_warm_up, args=(pool, settings), daemon=True).start()
     jobs.start()
     try:
-        _launch(page, options, port)
+        _launch(page, options, port, settings)
     finally:
         jobs.stop()
     return 0
 
 
-def _launch(page: gr.Blocks, options: argparse.Namespace, port: int) -> None:
+def _launch(
+    page: gr.Blocks, options: argparse.Namespace, port: int, settings: Settings
+) -> None:
     """Serve the page until interrupted."""
     page.launch(
         server_name=options.host,
@@ -103,7 +105,7 @@ def _launch(page: gr.Blocks, options: argparse.Namespace, port: int) -> None:
         run_history=False,
         ssr_mode=False,
         allowed_paths=[],
-        max_file_size="1mb",
+        max_file_size=settings.max_upload_bytes,
         strict_cors=True,
         app_kwargs={"middleware": [Middleware(SecurityHeaders)]},
     )

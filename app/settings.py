@@ -43,6 +43,11 @@ class Settings:
         """The longest answer that a visitor may ask for, in tokens."""
         return 256 if self.public else 1024
 
+    @property
+    def max_upload_bytes(self) -> int:
+        """The largest file that a visitor may bring along."""
+        return 8_000_000 if self.public else 64_000_000
+
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings that the environment asks for."""

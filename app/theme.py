@@ -15,7 +15,7 @@ from gradio.themes.utils import colors, sizes
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
-STYLES = ("theme.css", "train.css")
+STYLES = ("theme.css", "train.css", "explore.css")
 """The style sheets in `assets`, in their order."""
 
 _SANS = (

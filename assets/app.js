@@ -40,6 +40,13 @@
     press(selector) {
       setTimeout(() => document.querySelector(selector)?.click(), 200);
     },
+    /* Bring a part of the page into view that has just been filled. */
+    reveal(selector) {
+      const part = document.querySelector(selector);
+      if (!part || part.getBoundingClientRect().top < innerHeight * 0.6) return;
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      part.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+    },
     /* The address of the run on the screen, so that a reload finds it again. */
     showRun(id) {
       if (!id) return;

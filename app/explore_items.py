@@ -1,0 +1,262 @@
+"""The items behind a point: which answers changed against neutral, and in which way.
+
+Repeats of one item in one cell collapse into one entry with their mean scores. Which entries there
+are, and their order (flips first), is decided on the grid of scores, so that 200,000 answers take
+no longer than a page of them; texts are read for the page alone, and for a search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from app.studies_shelf import OpenStudy
+from prism_core.figures import Pick, View
+from prism_core.figures.domains import OWN_EXPERT
+from prism_core.figures.grid import IntArray
+from prism_core.stats.checks import BoolArray, FloatArray
+
+PAGE = 8
+"""Entries on one page."""
+Which = Literal["flips", "lost", "gained", "all"]
+WHICH: tuple[Which, ...] = ("flips", "lost", "gained", "all")
+MAX_SEARCH = 200
+_REPEATS = 8
+
+
+@dataclass(frozen=True)
+class ItemFilter:
+    """Which entries are wanted."""
+
+    which: Which = "all"
+    """Flips (either way), those lost, those gained, or all."""
+    text: str = ""
+    """Words that question or answers must hold."""
+    only_different: bool = False
+    """Leave out answers that are the same as neutral's, letter by letter."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One arm's answers to one item, repeats collapsed."""
+
+    title: str
+    """The cell."""
+    text: str
+    """The first answer."""
+    repeats: int
+    """How many answers there are."""
+    different: int
+    """How many of them differ from each other."""
+    others: tuple[str, ...]
+    """Further answers that differ, at most a few."""
+    accuracy: float | None
+    """Mean accuracy over the repeats."""
+    alignment: float | None
+    """Mean alignment over the repeats."""
+    preference: float | None
+    """P(better than neutral)."""
+    p_right: float | None
+    """Probability of the right choice."""
+    gate: float | None
+    """What the gate said."""
+
+
+@dataclass(frozen=True)
+class ItemEntry:
+    """One item in one cell, beside its neutral answer."""
+
+    task: str
+    """The task."""
+    category: str
+    """The category."""
+    item: str
+    """The item's id."""
+    question: str
+    """What was asked."""
+    choices: str
+    """The choices as a JSON list; empty for none."""
+    right: int | None
+    """Index of the right choice."""
+    harmful: bool | None
+    """Whether it should be refused."""
+    neutral: Answer | None
+    """The neutral answer; None where there is none."""
+    arm: Answer
+    """The arm's."""
+    change: Literal["lost", "gained", "same"]
+    """Whether the item flipped."""
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    """A page of entries."""
+
+    entries: tuple[ItemEntry, ...]
+    """The entries shown."""
+    first: int
+    """Place of the first one, from 0."""
+    total: int
+    """Entries that fit the filter."""
+    lost: int
+    """Entries behind the point where neutral was right and the arm wrong."""
+    gained: int
+    """The reverse."""
+    same: int
+    """The others."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """All entries behind a point as parallel arrays, best first."""
+
+    cells: IntArray
+    items: IntArray
+    references: IntArray
+    change: FloatArray
+    lost: BoolArray
+    gained: BoolArray
+
+    def kept(self, keep: BoolArray | IntArray) -> _Found:
+        return _Found(
+            self.cells[keep], self.items[keep], self.references[keep], self.change[keep],
+            self.lost[keep], self.gained[keep],
+        )  # fmt: skip
+
+
+def item_page(
+    opened: OpenStudy, view: View, pick: Pick, wanted: ItemFilter, number: int
+) -> ItemPage:
+    """A page of the items behind a point, flips first.
+
+    Args:
+        opened: the study.
+        view: what the page's filters leave of it.
+        pick: what was clicked.
+        wanted: which entries.
+        number: the page, from 1; beyond the last one it is the last.
+    """
+    found = _find(opened, view, pick)
+    lost, gained = int(found.lost.sum()), int(found.gained.sum())
+    counts = lost, gained, len(found.cells) - lost - gained
+    chosen = {
+        "flips": found.lost | found.gained, "lost": found.lost, "gained": found.gained,
+        "all": np.ones(len(found.cells), dtype=bool),
+    }[wanted.which]  # fmt: skip
+    found = found.kept(chosen)
+    if wanted.only_different:
+        found = found.kept(_differs(opened, found))
+    if wanted.text.strip():
+        found = found.kept(_holds(opened, found, wanted.text.strip()[:MAX_SEARCH]))
+    order = np.lexsort((-np.abs(found.change), ~found.gained, ~found.lost))
+    found = found.kept(order)
+    total = len(found.cells)
+    first = (min(max(1, number), max(1, -(-total // PAGE))) - 1) * PAGE
+    shown = range(first, min(first + PAGE, total))
+    return ItemPage(tuple(_entry(opened, found, i) for i in shown), first, total, *counts)
+
+
+def _find(opened: OpenStudy, view: View, pick: Pick) -> _Found:
+    grid = opened.grid
+    rows = view.choose(pick)
+    columns = np.flatnonzero(view.within(pick.category, pick.task))
+    cells, items = (a.ravel() for a in np.meshgrid(rows, columns, indexing="ij"))
+    there = grid.first_row[cells, items] >= 0
+    if pick.own:
+        personas = grid.cells["persona"].to_numpy()[cells]
+        wanted = grid.items["category"].map(OWN_EXPERT).fillna("").to_numpy()[items]
+        there &= personas == wanted
+    cells, items = cells[there], items[there]
+    references = grid.cells["reference"].to_numpy()[cells]
+    after, before = _score(opened, cells, items), _score(opened, references, items)
+    before[references < 0] = np.nan
+    change = np.nan_to_num(after - before)
+    lost, gained = (before >= 0.5) & (after < 0.5), (before <= 0.5) & (after > 0.5)
+    return _Found(cells, items, references, change, lost, gained)
+
+
+def _score(opened: OpenStudy, cells: IntArray, items: IntArray) -> FloatArray:
+    """Accuracy where the item has one, else alignment."""
+    means = opened.grid.means
+    accuracy = means["accuracy"][cells, items]
+    return np.where(np.isfinite(accuracy), accuracy, means["alignment"][cells, items])
+
+
+def _texts(opened: OpenStudy, cells: IntArray, items: IntArray) -> pd.Series:
+    """The first answer of each entry; empty where there is none."""
+    places = opened.grid.first_row[cells, items]
+    texts = opened.study.rows["text"].iloc[places].reset_index(drop=True)
+    return texts.where(pd.Series((places >= 0) & (cells >= 0)), "")
+
+
+def _differs(opened: OpenStudy, found: _Found) -> BoolArray:
+    mine = _texts(opened, found.cells, found.items)
+    theirs = _texts(opened, found.references, found.items)
+    return np.asarray((mine != theirs).to_numpy(dtype=bool) | (found.references < 0))
+
+
+def _holds(opened: OpenStudy, found: _Found, words: str) -> BoolArray:
+    keep = np.zeros(len(found.cells), dtype=bool)
+    for cells in (found.cells, found.references):
+        texts = _texts(opened, cells, found.items)
+        keep |= texts.str.contains(words, case=False, regex=False).to_numpy(dtype=bool)
+    questions = _questions(opened)["question"]
+    asked = questions.str.contains(words, case=False, regex=False).to_numpy(dtype=bool)
+    return np.asarray(keep | asked[found.items])
+
+
+def _questions(opened: OpenStudy) -> pd.DataFrame:
+    """The item table in the order of the grid's items."""
+    keys = opened.grid.items[["task", "item"]]
+    return keys.merge(opened.study.items, on=["task", "item"], how="left")
+
+
+def _entry(opened: OpenStudy, found: _Found, i: int) -> ItemEntry:
+    cell, item, reference = int(found.cells[i]), int(found.items[i]), int(found.references[i])
+    key = opened.grid.items.iloc[item]
+    table = opened.study.items
+    about = table[(table["task"] == key["task"]) & (table["item"] == key["item"])]
+    row = about.iloc[0]
+    neutral = _answer(opened, reference, item) if reference >= 0 else None
+    change: Literal["lost", "gained", "same"] = "same"
+    if found.lost[i] or found.gained[i]:
+        change = "lost" if found.lost[i] else "gained"
+    return ItemEntry(
+        task=str(key["task"]),
+        category=str(key["category"]),
+        item=str(key["item"]),
+        question=str(row["question"]),
+        choices=str(row["choices"]),
+        right=None if pd.isna(row["answer"]) else int(row["answer"]),
+        harmful=None if pd.isna(row["harmful"]) else bool(row["harmful"]),
+        neutral=neutral if reference != cell else None,
+        arm=_answer(opened, cell, item),
+        change=change,
+    )
+
+
+def _answer(opened: OpenStudy, cell: int, item: int) -> Answer:
+    grid = opened.grid
+    mine = np.flatnonzero((grid.cell_of == cell) & (grid.item_of == item))
+    texts = opened.study.rows["text"].iloc[mine].astype(str).tolist()
+    distinct = list(dict.fromkeys(texts))
+
+    def mean(name: str) -> float | None:
+        value = float(grid.means[name][cell, item])
+        return value if np.isfinite(value) else None
+
+    return Answer(
+        title=str(grid.cells["cell"].iat[cell]),
+        text=texts[0] if texts else "",
+        repeats=len(texts),
+        different=len(distinct),
+        others=tuple(distinct[1:_REPEATS]),
+        accuracy=mean("accuracy"),
+        alignment=mean("alignment"),
+        preference=mean("preference"),
+        p_right=mean("p_right"),
+        gate=mean("gate"),
+    )

@@ -1,0 +1,21 @@
+"""The Explore tab: a study's figures, filters over all of them, and the answers behind a point."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from app.shared import Shared
+from app.tabs.explore_bar import Librarian, build_bar, wire_bar
+from app.tabs.explore_figures import build_figures, wire_figures
+from app.tabs.explore_points import build_points, wire_points
+
+
+def build(shared: Shared, tab: gr.Tab) -> None:
+    """Lay the tab out and connect it."""
+    bar = build_bar(shared)
+    figures = build_figures()
+    points = build_points()
+    librarian = Librarian(shared.studies)
+    wire_bar(bar, shared, librarian, tab)
+    painter = wire_figures(figures, bar, librarian, shared.visitor_state)
+    wire_points(points, figures, bar, librarian, painter)
