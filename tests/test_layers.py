@@ -28,7 +28,7 @@ LAYERS: tuple[str, ...] = (
     """queries answers verification gate_report gate_training distill_report distillation figures
     comparison routing systems rivals ablation evaluation run_parts speed_probe estimate
     study_cells study_parts study_work study_answers study_scores study_engine study_cache
-    study_records study_judging study_plan study_export study_versions""",
+    study_records study_judging study_plan study_export study_versions study_effects study_summary""",
     # L5: stages in order, and the ways to start them
     "study contest pipeline past_run worker worker_watch commands cli __main__",
 )

@@ -98,6 +98,11 @@ def holm_p(cells: Sequence[Pairs]) -> tuple[float | None, ...]:
     return holm([_p_value(p) if p.n >= MINIMUM_ITEMS else None for p in cells])
 
 
+def p_values(cells: Sequence[Pairs]) -> tuple[float | None, ...]:
+    """The uncorrected p of every cell, by the same tests."""
+    return tuple(_p_value(pairs) for pairs in cells)
+
+
 @lru_cache(maxsize=4_096)
 def _p_value(pairs: Pairs) -> float | None:
     differences = pairs.differences
