@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from gated_parts import judged_pairs
+from train_records import EVIL, ME, comparison, finish, gate_report, make_run
 
 from app.adapters_shelf import AdapterShelf
 from app.findings import FindingsBook
@@ -34,24 +35,20 @@ from app.views.train_plan import plan_panel
 from app.views.train_progress import duration, run_panel, step_states
 from app.views.train_results import comparison_frame, judge_panel, pairs_panel, threshold_panel
 from app.visitor import need_visitor, new_visitor, read_visitor
-from prism_core.ablation import AblationRow, AblationTable, Cell, Column
 from prism_core.bundle import BaseIdentity, BundleInfo, read_info, write_info
 from prism_core.distill_report import CurvePoint
 from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.estimate import STAGES, Span, estimate_training, span_text
-from prism_core.gate_report import GateConfig, GateEpoch, GateReport, GateRow, by_group, quality_of
 from prism_core.models import LocalModel
 from prism_core.personas import load_personas
-from prism_core.records import JudgedPair
 from prism_core.speed_probe import SpeedProbe, probe_speed
-from prism_core.storage import RunRow, Store, pack
+from prism_core.storage import Store, pack
 from prism_core.train_spec import TrainSpec
-from prism_core.types import Completion, Estimate
+from prism_core.types import Estimate
 
 PERSONAS = load_personas()
-ME, OTHER = "a" * 32, "b" * 32
+OTHER = "b" * 32
 HOME, PUBLIC = Settings(cache=Path("/none")), Settings(public=True, cache=Path("/none"))
-EVIL = "<script>alert(1)</script> {x} `y`"
 PROBE = SpeedProbe(
     model="tiny", fingerprint="f", rows=64, decode_rate=400.0, read_rate=500.0, train_rate=200.0,
     resident_bytes=10**9, cell_bytes=50_000, train_bytes=10**6, seconds=9.0,
@@ -71,51 +68,6 @@ def values_of(spec: TrainSpec, **changes: object) -> dict[str, Any]:
 def form(settings: Settings = HOME, chosen: tuple[str, ...] = ("math",), **changes: object) -> Any:
     start = values_of(within(preset_values("custom", "embedded"), settings), **changes)
     return spec_of(start, chosen, PERSONAS, PERSONAS, settings)
-
-
-def gate_report(pairs: list[JudgedPair]) -> GateReport:
-    """Two held-out wins at 0.9 and 0.6, one loss at 0.7, one at 0.1; the others were learnt."""
-    given = [0.9, 0.7, 0.6, 0.1, 0.8, 0.2]
-    rows = tuple(
-        GateRow(p.pair.query.id, p.pair.query.persona, p.pair.query.subtopic,
-                p.route == "distill", i < 4, given[i], given[i])
-        for i, p in enumerate(pairs)
-    )  # fmt: skip
-    held = [r for r in rows if r.held_out]
-    quality = quality_of([r.distill for r in held], [r.probability for r in held], 0)
-    return GateReport(
-        trained=True, feature="last", features=(), epoch=3,
-        curve=(GateEpoch(1, 0.7, 0.8), GateEpoch(2, 0.5, None)), threshold=0.5,
-        held_out=quality, out_of_fold=quality, by_persona=by_group(rows, lambda r: r.persona, 0.5),
-        by_subtopic=(), rows=rows, warnings=("Few queries.",), config=GateConfig(),
-    )  # fmt: skip
-
-
-def make_run(store: Store, owner: str = ME, **changes: object) -> RunRow:
-    """A run of which all stages have left their records."""
-    spec = replace(TrainSpec(preset="custom", personas=("math", "critic")), **changes)
-    run = store.create_run("train", "A <b>run</b>", pack(spec), owner)
-    pairs = judged_pairs()
-    evil = replace(pairs[0].pair, persona=Completion(f"Arr {EVIL}", tokens=5, finish="length"))
-    pairs[0] = replace(pairs[0], pair=evil)
-    store.put_records(run.id, "query_set", {p.pair.query.id: p.pair.query for p in pairs})
-    store.put_records(run.id, "answers", {p.pair.query.id: p.pair for p in pairs})
-    store.put_records(
-        run.id, "verification", {p.pair.query.id: p.verdict for p in pairs[:5]}
-    )
-    store.put_records(run.id, "gate", {"report": gate_report(pairs)})
-    store.put_records(run.id, "gate_curve", {"epoch-0001": GateEpoch(1, 0.7, 0.8)})
-    curve = {f"step-{i:06d}": CurvePoint(i, i / 2, 1.0 - i / 10) for i in (1, 0, 2)}
-    store.put_records(run.id, "distillation_curve", curve)
-    end = {"has_adapter": True, "seconds": 75.0, "notes": ["One note."], "info": None}
-    store.put_records(run.id, "result", {"result": end})
-    return run
-
-
-def finish(store: Store, run: RunRow) -> RunRow:
-    store.claim_next("worker")
-    store.finish(run.id, "done", worker_id="worker")
-    return store.get_run(run.id)
 
 
 def put_bundle(folder: Path, name: str = "Mine") -> None:
@@ -294,7 +246,7 @@ def test_a_story_is_read_from_the_journal(store: Store) -> None:
     assert found.report is not None
     assert found.report.distill.value == pytest.approx(3 / 5)
     assert found.check is None
-    assert found.table is None
+    assert found.table == comparison()
 
 
 def test_an_empty_run_and_the_marks_of_settings(store: Store) -> None:
@@ -472,14 +424,7 @@ def test_answers_are_shown_letter_by_letter(store: Store) -> None:
 
 
 def test_the_comparison_as_a_table() -> None:
-    cells = {"win_rate": Cell(Estimate(0.5, 0.25, 0.75, 4)), "routed": Cell(Estimate(1, 0.5, 1, 4))}
-    table = AblationTable(
-        columns=(Column("win_rate", "Win rate", "score"), Column("routed", "Routed", "rate"),
-                 Column("seconds", "Time", "number", "s")),
-        rows=(AblationRow("base", "Base", {}), AblationRow("prism", "PRISM", cells)),
-        missing=(), queries=4, wanted=2, judge="a program",
-    )  # fmt: skip
-    frame = comparison_frame(table)
+    frame = comparison_frame(comparison())
     assert list(frame.columns) == ["System", "Win rate", "Routed", "Time (s)"]
     assert frame.values.tolist() == [
         ["Base", "", "", ""],
@@ -581,10 +526,10 @@ def test_a_threshold_is_saved_by_the_owner_alone(store: Store, shelf: AdapterShe
     assert "no adapter" in reader.save(mine, OTHER, 0.3)
     assert "opens from 0.30" in reader.save(mine, ME, 0.3)
     mark = watcher(store).look(mine, ME, None)[10]
-    loaded = reader.load(mark, ME)
-    assert loaded[7] == 0.3  # the slider stands where the adapter does
-    assert visible(loaded[12]) is True
-    assert visible(reader.load(mark, OTHER)[12]) is False
-    assert reader.load("nonsense", ME)[0].visible is False
+    loaded = reader.load(mark, ME, "")
+    assert loaded[5] == 0.3  # the slider stands where the adapter does
+    assert visible(loaded[10]) is True
+    assert visible(reader.load(mark, OTHER, "")[10]) is False
+    assert reader.load("nonsense", ME, "")[0].visible is False
     assert "1 to 5 of 5" in reader.pairs(mark, "", "", "", 99)
     assert "1 to 3 of 3" in reader.pairs(mark, "", "distill", "", None)

@@ -163,8 +163,9 @@ def _wire_form(shared: Shared, form: TrainForm, starter: Starter, tab: gr.Tab) -
         starter.preset, [preset, model], [form.note, form.people, *form.fields], **QUIET
     )
     others = [c for c in form.fields if c is not preset and c is not form.personas]
-    edits = [c.input for c in others]  # type: ignore[attr-defined]
-    edits.append(form.personas.change)  # emptying the list is no `input`
+    # Emptying the list is no `input`, and neither is what is pasted into a text or rubbed out.
+    edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in others]  # type: ignore[attr-defined]
+    edits.append(form.personas.change)
     # The page does an event's listeners one after another: what clears an old refusal comes before
     # the plan, or it would clear the answer to a click on Start as well.
     gr.on(edits, None, None, form.status, js="() => ''", api_visibility="private")
@@ -252,9 +253,12 @@ def _wire_watch(
 
 def _wire_results(shared: Shared, watch: Watch, results: Results, reader: Reader) -> None:
     mark = watch.mark
-    mark.change(reader.load, [mark, shared.visitor_state], results.outputs, **QUIET)
+    # Filters are read once the findings are there: a visitor may have chosen some meanwhile.
+    mark.change(
+        reader.load, [mark, shared.visitor_state, results.persona], results.outputs, **QUIET
+    ).then(reader.pairs, [mark, *results.filters], results.pairs, **QUIET)
     gr.on(
-        [results.persona.input, results.route.input, results.text.input, results.page.input],
+        [results.persona.input, results.route.input, results.text.change, results.page.input],
         reader.pairs,
         [mark, *results.filters],
         results.pairs,

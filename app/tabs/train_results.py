@@ -71,8 +71,6 @@ class Results:
         return [
             self.box,
             self.persona,
-            self.page,
-            self.pairs,
             self.judge,
             self.gate_note,
             self.gate_box,
@@ -129,7 +127,10 @@ def _questions() -> dict[str, Any]:
         )
         route = gr.Radio(ROUTES, value="", label="Route", elem_id="px-f-route")
         text = gr.Textbox(
-            label="Search", placeholder="Words in question or answers", elem_id="px-f-text"
+            label="Search",
+            placeholder="Words in question or answers",
+            max_lines=1,
+            elem_id="px-f-text",
         )
         page = gr.Number(1, label="Page", precision=0, minimum=1, elem_id="px-f-page", min_width=90)
     pairs = fragment(elem_id="px-pairs")
@@ -176,9 +177,12 @@ class Reader:
     book: FindingsBook
     watcher: Watcher
 
-    def load(self, mark: str, stored: object) -> list[Any]:
-        """Everything that the run has found. Sets `Results.outputs`."""
-        hidden = [gr.Column(visible=False), *[gr.skip()] * 17]
+    def load(self, mark: str, stored: object, persona: object) -> list[Any]:
+        """Everything that the run has found but the questions. Sets `Results.outputs`.
+
+        A persona that the questions are narrowed to stays, as long as the run has it.
+        """
+        hidden = [gr.Column(visible=False), *[gr.skip()] * 15]
         try:
             run, found = self._find(mark)
             if run is None or not found.judged:
@@ -191,9 +195,7 @@ class Reader:
         choices = [("All personas", ""), *((titles.get(n, n), n) for n in names)]
         return [
             gr.Column(visible=True),
-            gr.Dropdown(choices, value=""),
-            1,
-            self.pairs(mark, "", "", "", 1),
+            gr.Dropdown(choices, value=persona if persona in names else ""),
             judge_panel(found),
             *self._gate(found.gate, run, adapter),
             gr.skip() if found.gate is None else persona_frame(found.gate, titles),
