@@ -16,17 +16,24 @@ _MAX_JSON = 100_000
 
 
 def label(options: Options, text: str) -> Grade:
-    """One of `allowed` is the answer: the last one that is named, as whole words."""
+    """One of `allowed` is the answer: the last one that is named, as whole words.
+
+    Two in one breath ("yes and no", "Monday or Tuesday") are no answer.
+    """
     folded = text.casefold()
-    last, at = "", (-1, 0)
-    for allowed in options["allowed"]:
-        pattern = rf"(?<!\w){re.escape(str(allowed).casefold())}(?!\w)"
-        for match in re.finditer(pattern, folded):
-            if (match.end(), len(str(allowed))) > at:
-                last, at = str(allowed), (match.end(), len(str(allowed)))
-    ok = last.casefold() == str(options["answer"]).casefold()
-    named = f"The last of the labels named is '{last}'" if last else "No label is named"
-    return Grade(float(ok), ok, f"{named}; '{options['answer']}' was expected.")
+    allowed = sorted((str(a).casefold() for a in options["allowed"]), key=len, reverse=True)
+    pattern = "|".join(re.escape(a) for a in allowed)
+    before, last = None, None
+    for match in re.finditer(rf"(?<!\w)(?:{pattern})(?!\w)", folded):
+        before, last = last, match
+    if last is None:
+        return Grade(0.0, False, f"No label is named; '{options['answer']}' was expected.")
+    if before is not None and before[0] != last[0]:
+        between = folded[before.end() : last.start()][:20].strip(" ,*\"'")
+        if between in ("and", "or", "/", "and/or"):
+            return Grade(0.0, False, f"It named both '{before[0]}' and '{last[0]}'.")
+    ok = last[0] == str(options["answer"]).casefold()
+    return Grade(float(ok), ok, f"It said '{last[0]}'; '{options['answer']}' was expected.")
 
 
 def same_list(options: Options, text: str) -> Grade:

@@ -89,7 +89,7 @@ class _Helper:
                 "Checking formulas needs the package math-verify: pip install math-verify"
             )
         process = subprocess.Popen(
-            [sys.executable, str(_CHILD)],
+            [sys.executable, "-P", str(_CHILD)],  # -P: this folder has a code.py and a numbers.py
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
