@@ -14,8 +14,12 @@ import pandas as pd
 
 from prism_core.errors import NotFoundError
 from prism_core.figures.categories import categories
+from prism_core.figures.control import control
+from prism_core.figures.expert import expert
 from prism_core.figures.grid import ScoreGrid, make_grid
+from prism_core.figures.judge import judge
 from prism_core.figures.lift import lift
+from prism_core.figures.lottery import lottery
 from prism_core.figures.pick import Pick, read_pick
 from prism_core.figures.placement import placement
 from prism_core.figures.result import (
@@ -24,6 +28,8 @@ from prism_core.figures.result import (
     FigureResult,
     ScoreName,
 )
+from prism_core.figures.routing import routing
+from prism_core.figures.sweep import sweep
 from prism_core.figures.tradeoff import tradeoff
 from prism_core.figures.view import NO_FILTERS, Filters, View, make_view
 
@@ -99,6 +105,23 @@ _KINDS = (
     FigureKind(
         "lift", "Persona by category", "Which persona lifts which category?", lift, by_score=True,
     ),
+    FigureKind(
+        "expert", "Expert and others", "Is an expert better than no persona, and than any other "
+        "one?", expert, by_score=True, has_overlay=True,
+    ),
+    FigureKind(
+        "routing", "Routing", "Does the gate open where a persona helps?", routing,
+        has_overlay=True, can_match=True,
+    ),
+    FigureKind("sweep", "Threshold sweep", "What if the gate opened sooner, or later?", sweep),
+    FigureKind(
+        "lottery", "Persona lottery", "How much does it matter which persona you draw?", lottery,
+        by_score=True,
+    ),
+    FigureKind(
+        "control", "Control check", "Is it the persona, or just a long prompt?", control,
+    ),
+    FigureKind("judge", "Judge", "How far can the judge be trusted?", judge),
 )  # fmt: skip
 FIGURES: Mapping[str, FigureKind] = {kind.name: kind for kind in _KINDS}
 """The figures by name, in the order in which they are offered."""

@@ -31,7 +31,7 @@ HOLLOW_NOTE = (
 
 def canvas(height: int, *, x: str = "", y: str = "", **layout: Any) -> go.Figure:
     """A figure of one panel."""
-    made = go.Figure()
+    made = make_subplots(rows=1, cols=1)
     made.update_layout(**_layout(height), **layout)
     return made.update_xaxes(**_AXIS, title_text=x).update_yaxes(**_AXIS, title_text=y)
 

@@ -20,7 +20,7 @@ from prism_core.figures.effects import CALL_WORDS, Effect, effects_of, holm_p
 from prism_core.figures.pick import Pick
 from prism_core.figures.result import FigureOptions, FigureResult
 from prism_core.figures.view import View
-from prism_core.figures.words import effect_text, points, sentence
+from prism_core.figures.words import effect_text, plural, points, sentence
 from prism_core.stats import Pairs
 
 _GREY = [[0.0, "rgba(128, 130, 145, 0.16)"], [1.0, "rgba(128, 130, 145, 0.16)"]]
@@ -155,7 +155,7 @@ def _reading(
     if own:
         helped, hurt = sum(e.call == "up" for e in own), sum(e.call == "down" for e in own)
         said += (
-            f"; in its own domain an expert helps in {helped}, hurts in {hurt} and changes nothing "
-            f"clearly in {len(own) - helped - hurt} of {len(own)} cases"
+            f"; of {plural(len(own), 'own-domain cell')} {helped} "
+            f"{'is' if helped == 1 else 'are'} clearly better than neutral and {hurt} clearly worse"
         )
     return sentence(said)

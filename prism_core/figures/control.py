@@ -1,0 +1,147 @@
+"""Figure 9: the control check: is it the persona, or just a long prompt?
+
+A control is a text of a persona's length and place that describes nobody. Three paired differences
+decide: persona minus neutral, control minus neutral, and persona minus control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, nothing, panels
+from prism_core.figures.colours import CONTROL, NEUTRAL, PERSONA
+from prism_core.figures.domains import LENGTH_ORDER, LENGTH_TITLES
+from prism_core.figures.dots import Dot, draw_dots
+from prism_core.figures.effects import CALL_WORDS, Effect, effects_of
+from prism_core.figures.pick import Pick
+from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.view import View
+from prism_core.figures.words import effect_text, sentence
+from prism_core.stats import Pairs
+
+_CONTRASTS = ("persona minus neutral", "control minus neutral", "persona minus control")
+_LOOKS = {
+    _CONTRASTS[0]: (PERSONA, "circle"),
+    _CONTRASTS[1]: (CONTROL, "triangle-up"),
+    _CONTRASTS[2]: (NEUTRAL, "diamond"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """One contrast at one length (or at all) for one score."""
+
+    score: ScoreName
+    length: str
+    contrast: str
+    effect: Effect
+
+    @property
+    def pick(self) -> str:
+        kind = "control" if self.contrast == _CONTRASTS[1] else ""
+        return Pick(arm="persona", persona_kind=kind, length=self.length).to_text()
+
+
+def control(view: View, options: FigureOptions) -> FigureResult:
+    """Draw figure 9."""
+    if not len(view.persona_rows(controls=True)) or not len(view.persona_rows()):
+        return nothing(
+            "The check needs personas and a control text in one study, and one of them is not "
+            "here. Loosen the filters, or add a control such as neutral_text to a study."
+        )
+    rows = _rows(view)
+    shown = [s for s in SCORE_NAMES if any(r.score == s for r in rows)]
+    lengths = list(dict.fromkeys(r.length for r in rows))
+    labels = [LENGTH_TITLES.get(x, "all lengths") for x in lengths]
+    made = panels(
+        170 + 76 * len(lengths), rows=1, cols=max(1, len(shown)), shared_yaxes=True,
+        horizontal_spacing=0.06, subplot_titles=[f"Change in {s}" for s in shown],
+    )  # fmt: skip
+    for place, contrast in enumerate(_CONTRASTS):
+        colour, symbol = _LOOKS[contrast]
+        for column, score in enumerate(shown, 1):
+            mine = [r for r in rows if r.contrast == contrast and r.score == score]
+            dots = [
+                Dot(lengths.index(r.length) + 0.24 * (place - 1), r.effect.estimate, r.effect.call,
+                    f"<b>{contrast}</b><br>{effect_text(r.effect.estimate)}", r.pick)
+                for r in mine
+            ]  # fmt: skip
+            draw_dots(made, dots, name=contrast, colour=colour, symbol=symbol, column=column,
+                      legend=column == 1)  # fmt: skip
+    made.update_yaxes(
+        range=[len(lengths) - 0.4, -0.6], showgrid=False, tickvals=list(range(len(labels))),
+        ticktext=labels,
+    )  # fmt: skip
+    made.update_xaxes(tickformat="+.0%").add_vline(x=0, line=ZERO_LINE)
+    made.update_layout(margin_b=88, legend={"y": 0, "yanchor": "bottom"})
+    data = pd.DataFrame([_record(r) for r in rows])
+    note = (
+        "Control texts have a persona's length and place but describe nobody; persona minus "
+        "control is paired by item at the same model, length and placement. " + HOLLOW_NOTE
+    )
+    return FigureResult(made, data, _reading(rows), note, tuple(r.pick for r in rows))
+
+
+def _rows(view: View) -> list[_Row]:
+    cells = view.grid.cells
+    personas, controls = view.persona_rows(), view.persona_rows(controls=True)
+    places: list[tuple[ScoreName, str, str]] = []
+    pairs: list[Pairs] = []
+    lengths = [x for x in LENGTH_ORDER if x in set(cells["length"].to_numpy()[personas])]
+    for length in [*lengths, ""] if len(lengths) > 1 else [""]:
+        mine, theirs = (
+            rows if not length else rows[cells["length"].to_numpy()[rows] == length]
+            for rows in (personas, controls)
+        )
+        if not len(np.asarray(theirs)):
+            continue
+        for score in SCORE_NAMES:
+            for contrast, found in (
+                (_CONTRASTS[0], view.pairs(mine, score)),
+                (_CONTRASTS[1], view.pairs(theirs, score)),
+                (_CONTRASTS[2], view.contrast(mine, theirs, score)),
+            ):
+                if found.n:
+                    places.append((score, length, contrast))
+                    pairs.append(found)
+    return [_Row(*place, effect) for place, effect in zip(places, effects_of(pairs), strict=True)]
+
+
+def _record(row: _Row) -> dict[str, Any]:
+    e = row.effect.estimate
+    return {
+        "score": row.score, "length": LENGTH_TITLES.get(row.length, "all"),
+        "contrast": row.contrast, "change": e.value, "low": e.low, "high": e.high, "items": e.n,
+        "verdict": CALL_WORDS[row.effect.call],
+    }  # fmt: skip
+
+
+def _reading(rows: list[_Row]) -> str:
+    parts = []
+    for score in SCORE_NAMES:
+        mine = {r.contrast: r.effect for r in rows if r.score == score and not r.length}
+        if len(mine) == 3:
+            persona, text, gap = (mine[c] for c in _CONTRASTS)
+            parts.append(
+                f"{score}: {_verdict(persona, text, gap)} (persona minus control "
+                f"{effect_text(gap.estimate)})"
+            )
+    return sentence("; ".join(parts)) or "Personas and control share no item, so nothing follows."
+
+
+def _verdict(persona: Effect, text: Effect, gap: Effect) -> str:
+    if gap.call == "too few":
+        return "too few items for a verdict"
+    if not persona.is_clear and not text.is_clear:
+        return "neither persona nor control text changes it clearly"
+    if gap.is_clear and not text.is_clear:
+        return "it is the persona: a control text of the same length changes nothing clearly"
+    if gap.is_clear:
+        return "part of it is just the prompt: the control text moves it too, but not as far"
+    if text.is_clear:
+        return "a text that describes nobody does the same, so it is the prompt, not the persona"
+    return "persona and control text cannot be told apart here"

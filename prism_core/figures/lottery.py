@@ -1,0 +1,193 @@
+"""Figure 8: the persona lottery: how far scores spread over personas, and what trying k buys.
+
+Above: every persona's mean score, with its interval, around neutral's. Below: the expected best of
+k personas (the mean over all k-subsets). The best of many noisy values looks better than it is, so
+the reading also says how many personas differ clearly from the mean of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prism_core.figures.arms import Arm, persona_arms
+from prism_core.figures.canvas import HOLLOW_NOTE, nothing, panels
+from prism_core.figures.colours import CONTROL, NEUTRAL, PERSONA, faded
+from prism_core.figures.domains import title_of
+from prism_core.figures.dots import Dot, draw_dots
+from prism_core.figures.effects import CALL_WORDS, Call, Effect, effects_of, rates_of
+from prism_core.figures.pick import Pick
+from prism_core.figures.result import FigureOptions, FigureResult
+from prism_core.figures.view import View
+from prism_core.figures.words import effect_text, rate_text, sentence
+from prism_core.stats import expected_best_of
+from prism_core.types import Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """One persona."""
+
+    title: str
+    kind: str
+    mean: Estimate
+    effect: Effect
+    against_others: Call
+    pick: str
+
+
+def lottery(view: View, options: FigureOptions) -> FigureResult:
+    """Draw figure 8."""
+    rows = _rows(view, options.score)
+    real = [r for r in rows if r.kind == "persona"]
+    if not real:
+        return nothing(
+            f"No persona has a score for {options.score} here. Choose the other score, or loosen "
+            "the filters."
+        )
+    base = _neutral(view, options.score)
+    means = [r.mean.value for r in real if r.mean.value is not None]
+    best = [expected_best_of(means, k) for k in range(1, len(means) + 1)]
+    top = 90 + 30 * len(rows)
+    made = panels(
+        top + 320, rows=2, cols=1, row_heights=[top / (top + 320), 320 / (top + 320)],
+        vertical_spacing=90 / (top + 320),
+    )  # fmt: skip
+    _dots(made, rows)
+    _best(made, best)
+    _lines(made, base)
+    made.update_xaxes(tickformat=".0%", title_text=f"mean {options.score}", row=1, col=1)
+    made.update_xaxes(title_text="personas tried (k)", dtick=1 if len(best) < 16 else 5,
+                      row=2, col=1)  # fmt: skip
+    made.update_yaxes(tickformat=".0%", title_text=f"expected best {options.score}", row=2, col=1)
+    made.update_layout(margin_b=70, legend={"y": 0, "yanchor": "bottom"})
+    data, picks = _table(rows, best)
+    note = (
+        f"Mean {options.score} over the items, lengths and placements shown. {HOLLOW_NOTE} Here "
+        "the verdict is the paired difference from neutral. The band is a jackknife interval and a "
+        "little narrow; the best of many noisy values flatters itself, so measure a winner again "
+        "on other items."
+    )
+    return FigureResult(made, data, _reading(real, base, best, options.score), note, picks)
+
+
+def _rows(view: View, score: str) -> list[_Row]:
+    arms = [*persona_arms(view), *_controls(view)]
+    personas = view.persona_rows()
+    arms = [a for a in arms if view.item_means(a.rows, score).size]
+    means = rates_of([view.item_means(a.rows, score) for a in arms])
+    effects = effects_of([a.pairs(view, score) for a in arms])
+    others = effects_of(
+        [view.contrast(a.rows, np.setdiff1d(personas, a.rows), score) for a in arms]
+    )
+    found = [
+        _Row(a.title, a.kind, mean, effect, other.call, a.pick_of())
+        for a, mean, effect, other in zip(arms, means, effects, others, strict=True)
+    ]
+    return sorted(found, key=lambda r: -(r.mean.value or 0.0))
+
+
+def _controls(view: View) -> list[Arm]:
+    rows = view.persona_rows(controls=True)
+    names = view.grid.cells["persona"].to_numpy()[rows]
+    return [
+        Arm("control", f"{title_of(n)} (control)", rows[names == n],
+            Pick(arm="persona", persona=n))
+        for n in dict.fromkeys(names)
+    ]  # fmt: skip
+
+
+def _neutral(view: View, score: str) -> Estimate:
+    cells = view.cells
+    rows = view.rows[(cells["arm"] == "neutral").to_numpy()]
+    return rates_of([view.item_means(rows, score)])[0]
+
+
+def _dots(made: Any, rows: list[_Row]) -> None:
+    for kind, name, colour, symbol in (
+        ("persona", "persona", PERSONA, "circle"),
+        ("control", "control text", CONTROL, "triangle-up"),
+    ):
+        dots = [
+            Dot(i, r.mean, r.effect.call,
+                f"<b>{r.title}</b><br>{rate_text(r.mean)}<br>against neutral "
+                f"{effect_text(r.effect.estimate)}", r.pick)
+            for i, r in enumerate(rows) if r.kind == kind
+        ]  # fmt: skip
+        if dots:
+            draw_dots(made, dots, name=name, colour=colour, symbol=symbol)
+    made.update_yaxes(
+        range=[len(rows) - 0.4, -0.6], showgrid=False, tickvals=list(range(len(rows))),
+        ticktext=[r.title for r in rows], row=1, col=1,
+    )  # fmt: skip
+
+
+def _best(made: Any, best: list[Estimate]) -> None:
+    ks = list(range(1, len(best) + 1))
+    banded = [(k, e.low, e.high) for k, e in zip(ks, best, strict=True) if e.low is not None]
+    if banded:
+        made.add_scatter(
+            x=[*(k for k, _, _ in banded), *(k for k, _, _ in banded[::-1])],
+            y=[*(h for _, _, h in banded), *(low for _, low, _ in banded[::-1])],
+            fill="toself", mode="lines", line={"width": 0}, fillcolor=faded(PERSONA, 0.14),
+            hoverinfo="skip", showlegend=False, row=2, col=1,
+        )  # fmt: skip
+    made.add_scatter(
+        x=ks, y=[e.value for e in best], mode="lines+markers", name="expected best of k",
+        line={"color": PERSONA, "width": 2.4, "dash": "dash"}, marker={"size": 7},
+        customdata=[Pick(arm="persona").to_text()] * len(ks),
+        hovertemplate=[
+            f"best of {k}: {rate_text(e)}<extra></extra>" for k, e in zip(ks, best, strict=True)
+        ],
+        row=2, col=1,
+    )  # fmt: skip
+
+
+def _lines(made: Any, base: Estimate) -> None:
+    if base.value is None:
+        return
+    line = {"color": NEUTRAL, "width": 1.6, "dash": "dot"}
+    made.add_vline(x=base.value, line=line, row=1, col=1)
+    made.add_hline(y=base.value, line=line, row=2, col=1, name="neutral", showlegend=True)
+
+
+def _table(rows: list[_Row], best: list[Estimate]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    found: list[dict[str, Any]] = [
+        {
+            "what": r.title, "mean": r.mean.value, "low": r.mean.low, "high": r.mean.high,
+            "items": r.mean.n, "change from neutral": r.effect.estimate.value,
+            "change, low": r.effect.estimate.low, "change, high": r.effect.estimate.high,
+            "verdict": CALL_WORDS[r.effect.call],
+            "against the other personas": CALL_WORDS[r.against_others],
+        }
+        for r in rows
+    ]  # fmt: skip
+    found += [
+        {"what": f"expected best of {k}", "mean": e.value, "low": e.low, "high": e.high}
+        for k, e in enumerate(best, 1)
+    ]
+    picks = (*(r.pick for r in rows), *[Pick(arm="persona").to_text()] * len(best))
+    return pd.DataFrame(found), picks
+
+
+def _reading(rows: list[_Row], base: Estimate, best: list[Estimate], score: str) -> str:
+    first, last = rows[0], rows[-1]
+    if len(rows) == 1:
+        return sentence(f"only one persona is shown ({first.title}), so nothing spreads")
+    said = (
+        f"mean {score} runs from {rate_text(last.mean)} ({last.title}) to {rate_text(first.mean)} "
+        f"({first.title})"
+    )
+    if base.value is not None:
+        said += f", neutral {rate_text(base)}"
+    clear = sum(r.against_others in ("up", "down") for r in rows)
+    judged = sum(r.against_others != "too few" for r in rows)
+    if not judged:
+        return sentence(f"{said}; too few items to tell personas apart")
+    said += f"; {clear} of {judged} personas differ clearly from the mean of the others"
+    gain = (best[-1].value or 0.0) - (best[0].value or 0.0)
+    return sentence(f"{said}, and the best of all {len(rows)} lies {gain * 100:.1f} points above a "
+                    "persona drawn by chance")  # fmt: skip

@@ -1,0 +1,163 @@
+"""Figure 6: does the gate open where a persona helps (the paper's figure 4)?
+
+One point for each category and score: the share of its answers that the adapter gave, against the
+persona's effect there. Pearson's r and Spearman's rho count points as independent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from prism_core.figures.arms import Arm, adapter_arms
+from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, canvas, nothing, plain
+from prism_core.figures.colours import ADAPTER, OFF, REPORTED
+from prism_core.figures.domains import title_of
+from prism_core.figures.effects import CALL_WORDS, Effect, bars_of, effects_of, marker, rates_of
+from prism_core.figures.reported import ROUTING_R, ROUTING_RHO
+from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.view import View
+from prism_core.figures.words import effect_text, number_text, rate_text, sentence
+from prism_core.stats import pearson, spearman
+from prism_core.types import Estimate
+
+_SYMBOLS: dict[ScoreName, str] = {"accuracy": "circle", "alignment": "diamond"}
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """One category and score under one adapter."""
+
+    arm: Arm
+    category: str
+    score: ScoreName
+    share: Estimate
+    effect: Effect
+
+    @property
+    def pick(self) -> str:
+        return self.arm.pick_of(self.category)
+
+
+def routing(view: View, options: FigureOptions) -> FigureResult:
+    """Draw figure 6."""
+    arms = [a for a in adapter_arms(view) if not a.title.endswith("always on")]
+    if not arms:
+        return nothing("No adapter with a gate took part here, so nothing was routed.")
+    points = [p for arm in arms for p in _points(view, arm, options)]
+    if not points:
+        return nothing("No persona's answers are left to compare with. Loosen the filters.")
+    made = canvas(460, x="share routed to the adapter", y="the persona's effect")
+    for score in SCORE_NAMES:
+        mine = [p for p in points if p.score == score]
+        if mine:
+            _draw(made, mine, score)
+    made.update_xaxes(tickformat=".0%", range=[-0.04, 1.04])
+    made.update_yaxes(tickformat="+.0%").add_hline(y=0, line=ZERO_LINE)
+    made.update_layout(margin_b=84, legend={"y": 0, "yanchor": "bottom"})
+    if options.overlay:
+        made.add_annotation(
+            text=f"reported by the paper: r = {ROUTING_R}, rho = {ROUTING_RHO}", x=0.01, y=0.99,
+            xref="paper", yref="paper", xanchor="left", yanchor="top", showarrow=False,
+            font={"color": REPORTED, "size": 12.5}, name="reported",
+        )  # fmt: skip
+    data = pd.DataFrame([_record(p) for p in points])
+    note = (
+        "The persona's effect is paired by item and averaged over the personas shown. Correlations "
+        "count each point as one, with intervals on Fisher's z scale; a category with both scores "
+        f"is two points. {HOLLOW_NOTE}"
+    )
+    return FigureResult(made, data, _reading(points), note, tuple(p.pick for p in points))
+
+
+def _points(view: View, arm: Arm, options: FigureOptions) -> list[_Point]:
+    personas = view.persona_rows()
+    places: list[tuple[str, ScoreName]] = []
+    shares, pairs = [], []
+    for category in view.categories:
+        columns = view.within(category)
+        opened = view.item_means(arm.rows, "gate_open", columns)
+        rows = view.own_experts(personas, category) if options.matched else personas
+        for score in SCORE_NAMES:
+            found = view.pairs(rows, score, columns)
+            if found.n and opened.size:
+                places.append((category, score))
+                shares.append(opened)
+                pairs.append(found)
+    return [
+        _Point(arm, category, score, share, effect)
+        for (category, score), share, effect in zip(
+            places, rates_of(shares), effects_of(pairs), strict=True
+        )
+    ]
+
+
+def _draw(made: Any, points: list[_Point], score: ScoreName) -> None:
+    marks = [marker(p.effect.call, ADAPTER, _SYMBOLS[score], 12) for p in points]
+    made.add_scatter(
+        x=[None], y=[None], mode="markers", name=f"effect on {score}", legendgroup=score,
+        marker={"color": ADAPTER, "symbol": _SYMBOLS[score], "size": 11},
+    )  # fmt: skip
+    made.add_scatter(
+        x=[p.share.value for p in points],
+        y=[p.effect.estimate.value for p in points],
+        mode="markers+text",
+        text=[title_of(p.category) for p in points],
+        textposition="top center",
+        textfont_size=11.5,
+        name=f"effect on {score}",
+        legendgroup=score,
+        showlegend=False,
+        cliponaxis=False,
+        marker={
+            "color": [m["color"] for m in marks],
+            "symbol": [m["symbol"] for m in marks],
+            "size": 12,
+            "line": {"width": [m["line"]["width"] for m in marks], "color": OFF},
+        },
+        error_x=bars_of([p.share for p in points], OFF),
+        error_y=bars_of([p.effect.estimate for p in points], OFF),
+        customdata=[p.pick for p in points],
+        hovertemplate=[_hover(p) for p in points],
+    )
+
+
+def _hover(point: _Point) -> str:
+    return (
+        f"<b>{title_of(point.category)}</b>, {plain(point.arm.title)}<br>routed "
+        f"{rate_text(point.share)}<br>{point.score} {effect_text(point.effect.estimate)}"
+        "<extra></extra>"
+    )
+
+
+def _record(point: _Point) -> dict[str, Any]:
+    e = point.effect.estimate
+    return {
+        "adapter": point.arm.title, "category": title_of(point.category), "score": point.score,
+        "share routed": point.share.value, "share, low": point.share.low,
+        "share, high": point.share.high, "persona's effect": e.value, "low": e.low,
+        "high": e.high, "items": e.n, "verdict": CALL_WORDS[point.effect.call],
+    }  # fmt: skip
+
+
+def _reading(points: list[_Point]) -> str:
+    parts = []
+    for title in dict.fromkeys(p.arm.title for p in points):
+        mine = [p for p in points if p.arm.title == title]
+        shares = [p.share.value or 0.0 for p in mine]
+        effects = [p.effect.estimate.value or 0.0 for p in mine]
+        r, rho = pearson(shares, effects), spearman(shares, effects)
+        parts.append(f"{title}: {_meaning(r)} (r = {number_text(r)}; rho = {number_text(rho)})")
+    return sentence("; ".join(parts))
+
+
+def _meaning(r: Estimate) -> str:
+    if r.value is None or r.low is None or r.high is None:
+        return "too few or too similar points to tell whether the gate opens where personas help"
+    if r.low > 0:
+        return "the gate opens more where personas help more"
+    if r.high < 0:
+        return "the gate opens more where personas help less"
+    return "no clear relation between where the gate opens and where personas help"
