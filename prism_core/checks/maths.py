@@ -15,6 +15,7 @@ import selectors
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from prism_core.errors import PrismError
 
 READ_CHARACTERS = 3_000
 """How much of an answer's end is read."""
-SECONDS = 8.0
+SECONDS = 5.0
 """How long one comparison may take."""
 _START_SECONDS = 90.0
 _CHILD = Path(__file__).with_name("maths_child.py")
@@ -113,13 +114,18 @@ class _Helper:
 def _read_line(process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any] | None:
     """One JSON line of the process, or None when it says nothing in time or ends."""
     assert process.stdout is not None
+    said, end = b"", time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        if not selector.select(seconds):
-            return None
-    # One short line is written at once, so what can be read is whole.
-    said = os.read(process.stdout.fileno(), 4096)
-    return json.loads(said) if said.endswith(b"\n") else None
+        while not said.endswith(b"\n"):
+            if not selector.select(max(0.0, end - time.monotonic())):
+                return None
+            part = os.read(process.stdout.fileno(), 4096)
+            if not part:
+                return None
+            said += part
+    found: dict[str, Any] = json.loads(said)
+    return found
 
 
 _HELPER = _Helper()
