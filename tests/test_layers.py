@@ -23,7 +23,7 @@ LAYERS: tuple[str, ...] = (
     remote remote_answer remote_errors losses adapters gate gate_fitting lora_training forcing
     teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model""",
     # L3: models that decide, and judgements
-    "gated_model held_gate bundle judges judge_check metrics",
+    "gated_model held_gate bundle judges judge_check metrics choice_scoring refusal_judge",
     # L4: the five stages, the baselines, and what one question needs
     """queries answers verification gate_report gate_training distill_report distillation figures
     comparison routing systems rivals ablation evaluation run_parts speed_probe estimate

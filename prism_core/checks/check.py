@@ -28,6 +28,11 @@ class Check:
     aspect: Aspect = "accuracy"
     """Whether passing means a right answer or an obeyed wish about form or tone."""
 
+    @property
+    def is_form(self) -> bool:
+        """Whether it is a check of form or tone, which counts for alignment."""
+        return self.aspect == "alignment"
+
 
 @dataclass(frozen=True)
 class Grade:

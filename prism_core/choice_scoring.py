@@ -1,0 +1,225 @@
+"""Which choice a model takes, and how probable it finds the right one.
+
+1. letters: the model sees the lettered choices and is asked for a letter.
+2. cloze: it sees the question alone, and each choice's own log-likelihood as the answer's beginning
+   counts, a token (length-normalised). Small models answer letters at chance, but not this.
+3. P(right) is the softmax over those scores: it moves when the choice cannot.
+4. Which of the two fits a model is measured on a few of our own questions (`probe_scoring`).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from prism_core.chat import encode_prompt
+from prism_core.errors import InputError
+from prism_core.gated_model import GatedModel, GateMode, RowRouter
+from prism_core.generator import Generator
+from prism_core.models import LocalModel
+from prism_core.prompts import build_prompt
+from prism_core.stats import rate_of
+from prism_core.tasks import Item, get_task, pick_items
+from prism_core.types import ChoiceScore, Estimate, GateReading, Prompt, PromptVariant
+
+Way = Literal["letters", "cloze"]
+WAYS: tuple[Way, ...] = get_args(Way)
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+PROBE_ITEMS = 24
+"""How many questions a probe asks in each way."""
+
+
+@dataclass(frozen=True)
+class ChoiceScores:
+    """What a model makes of the choices of one item."""
+
+    logprobs: tuple[float, ...]
+    """Sum of log p over the tokens of each choice (or its letter), in nats."""
+    tokens: tuple[int, ...]
+    """Tokens of each choice (or its letter)."""
+    prompt_tokens: int = 0
+    """Tokens of the prompt; 0 where the model does not tell."""
+    gate: GateReading | None = None
+    """What the gate said, where a gated model answered."""
+
+
+@dataclass(frozen=True)
+class ScoringProbe:
+    """Which way of scoring fits a model."""
+
+    scoring: Way
+    """The way to use."""
+    letters: Estimate
+    """Accuracy by letters on the probe's items."""
+    cloze: Estimate
+    """Accuracy by log-likelihood on the same items."""
+    chance: float
+    """Accuracy of a guess."""
+
+    @property
+    def sentence(self) -> str:
+        """The choice and its reason, for people."""
+        means = "by letter" if self.scoring == "letters" else "by log-likelihood (cloze)"
+        return (
+            f"Choices are scored {means}: on {self.cloze.n} probe questions the model got "
+            f"{_share(self.letters)} right by letter and {_share(self.cloze)} by log-likelihood; "
+            f"a guess gets {self.chance:.0%}."
+        )
+
+
+def _share(estimate: Estimate) -> str:
+    return "an unknown share" if estimate.value is None else f"{estimate.value:.0%}"
+
+
+def choice_question(item: Item, scoring: Way) -> str:
+    """The user turn of a choice item, with lettered choices or without."""
+    if scoring == "cloze":
+        return item.question
+    listed = "\n".join(f"{LETTERS[i]}. {c}" for i, c in enumerate(item.choices))
+    return f"{item.question}\n\n{listed}\n\nAnswer with the letter alone."
+
+
+def choice_texts(item: Item, scoring: Way) -> tuple[str, ...]:
+    """What is scored as the answer: the letters or the choices."""
+    return tuple(LETTERS[: len(item.choices)]) if scoring == "letters" else item.choices
+
+
+def score_choice_items(
+    model: Generator,
+    variant: PromptVariant,
+    items: Sequence[Item],
+    scoring: Way,
+    *,
+    cancel: threading.Event | None = None,
+    gates: GateMode = "auto",
+) -> list[ChoiceScores]:
+    """Score the choices of all items under one variant, whose beginning is read once a batch.
+
+    Args:
+        model: any generator that scores choices.
+        variant: the persona's prompt, or neutral.
+        items: items of kind `choice`.
+        scoring: by letters, or by the choices themselves.
+        cancel: stops the work when set.
+        gates: for a gated model, whether the gate decides or is held.
+
+    Raises:
+        InputError: an item has no choices, or a prompt is too long for the model.
+        CancelledError: `cancel` was set.
+    """
+    if scoring not in WAYS:
+        raise InputError(f"There is no scoring '{scoring}'; use one of {', '.join(WAYS)}.")
+    for item in items:
+        if item.kind != "choice":
+            raise InputError(f"{item.id} is of kind '{item.kind}'; only choices are scored so.")
+    prompts = [
+        build_prompt(choice_question(item, scoring), variant, model.has_system_role)
+        for item in items
+    ]
+    texts = [choice_texts(item, scoring) for item in items]
+    readings: dict[int, GateReading] = {}
+    if isinstance(model, GatedModel):
+        scores = _gated(model, prompts, texts, gates, cancel, readings)
+    else:
+        scores = model.score_choices(prompts, texts, cancel=cancel)
+    lengths = _prompt_tokens(model, prompts)
+    return [
+        ChoiceScores(
+            tuple(s.logprob for s in row), tuple(s.tokens for s in row), length, readings.get(i)
+        )
+        for i, (row, length) in enumerate(zip(scores, lengths, strict=True))
+    ]
+
+
+def _gated(
+    model: GatedModel,
+    prompts: Sequence[Prompt],
+    texts: Sequence[Sequence[str]],
+    gates: GateMode,
+    cancel: threading.Event | None,
+    readings: dict[int, GateReading],
+) -> list[list[ChoiceScore]]:
+    """As `GatedModel.score_choices`, keeping what the gate said of each row."""
+    made: list[tuple[list[int], RowRouter]] = []
+
+    def router(rows: Sequence[int]) -> RowRouter:
+        parts = (model.base.model, model.lora, model.gate, model.threshold)
+        made.append((list(rows), RowRouter(*parts, [gates] * len(rows))))
+        return made[-1][1]
+
+    scores = model.base.score_choices(prompts, texts, cancel=cancel, router=router)
+    for rows, one in made:
+        readings.update(zip(rows, one.readings, strict=True))
+    return scores
+
+
+def _prompt_tokens(model: Generator, prompts: Sequence[Prompt]) -> list[int]:
+    """Tokens of each prompt, or 0 where the model is not at hand."""
+    base = model.base if isinstance(model, GatedModel) else model
+    if not isinstance(base, LocalModel):
+        return [0] * len(prompts)
+    return [len(encode_prompt(base.tokenizer, prompt)) for prompt in prompts]
+
+
+def normalised(scores: ChoiceScores, scoring: Way) -> tuple[float, ...]:
+    """The score of each choice: log p, a token in cloze."""
+    if scoring == "letters":
+        return scores.logprobs
+    return tuple(p / n for p, n in zip(scores.logprobs, scores.tokens, strict=True))
+
+
+def picked(scores: ChoiceScores, scoring: Way) -> int:
+    """Index of the choice the model takes; the first of equals."""
+    values = normalised(scores, scoring)
+    return values.index(max(values))
+
+
+def p_right(scores: ChoiceScores, scoring: Way, answer: int | None) -> float:
+    """Probability of the right choice: the softmax over the scores.
+
+    Raises:
+        InputError: there is no such choice.
+    """
+    values = normalised(scores, scoring)
+    if answer is None or not 0 <= answer < len(values):
+        raise InputError(f"Choice {answer} does not exist; there are {len(values)}.")
+    top = max(values)
+    weights = [math.exp(v - top) for v in values]
+    return weights[answer] / sum(weights)
+
+
+def probe_scoring(
+    model: Generator,
+    items: Sequence[Item] | None = None,
+    *,
+    cancel: threading.Event | None = None,
+) -> ScoringProbe:
+    """Find out on a few questions, without a persona, which way of scoring fits a model.
+
+    Letters win a tie: they need one pass and are how people read such questions.
+
+    Args:
+        model: any generator that scores choices.
+        items: what to ask; None takes questions of the embedded suite, all domains alike.
+        cancel: stops the probe when set.
+
+    Raises:
+        InputError: there are no items.
+        CancelledError: `cancel` was set.
+    """
+    if items is None:
+        knowledge = get_task("knowledge")
+        items = pick_items(knowledge, PROBE_ITEMS // len(knowledge.categories), seed=0)
+    if not items:
+        raise InputError("A probe needs at least one question.")
+    found = {}
+    for way in WAYS:
+        rows = score_choice_items(model, PromptVariant(), items, way, cancel=cancel)
+        right = [picked(row, way) == item.answer for row, item in zip(rows, items, strict=True)]
+        found[way] = rate_of(right)
+    best = max(WAYS, key=lambda way: found[way].value or 0.0)
+    chance = sum(1 / len(item.choices) for item in items) / len(items)
+    return ScoringProbe(best, found["letters"], found["cloze"], chance)
