@@ -17,6 +17,7 @@ from app.adapters_shelf import AdapterShelf
 from app.jobs import Jobs
 from app.models_pool import ModelPool
 from app.settings import Settings
+from app.studies_shelf import StudyShelf
 from prism_core.storage import Store
 
 MODEL_QUEUE = "model"
@@ -54,8 +55,12 @@ class Shared:
     """Starts, cancels and resumes runs."""
     shelf: AdapterShelf
     """The adapters that are shipped, and those that visitors have trained."""
+    studies: StudyShelf
+    """The studies that can be explored."""
     tried: gr.Textbox
     """Hidden: the adapter that another tab offers to Compare, and a stamp; see `offer`."""
+    explored: gr.Textbox
+    """Hidden: the study that another tab offers to Explore, and a stamp; see `explore`."""
     tabs: gr.Tabs
     """All tabs; a listener with this as output moves the visitor to another."""
 
@@ -65,6 +70,10 @@ class Shared:
         The stamp makes a second offer of the same adapter a change as well.
         """
         return f"{adapter_id} {secrets.token_hex(4)}", self.open_tab("compare")
+
+    def explore(self, study_id: str) -> tuple[str, gr.Tabs]:
+        """Take a study to Explore; the updates for `explored` and `tabs`."""
+        return f"{study_id} {secrets.token_hex(4)}", self.open_tab("explore")
 
     def open_tab(self, name: str) -> gr.Tabs:
         """The update that moves a visitor to the tab with this id, for output `tabs`."""

@@ -10,7 +10,9 @@ from app.jobs import Jobs
 from app.models_pool import ModelPool
 from app.settings import Settings, browser_secret
 from app.shared import HISTORY_KEY, PERSONAS_KEY, Shared, fragment
-from app.tabs import compare, personas, train
+from app.studies_shelf import StudyShelf
+from app.study_imports import StudyImports
+from app.tabs import compare, explore, personas, study, train
 from app.visitor import VISITOR_KEY
 from prism_core.storage import Store
 
@@ -50,9 +52,11 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
         personas_state = gr.BrowserState([], storage_key=PERSONAS_KEY, secret=secret)
         history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
         shelf = AdapterShelf(store)
+        studies = StudyShelf(store, StudyImports(store.home / "studies", settings))
         add_api(settings, pool, shelf)  # first, so that no listener takes one of its names
         visitor_state = gr.BrowserState("", storage_key=VISITOR_KEY, secret=secret)
         tried = gr.Textbox(visible="hidden", show_label=False, elem_id="px-tried")
+        explored = gr.Textbox(visible="hidden", show_label=False, elem_id="px-explored")
         fragment(HEADER)
         with gr.Tabs(elem_id="px-tabs") as tabs:
             shared = Shared(
@@ -65,13 +69,19 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 store=store,
                 jobs=jobs,
                 shelf=shelf,
+                studies=studies,
                 tried=tried,
+                explored=explored,
                 tabs=tabs,
             )
             with gr.Tab("Compare", id="compare"):
                 compare.build(shared)
             with gr.Tab("Train", id="train") as tab:
                 train.build(shared, tab)
+            with gr.Tab("Study", id="study") as tab:
+                study.build(shared, tab)
+            with gr.Tab("Explore", id="explore") as tab:
+                explore.build(shared, tab)
             with gr.Tab("Personas", id="personas"):
                 personas.build(shared)
     page.queue(max_size=32, default_concurrency_limit=1)

@@ -54,6 +54,12 @@
       url.search = "?run=" + encodeURIComponent(id);
       history.replaceState(null, "", url);
     },
+    showStudy(id) {
+      if (!id) return;
+      const url = new URL(location.href);
+      url.search = "?study=" + encodeURIComponent(id);
+      history.replaceState(null, "", url);
+    },
     async copyLink(query) {
       const url = new URL(location.href);
       url.search = query;

@@ -17,5 +17,5 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     points = build_points()
     librarian = Librarian(shared.studies)
     wire_bar(bar, shared, librarian, tab)
-    painter = wire_figures(figures, bar, librarian, shared.visitor_state)
+    painter = wire_figures(figures, bar, librarian, shared)
     wire_points(points, figures, bar, librarian, painter)

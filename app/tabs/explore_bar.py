@@ -126,6 +126,11 @@ class Librarian:
         found = study_id or (entries[0].id if entries else "")
         return [found, *self.choices(found, stored)]
 
+    def offered(self, text: str, stored: object) -> list[Any]:
+        """Another tab offers a study; gives (id, study, other)."""
+        study_id = text.split(" ")[0]
+        return [study_id, *self.choices(study_id, stored)]
+
     def choices(self, study_id: str, stored: object) -> list[Any]:
         """What can be chosen; gives (study, other)."""
         entries = self.shelf.entries(read_visitor(stored))
@@ -231,6 +236,9 @@ def wire_bar(bar: Bar, shared: Shared, librarian: Librarian, tab: gr.Tab) -> Non
     tab.select(librarian.enter, [bar.study_id, visitor], chosen, **QUIET)
     bar.study.input(lambda name: name or "", bar.study, bar.study_id, **QUIET).then(
         librarian.choices, [bar.study_id, visitor], [bar.study, bar.other], **QUIET
+    )
+    shared.explored.change(
+        librarian.offered, [shared.explored, visitor], chosen, **QUIET
     )
     bar.upload.upload(
         librarian.bring, [bar.upload, visitor], [*chosen, bar.status], **QUIET

@@ -10,7 +10,7 @@ import gradio as gr
 from app.explore_form import FILTER_FIELDS, filters_of, options_of
 from app.gallery import Gallery
 from app.plot_clicks import CLICKABLE, SECOND, click_bridge
-from app.shared import fragment
+from app.shared import Shared, fragment
 from app.tabs.explore_bar import QUIET, Bar, Librarian
 from app.views.explore_tables import csv_text, left_line, reading_panel, shown_table
 from app.views.text import escape, notice
@@ -221,7 +221,7 @@ def _name(title: str) -> str:
     return f"<h4 class='px-side-name'>{escape(title)}</h4>"
 
 
-def wire_figures(figures: Figures, bar: Bar, librarian: Librarian, visitor: Any) -> Painter:
+def wire_figures(figures: Figures, bar: Bar, librarian: Librarian, shared: Shared) -> Painter:
     """Connect filters and figures; gives the painter, for the items behind them."""
     painter = Painter(librarian, Gallery())
     inputs = [bar.study_id, bar.other, *figures.options]
@@ -229,8 +229,9 @@ def wire_figures(figures: Figures, bar: Bar, librarian: Librarian, visitor: Any)
         bar.about, bar.status, bar.parquet, bar.csv, bar.link, bar.refresh, bar.delete,
         *figures.filters,
     ]  # fmt: skip
-    for event in (bar.study_id.change, bar.refresh.click):
-        event(librarian.open, [bar.study_id, visitor], opened, **QUIET).then(
+    # A study that is offered again may have grown in between, though its id has not changed.
+    for event in (bar.study_id.change, bar.refresh.click, shared.explored.change):
+        event(librarian.open, [bar.study_id, shared.visitor_state], opened, **QUIET).then(
             painter.draw, inputs, figures.outputs, **QUIET
         )
     changes = [one.change for one in figures.filters]

@@ -48,12 +48,13 @@ def run_panel(story: Story, position: int | None) -> str:
     return (
         '<section class="px-run">'
         f'<header><h2>{escape(run.title)}</h2><span class="px-state px-state-{run.status}">'
-        f"{escape(_state(run, position))}</span></header>"
-        f"{_stepper(story)}{_progress(run, position)}{_ending(story)}</section>"
+        f"{escape(run_state(run, position))}</span></header>"
+        f"{_stepper(story)}{run_progress(run, position)}{_ending(story)}</section>"
     )
 
 
-def _state(run: RunRow, position: int | None) -> str:
+def run_state(run: RunRow, position: int | None) -> str:
+    """A run's state in a word or two, its place in the queue included."""
     if run.status == "queued":
         return "Next in the queue" if position == 1 else f"Place {position} in the queue"
     return {
@@ -102,7 +103,8 @@ def _reached(story: Story) -> int:
     return max(places, default=-1) + 1
 
 
-def _progress(run: RunRow, position: int | None) -> str:
+def run_progress(run: RunRow, position: int | None) -> str:
+    """A bar with what is being done and how long the stage will still take."""
     if run.status == "queued":
         ahead = (position or 1) - 1
         line = f"{count(ahead, 'run')} before it." if ahead else "It starts in a moment."

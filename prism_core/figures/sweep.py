@@ -123,13 +123,13 @@ def _curve(
     name = f"{score}, {one.title}" if several else score
     if not several:
         made.add_scatter(
-            x=[*xs, *xs[::-1]], y=[*high, *low[::-1]], fill="toself", mode="lines",
-            line={"width": 0, "shape": "linear"}, fillcolor=faded(colour, 0.13), hoverinfo="skip",
+            **_band(xs, low, high), fill="toself", mode="lines",
+            line={"width": 0}, fillcolor=faded(colour, 0.13), hoverinfo="skip",
             showlegend=False, row=1, col=1,
         )  # fmt: skip
     made.add_scatter(
         x=xs, y=[p.change.value for p in points], mode="lines+markers", name=plain(name),
-        line={"color": colour, "width": 2.2, "dash": dash}, marker={"size": 6},
+        line={"color": colour, "width": 2.2, "dash": dash, "shape": "vh"}, marker={"size": 6},
         customdata=[one.pick] * len(points),
         hovertemplate=[
             f"<b>{score}</b>, threshold {p.threshold:.2f}<br>routed {p.share:.0%}<br>"
@@ -138,6 +138,18 @@ def _curve(
         ],
         row=1, col=1,
     )  # fmt: skip
+
+
+def _band(
+    xs: list[float], low: list[float | None], high: list[float | None]
+) -> dict[str, list[float | None]]:
+    """The outline of a band that changes in steps, each up to and with its own threshold."""
+    steps = [x for pair in zip([xs[0], *xs[:-1]], xs, strict=True) for x in pair]
+    twice = [(a, b) for a, b in zip(low, high, strict=True) for _ in range(2)]
+    return {
+        "x": [*steps, *steps[::-1]],
+        "y": [*(b for _, b in twice), *(a for a, _ in twice[::-1])],
+    }
 
 
 def _path(made: Any, one: _Sweep, *, several: bool) -> None:

@@ -1,0 +1,62 @@
+"""What a study will do, before it starts: counts, time, and the smallest effect it can see."""
+
+from __future__ import annotations
+
+from app.views.text import escape, notice
+from prism_core.estimate import span_text
+from prism_core.figures.domains import title_of
+from prism_core.study_plan import PlannedTask, StudyPlan
+
+
+def study_plan_panel(plan: StudyPlan, machine: str = "") -> str:
+    """Tiles with counts, the detectable effects task by task, and what is left out."""
+    tiles = [
+        ("Cells", f"{plan.cells:,}", "ways to ask, neutral included"),
+        ("Answers", f"{plan.answers:,}", f"{plan.judged:,} of them judged" if plan.judged else ""),
+        ("Tokens", f"{plan.prompt_tokens:,}", f"read, {plan.new_tokens:,} written at most"),
+        (
+            "Time here",
+            span_text(plan.time) if plan.time is not None else "not measured",
+            "less where answers are known already" if plan.time is not None else "",
+        ),
+    ]
+    boxes = "".join(
+        f"<div><dt>{escape(a)}</dt><dd>{escape(b)}<small>{escape(c)}</small></dd></div>"
+        for a, b, c in tiles
+    )
+    notes = "".join(notice("warn", note) for note in plan.notes)
+    fine = f'<p class="px-help">{escape(machine)}</p>' if machine else ""
+    return (
+        '<section class="px-study-plan" aria-label="What will happen"><h3>What will happen</h3>'
+        f'<dl class="px-tiles">{boxes}</dl>{notes}{_seen(plan)}{fine}</section>'
+    )
+
+
+def _seen(plan: StudyPlan) -> str:
+    """The smallest effect that each task can show."""
+    rows = "".join(_row(task) for task in plan.tasks)
+    return (
+        '<h3>What it can see</h3><p class="px-help">The smallest difference in right or wrong '
+        "answers that each task would find four times out of five, all comparisons together. "
+        "Anything smaller stays hidden: ask more items to see it.</p>"
+        '<div class="px-scroll"><table class="px-table px-facts"><thead><tr><th scope="col">Task'
+        '</th><th scope="col">Items</th><th scope="col">Smallest effect in a category</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(task: PlannedTask) -> str:
+    effects = {c: d.effect for c, d in task.smallest.items()}
+    if not effects:
+        shown = "a category has fewer than two items"
+    else:
+        low, high = min(effects.values()), max(effects.values())
+        shown = f"{low * 100:.0f} points"
+        if round(high * 100) > round(low * 100):
+            shown += f" to {high * 100:.0f}"
+        if high >= 1:
+            shown += " (none: too few items)"
+    return (
+        f'<tr><th scope="row">{escape(title_of(task.task))}</th><td>{task.items:,}</td>'
+        f"<td>{escape(shown)}</td></tr>"
+    )
