@@ -204,9 +204,9 @@ def _advanced(start: TrainSpec, settings: Settings) -> dict[str, Any]:
     limits = limits_of(settings)
 
     def whole(name: str, label: str, low: int, high: int, info: str = "") -> gr.Number:
-        value = getattr(start, name)
+        # Limits given to the component would end in its own error, which names no field.
         return gr.Number(
-            value, label=label, precision=0, minimum=low, maximum=high, info=info or None,
+            getattr(start, name), label=label, precision=0, info=info or f"{low} to {high:,}",
             elem_id=f"px-train-{name.replace('_', '-')}",
         )  # fmt: skip
 

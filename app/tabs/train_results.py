@@ -132,7 +132,7 @@ def _questions() -> dict[str, Any]:
             max_lines=1,
             elem_id="px-f-text",
         )
-        page = gr.Number(1, label="Page", precision=0, minimum=1, elem_id="px-f-page", min_width=90)
+        page = gr.Number(1, label="Page", precision=0, elem_id="px-f-page", min_width=90)
     pairs = fragment(elem_id="px-pairs")
     return {"persona": persona, "route": route, "text": text, "page": page, "pairs": pairs}
 
