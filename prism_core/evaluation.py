@@ -236,7 +236,7 @@ class _Comparison:
     def _time(self, system: System, i: int) -> float:
         cancel = self.progress.cancel
         start = time.perf_counter()
-        asked = system.plan([self.queries[i]], cancel)
+        asked = (system.plan_alone or system.plan)([self.queries[i]], cancel)
         system.answer(asked, self.model, self.config.sampling, [self.seeds[i]], cancel)
         seconds = time.perf_counter() - start
         self.progress.check()  # a stopped answer's time says nothing

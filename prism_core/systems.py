@@ -78,6 +78,8 @@ class System:
     """It as a model for questions beyond the held-out ones, where it can be one."""
     note: str = ""
     """What a reader must know about it, as a sentence; often empty."""
+    plan_alone: Plan | None = None
+    """What it asks where its time is taken, if that differs: then its gate has to decide."""
 
     @property
     def label(self) -> str:
@@ -247,7 +249,12 @@ def _held_open(prism: GatedModel, note: str) -> System:
 
 
 def _gated(prism: GatedModel, held_out: Sequence[JudgedPair], seed: int) -> list[System]:
-    """PRISM, and the same adapter behind a random and a perfect gate."""
+    """PRISM, and the same adapter behind a random and a perfect gate.
+
+    PRISM's gate decides beforehand, by the same layer 0 as in its one pass: so a query that it
+    leaves to the base is the very row of the base's batch, and no rounding of another batch's shape
+    comes between them.
+    """
     queries = [pair.pair.query for pair in held_out]
     prompts = [build_prompt(q.text, PromptVariant()) for q in queries]
     probabilities = prism.probabilities(prompts) if prompts else []
@@ -256,7 +263,7 @@ def _gated(prism: GatedModel, held_out: Sequence[JudgedPair], seed: int) -> list
     perfect = _decided(queries, oracle_gate(held_out))
     many = f"Open for {sum(opened)} of {len(opened)} queries, as PRISM's gate is."
     return [
-        System("prism", _neutral("auto"), prism, prism),
+        System("prism", _decided(queries, opened), prism, prism, plan_alone=_neutral("auto")),
         System("random_gate", shuffled, prism, note=many),
         System("oracle_gate", perfect, prism, note="Open exactly where the persona won."),
     ]
