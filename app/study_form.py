@@ -179,8 +179,8 @@ def check_size(plan: StudyPlan, settings: Settings) -> None:
 
 
 def _adapters(values: Mapping[str, Any]) -> tuple[AdapterArm, ...]:
-    given = values.get("threshold")
-    threshold = None if given in (None, "") else _real("threshold", given)
+    given = str(values.get("threshold") or "").strip()
+    threshold = _real("threshold", given) if given else None
     names = [n.removeprefix(SHIPPED_ADAPTER) for n in _texts(values.get("adapters"))]
     return tuple(AdapterArm(name, threshold) for name in names)
 

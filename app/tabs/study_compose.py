@@ -165,9 +165,10 @@ def _who(adapters: list[tuple[str, str]]) -> dict[str, Component]:
             adapters, value=[], multiselect=True, label="PRISM adapters",
             elem_id="px-study-adapters", info="They answer with their gate on.",
         )  # fmt: skip
-        found["threshold"] = gr.Number(
-            None, label="Threshold", minimum=0, maximum=1, step=0.01,
-            info="Empty: each adapter's own.", elem_id="px-study-threshold", min_width=140,
+        # A number field shows an empty value as 0, and 0 means "always open".
+        found["threshold"] = gr.Textbox(
+            "", label="Threshold", info="From 0 to 1; empty takes each adapter's own.",
+            max_lines=1, elem_id="px-study-threshold", min_width=140,
         )  # fmt: skip
     found["sweep"] = gr.Checkbox(
         False, label="Answer with the gate held open too, so that every threshold is known",

@@ -59,7 +59,7 @@ def control(view: View, options: FigureOptions) -> FigureResult:
     labels = [LENGTH_TITLES.get(x, "all lengths") for x in lengths]
     made = panels(
         170 + 76 * len(lengths), rows=1, cols=max(1, len(shown)), shared_yaxes=True,
-        horizontal_spacing=0.06, subplot_titles=[f"Change in {s}" for s in shown],
+        horizontal_spacing=0.06, subplot_titles=[s.capitalize() for s in shown],
     )  # fmt: skip
     for place, contrast in enumerate(_CONTRASTS):
         colour, symbol = _LOOKS[contrast]
@@ -76,7 +76,7 @@ def control(view: View, options: FigureOptions) -> FigureResult:
         range=[len(lengths) - 0.4, -0.6], showgrid=False, tickvals=list(range(len(labels))),
         ticktext=labels,
     )  # fmt: skip
-    made.update_xaxes(tickformat="+.0%").add_vline(x=0, line=ZERO_LINE)
+    made.update_xaxes(tickformat="+.0%", title_text="change").add_vline(x=0, line=ZERO_LINE)
     made.update_layout(margin_b=88, legend={"y": 0, "yanchor": "bottom"})
     data = pd.DataFrame([_record(r) for r in rows])
     note = (

@@ -36,11 +36,14 @@ class _Row:
     estimate: Estimate
     meaning: str
     is_rate: bool = True
+    has_nil: bool = True
 
     @property
     def call(self) -> Call:
         """Filled where the interval leaves out what means nothing: a coin, or no relation."""
         e = self.estimate
+        if not self.has_nil:
+            return "up"
         if e.n < MINIMUM_ITEMS:
             return "too few"
         if e.low is None or e.high is None:
@@ -132,7 +135,7 @@ def _numbers(view: View, rows: IntArray, preference: FloatArray) -> list[_Row]:
         _Row("Win rate, equal length", control.win_rate, "without what longer answers gain"),
         _Row("Words and preference (r)", words, "above 0: longer answers win", False),
         _Row("Verbosity bias", control.bias, "gain of a far longer answer", False),
-        _Row("Spread over repeats", spread, "standard deviation of P over seeds", False),
+        _Row("Spread over repeats", spread, "standard deviation of P over seeds", False, False),
     ]
     return [r for r in found if r.estimate.value is not None]
 

@@ -23,7 +23,7 @@ from prism_core.figures.view import View
 from prism_core.figures.words import effect_text, plural, points, sentence
 from prism_core.stats import Pairs
 
-_GREY = [[0.0, "rgba(128, 130, 145, 0.16)"], [1.0, "rgba(128, 130, 145, 0.16)"]]
+_GREY = [[0.0, "#cfd1d8"], [1.0, "#cfd1d8"]]
 
 
 def lift(view: View, options: FigureOptions) -> FigureResult:

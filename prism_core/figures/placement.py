@@ -57,7 +57,7 @@ def placement(view: View, options: FigureOptions) -> FigureResult:
     labels = [*models, *(f"{m}<br>reported" for m in reported)]
     made = panels(
         150 + 46 * max(3, len(labels)), rows=1, cols=len(shown), shared_yaxes=True,
-        horizontal_spacing=0.06, subplot_titles=[f"Change in {s}" for s in shown],
+        horizontal_spacing=0.06, subplot_titles=[s.capitalize() for s in shown],
     )  # fmt: skip
     for name in PLACEMENT_TITLES:
         for column, score in enumerate(shown, 1):
@@ -66,7 +66,7 @@ def placement(view: View, options: FigureOptions) -> FigureResult:
     if options.overlay:
         for column, score in enumerate(shown, 1):
             _overlay(made, score, reported, len(models), column)
-    made.update_xaxes(tickformat="+.0%")
+    made.update_xaxes(tickformat="+.0%", title_text="change")
     made.add_vline(x=0, line=ZERO_LINE)
     made.update_yaxes(
         range=[len(labels) - 0.4, -0.6], showgrid=False,

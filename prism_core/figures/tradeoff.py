@@ -126,7 +126,7 @@ def _frame(left: list[str], below: list[str]) -> go.Figure:
     made.update_xaxes(showticklabels=not below, row=1, col=2)
     made.update_xaxes(
         tickvals=list(range(len(left))), ticktext=[title_of(c) for c in left], tickangle=-90,
-        range=[-0.6, len(left) - 0.4], showgrid=False, row=1, col=1, visible=bool(left),
+        range=[-0.6, len(left) - 0.4], showgrid=False, side="top", row=1, col=1, visible=bool(left),
     )  # fmt: skip
     made.update_yaxes(
         tickvals=list(range(len(below))), ticktext=[title_of(c) for c in below],
