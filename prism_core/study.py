@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -40,7 +41,7 @@ TIME_STAGE = "study_time"
 class Executor(Protocol):
     """Computes batches, in any order."""
 
-    def facts(self, reference: str, scoring: Scoring, items: Sequence[Item]) -> ModelFacts:
+    def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
         """What the study must know of a model; see `Engine.facts`."""
 
     def answer(
@@ -55,9 +56,9 @@ class LocalExecutor:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def facts(self, reference: str, scoring: Scoring, items: Sequence[Item]) -> ModelFacts:
+    def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
         """See `Engine.facts`."""
-        return self._engine.facts(reference, scoring, items)
+        return self._engine.facts(reference, scoring, has_choices)
 
     def answer(
         self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
@@ -105,7 +106,9 @@ class StudyRun:
         self.items = items_of(self.spec)
         self.folders = self._folders(run.owner or None)
         self._given = dict(models or {})
-        self._engine = Engine(self.folders, self.spec.temperature, self.spec.top_p, progress)
+        self._engine = Engine(
+            self.folders, self.spec.temperature, self.spec.top_p, progress, store
+        )
         self._grades: dict[tuple[str, str, str], tuple[float | None, bool]] = {}
         self._done = self._total = 0
         self._said: tuple[str, ...] = ()
@@ -114,8 +117,7 @@ class StudyRun:
         """All models, one after another."""
         started = time.monotonic()
         journal = StoreJournal(self.store, self.records.run_id)
-        begin(journal, "study", self.spec, {task: [i.id for i in had] for task, had in
-                                            self.items.items()})  # fmt: skip
+        begin(journal, "study", self.spec, [i for had in self.items.values() for i in had])
         self.records.keep_items(self.items)
         try:
             with self._executor() as executor:
@@ -188,8 +190,8 @@ class StudyRun:
                     "study; answers that still hold come from the cache."
                 )
             return known
-        choices = [i for had in self.items.values() for i in had if i.kind == "choice"]
-        facts = executor.facts(reference, self.spec.scoring, choices)
+        has_choices = any(i.kind == "choice" for had in self.items.values() for i in had)
+        facts = executor.facts(reference, self.spec.scoring, has_choices)
         cells, notes = cells_of(self.spec, self.personas, facts.adapters, facts.has_system_role)
         if len(cells) == 1:
             raise InputError(f"No cell is left to compare with neutral for {facts.name}: "
@@ -202,34 +204,27 @@ class StudyRun:
         if not found:
             return
         asks = [batch.asks[i] for i in found]
-        gates = self._engine.gates(batch, asks) if batch.kind == "choice" else [None] * len(asks)
         self.records.keep_answers(
-            self._answer(place, ask, raw, gate)
-            for ask, raw, gate in zip(asks, found.values(), gates, strict=True)
+            self._answer(place, ask, raw) for ask, raw in zip(asks, found.values(), strict=True)
         )
         self._done += len(asks)
         self._tell(asks[-1].cell.label)
 
-    def _answer(self, place: int, ask: Ask, raw: Raw, gate: float | None) -> Answer:
-        item = ask.item
-        if raw.choice is not None:
-            opened = None if gate is None else gate >= (ask.cell.threshold or 0.0)
-            return Answer(
-                place, ask.cell.label, item.task, item.id, ask.seed,
-                logprobs=tuple(raw.choice.logprobs), lengths=tuple(raw.choice.tokens),
-                gate=gate, gate_open=opened,
-            )  # fmt: skip
+    def _answer(self, place: int, ask: Ask, raw: Raw) -> Answer:
+        item, choice = ask.item, raw.choice
+        read = raw.turns[0] if choice is None else choice
+        answer = Answer(
+            place, ask.cell.label, item.task, item.id, ask.seed,
+            prompt_tokens=read.prompt_tokens,
+            gate=None if read.gate is None else read.gate.probability,
+            gate_open=None if read.gate is None else read.gate.is_open,
+        )  # fmt: skip
+        if choice is not None:
+            return replace(answer, logprobs=choice.logprobs, lengths=choice.tokens)
         turns = tuple(one.text for one in raw.turns)
         check, refused = self._grade(item, turns)
-        reading = raw.turns[0].gate
-        return Answer(
-            place, ask.cell.label, item.task, item.id, ask.seed, turns,
-            tokens=sum(one.tokens for one in raw.turns),
-            prompt_tokens=raw.turns[0].prompt_tokens,
-            gate=None if reading is None else reading.probability,
-            gate_open=None if reading is None else reading.is_open,
-            check=check, refused=refused,
-        )  # fmt: skip
+        tokens = sum(one.tokens for one in raw.turns)
+        return replace(answer, turns=turns, tokens=tokens, check=check, refused=refused)
 
     def _grade(self, item: Item, turns: Sequence[str]) -> tuple[float | None, bool]:
         """Score of the check and the refusal rule; the same text is looked at once."""

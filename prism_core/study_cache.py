@@ -2,7 +2,8 @@
 
 An answer's key covers the model's fingerprint (adapter and threshold with it), the prompt, the
 sampling and the seed, so a study that is repeated or widened pays only for what is new. A
-conversation is in the cache as far as each of its turns is.
+conversation is in the cache as far as each of its turns is. Beside a choice's scores stands what
+was read before them: the prompt's tokens and the gate.
 """
 
 from __future__ import annotations
@@ -34,17 +35,7 @@ class AnswerCache:
     def keep(self, batch: Batch, raws: Mapping[int, Raw]) -> None:
         """Keep what was computed, in one transaction."""
         if batch.kind == "choice":
-            keys = self._choice_keys(batch)
-            self._store.put_scores(
-                {
-                    keys[i]: [
-                        ChoiceScore(value, count)
-                        for value, count in zip(raw.choice.logprobs, raw.choice.tokens, strict=True)
-                    ]
-                    for i, raw in raws.items()
-                    if raw.choice is not None
-                }
-            )
+            self._keep_choices(batch, raws)
             return
         found: dict[str, Completion] = {}
         for i, raw in raws.items():
@@ -74,21 +65,41 @@ class AnswerCache:
         wanted = {i: 1 + len(batch.asks[i].item.follow_ups) for i in prompts}
         return {i: Raw(tuple(had)) for i, had in turns.items() if len(had) == wanted[i]}
 
+    def _keep_choices(self, batch: Batch, raws: Mapping[int, Raw]) -> None:
+        keys = self._choice_keys(batch)
+        rows: dict[str, list[ChoiceScore]] = {}
+        read: dict[str, Completion] = {}
+        for i, raw in raws.items():
+            if raw.choice is not None:
+                pairs = zip(raw.choice.logprobs, raw.choice.tokens, strict=True)
+                rows[keys[i][0]] = [ChoiceScore(value, count) for value, count in pairs]
+                read[keys[i][1]] = Completion(
+                    "", prompt_tokens=raw.choice.prompt_tokens, finish="stop", gate=raw.choice.gate
+                )
+        self._store.put_completions(read)
+        self._store.put_scores(rows)
+
     def _find_choices(self, batch: Batch) -> dict[int, Raw]:
         keys = self._choice_keys(batch)
-        known = self._store.get_scores(keys)
-        places = [i for i, key in enumerate(keys) if key in known]
-        return {i: Raw(choice=_scores(known[keys[i]])) for i in places}
+        known = self._store.get_scores(key for key, _ in keys)
+        read = self._store.get_completions(key for _, key in keys)
+        return {
+            i: Raw(choice=_scores(known[scored], read[asked]))
+            for i, (scored, asked) in enumerate(keys)
+            if scored in known and asked in read
+        }
 
-    def _choice_keys(self, batch: Batch) -> list[str]:
+    def _choice_keys(self, batch: Batch) -> list[tuple[str, str]]:
+        """Two keys an ask: of its choices' scores, and of what was read before them."""
         prints = self._fingerprints(batch.asks, batch)
         mode = f"{self._scoring}/{FORMAT}"
-        return [
-            score_key(
-                prints[ask.cell.label], self._engine.prompt_of(batch, ask), ask.item.choices, mode
-            )
-            for ask in batch.asks
-        ]
+        keys = []
+        for ask in batch.asks:
+            who, prompt = prints[ask.cell.label], self._engine.prompt_of(batch, ask)
+            scored = score_key(who, prompt, ask.item.choices, mode)
+            reading = f"{mode} {scored}"
+            keys.append((scored, completion_key(who, prompt, self._sampling, 0, mode=reading)))
+        return keys
 
     def _key(self, batch: Batch, ask: Ask, prompt: Prompt) -> str:
         return completion_key(
@@ -101,5 +112,6 @@ class AnswerCache:
         return {label: self._engine.fingerprint(batch, ask) for label, ask in first.items()}
 
 
-def _scores(row: Sequence[ChoiceScore]) -> ChoiceScores:
-    return ChoiceScores(tuple(s.logprob for s in row), tuple(s.tokens for s in row))
+def _scores(row: Sequence[ChoiceScore], read: Completion) -> ChoiceScores:
+    values, counts = tuple(s.logprob for s in row), tuple(s.tokens for s in row)
+    return ChoiceScores(values, counts, read.prompt_tokens, read.gate)

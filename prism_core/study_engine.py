@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prism_core.bundle import load_bundle
+from prism_core.bundle import load_bundle, read_info
+from prism_core.cached_model import CachedModel
 from prism_core.choice_scoring import ChoiceScores, probe_scoring, score_choice_items
 from prism_core.errors import CancelledError, InputError, ModelError
 from prism_core.gated_model import GatedModel
@@ -21,16 +22,15 @@ from prism_core.journal import seed_of
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.prompts import build_prompt
+from prism_core.storage import Store
 from prism_core.study_cells import AdapterFact
 from prism_core.study_parts import short_name
 from prism_core.study_spec import Scoring
 from prism_core.study_work import Ask, Batch
-from prism_core.tasks import Item
 from prism_core.types import Completion, Message, Prompt, Sampling
 
 REMOTE = "remote:"
 """Prefix of a reference to a model behind the endpoint `PRISM_REMOTE_URL`."""
-PROBE_ITEMS = 16
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ class Engine:
         temperature: float = 0.0,
         top_p: float = 1.0,
         progress: Progress | None = None,
+        store: Store | None = None,
     ) -> None:
         """Prepare; nothing is loaded before it is needed.
 
@@ -113,10 +114,11 @@ class Engine:
             temperature: see `Sampling`.
             top_p: see `Sampling`.
             progress: told of a model that is being fetched.
+            store: keeps what a probe asked, so that the next study need not ask again.
         """
         self._folders = dict(adapters)
         self._temperature, self._top_p = temperature, top_p
-        self._progress = progress
+        self._progress, self._store = progress, store
         self._reference = ""
         self._model: Generator | None = None
         self._gated: dict[str, GatedModel] = {}
@@ -137,13 +139,13 @@ class Engine:
             self._reference = reference
         return self._model
 
-    def facts(self, reference: str, scoring: Scoring, items: Sequence[Item]) -> ModelFacts:
+    def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
         """What the study must know of a model.
 
         Args:
             reference: the model.
             scoring: as the spec asks; `auto` is decided by a probe.
-            items: choice items that a probe may use.
+            has_choices: whether there are choices to be scored at all.
 
         Raises:
             PrismError: the model cannot be loaded.
@@ -151,8 +153,9 @@ class Engine:
         model = self.model(reference)
         found, notes = self._adapter_facts(model)
         chosen: Scoring = scoring
-        if scoring == "auto" and items:
-            probe = probe_scoring(model, list(items)[:PROBE_ITEMS])
+        if scoring == "auto" and has_choices:
+            asked = model if self._store is None else CachedModel(model, self._store)
+            probe = probe_scoring(asked)
             chosen = probe.scoring
             notes.append(f"{model.name}: {probe.sentence}")
         return ModelFacts(
@@ -191,18 +194,6 @@ class Engine:
                 raws = self._texts(batch, asks, cancel)
             found.update(zip(places, raws, strict=True))
         return [found[i] for i in range(len(batch.asks))]
-
-    def gates(self, batch: Batch, asks: Sequence[Ask]) -> list[float | None]:
-        """What the gate says of each ask; None where no adapter is asked."""
-        said: list[float | None] = [None] * len(asks)
-        for label in dict.fromkeys(ask.cell.label for ask in asks if ask.cell.adapter):
-            places = [i for i, ask in enumerate(asks) if ask.cell.label == label]
-            speaker = self._speaker(batch.model, asks[places[0]])
-            if isinstance(speaker, GatedModel):
-                prompts = [self.prompt_of(batch, asks[i]) for i in places]
-                for i, p in zip(places, speaker.probabilities(prompts), strict=True):
-                    said[i] = p
-        return said
 
     def _by_speaker(self, batch: Batch) -> list[list[int]]:
         """Places of the asks that one model can answer together."""
@@ -282,6 +273,4 @@ class Engine:
 
 
 def _name_of(reference: str, folder: Path) -> str:
-    from prism_core.bundle import read_info
-
     return short_name(reference, read_info(folder))

@@ -114,7 +114,7 @@ def row_of(
         "seed": answer.seed,
         "text": text,
         "tokens": answer.tokens if answer.turns else None,
-        "prompt_tokens": answer.prompt_tokens if answer.turns else None,
+        "prompt_tokens": answer.prompt_tokens or None,
         "gate": _rounded(answer.gate),
         "gate_open": answer.gate_open,
         "accuracy": scored.accuracy,

@@ -128,21 +128,18 @@ def run_table(args: argparse.Namespace) -> int:
 
 def run_plot(args: argparse.Namespace) -> int:
     """One figure as a web page that needs nothing else."""
-    from prism_core.figures import FIGURES
+    from prism_core.figures import find_figure
 
-    if args.figure not in FIGURES:
-        raise InputError(
-            f"There is no figure '{args.figure[:40]}'; there are {', '.join(FIGURES)}."
-        )
+    find_figure(args.figure)  # a wrong name is said before anything is loaded
     target = Path(args.html).expanduser()
     study = open_study(args.study)
-    made = FIGURES[args.figure](study)
+    made = find_figure(args.figure)(study)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(made[0].to_html(include_plotlyjs=True), encoding="utf-8")
+        target.write_text(made.figure.to_html(include_plotlyjs=True), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"'{target}' cannot be written: {error.strerror}.") from error
-    print(one_line(str(made[2])))
+    print(one_line(made.reading))
     return 0
 
 
@@ -207,17 +204,21 @@ def _make(folder: Path) -> None:
 
 
 def _row(store: Store, spec: StudySpec, folder: Path, resume: bool) -> RunRow:
-    """The study's run, made first if it is new."""
+    """The study's run: the last one where the spec and its items are as they were, else a new one.
+
+    A new run in an old store is cheap: every answer that still holds comes from the cache.
+    """
     from prism_core.storage import pack, unpack
+    from prism_core.study_parts import items_of
+    from prism_core.study_records import StudyRecords
     from prism_core.study_spec import StudySpec
 
-    if not resume:
-        return store.create_run("study", spec.name, pack(spec), folder=folder)
-    found = _last(store, folder)
-    if unpack(StudySpec, dict(found.spec)) != spec:
-        # The cache of the folder's store makes a changed spec cheap; its run is another one.
-        return store.create_run("study", spec.name, pack(spec), folder=folder)
-    return found
+    if resume:
+        found = _last(store, folder)
+        kept = StudyRecords(store, found.id).items()
+        if unpack(StudySpec, dict(found.spec)) == spec and kept in ({}, items_of(spec)):
+            return found
+    return store.create_run("study", spec.name, pack(spec), folder=folder)
 
 
 def _last(store: Store, folder: Path) -> RunRow:
