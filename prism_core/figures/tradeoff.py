@@ -27,6 +27,8 @@ from prism_core.stats import MINIMUM_ITEMS, JointRegion, Pairs, joint_region, no
 
 ALL = "All categories"
 _HEIGHT = 560
+_STILL = 0.002
+"""A change below this is drawn as none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,8 @@ def tradeoff(view: View, options: FigureOptions) -> FigureResult:
             _mark(made, step, below.index(step.category), vertical=False)
     if options.overlay:
         _overlay(made)
+    x, y = _range(steps, "accuracy"), _range(steps, "alignment")
+    made.update_xaxes(range=x, col=2).update_yaxes(range=y, row=1)
     data, picks = _table(steps)
     return FigureResult(made, data, _reading(steps, options), _note(left, below, options), picks)
 
@@ -173,7 +177,7 @@ def _arrow(made: go.Figure, step: _Step) -> None:
         mode="lines+markers+text",
         line={"color": colour, "width": 3.4 if whole else 1.6, "dash": "solid" if clear else "dot"},
         marker={
-            "symbol": ["square", "arrow" if clear else "arrow-open"], "angleref": "previous",
+            "symbol": ["square", _head(step)], "angleref": "previous",
             "size": [8, 17 if whole else 13], "color": [OFF, colour],
         },
         text=["", "<b>All</b>" if whole else step.label],
@@ -181,6 +185,29 @@ def _arrow(made: go.Figure, step: _Step) -> None:
         customdata=[neutral, pick], hovertemplate=[_hover_neutral(step), _hover(step)],
         showlegend=False, cliponaxis=False, row=1, col=2,
     )  # fmt: skip
+
+
+def _head(step: _Step) -> str:
+    """The sign at an arrow's end; one that goes nowhere has no direction."""
+    if step.call == "too few":
+        return "circle-open-dot"
+    moves = [e.estimate.value or 0.0 for e in (step.accuracy, step.alignment)]
+    if max(abs(v) for v in moves) < _STILL:
+        return "circle-open"
+    return "arrow" if step.call in ("up", "down") else "arrow-open"
+
+
+def _range(steps: list[_Step], score: str) -> list[float]:
+    """What the axis shows: all means and interval ends, but no score below 0 or above 1."""
+    ends = []
+    for step in steps:
+        effect: Effect = getattr(step, score)
+        if effect.before is not None:
+            moves = (0.0, effect.estimate.value, effect.estimate.low, effect.estimate.high)
+            ends += [effect.before + v for v in moves if v is not None]
+    low, high = max(0.0, min(ends, default=0.0)), min(1.0, max(ends, default=1.0))
+    room = max(0.02, 0.07 * (high - low))
+    return [low - room, high + room]
 
 
 def _side(step: _Step) -> str:
@@ -203,7 +230,7 @@ def _mark(made: go.Figure, step: _Step, place: int, *, vertical: bool) -> None:
         x=across if vertical else along, y=along if vertical else across,
         mode="lines+markers", line={"color": colour, "width": 1.6},
         marker={
-            "symbol": ["square", "arrow" if clear else "arrow-open"], "angleref": "previous",
+            "symbol": ["square", _head(step)], "angleref": "previous",
             "size": [6, 12], "color": [OFF, colour],
         },
         error_y=bars if vertical else None, error_x=None if vertical else bars,
