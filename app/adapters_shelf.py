@@ -34,6 +34,8 @@ SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "adapters"
 PREFIX = "shipped-"
 FOLDER = "adapter"
 """The bundle's folder in its run's folder."""
+KINDS = ("train", "rl")
+"""Runs of these kinds end with an adapter."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -70,8 +72,9 @@ class AdapterShelf:
             owner: the visitor; None sees the shipped ones alone.
         """
         found = []
-        runs = self._store.list_runs(owner, "train", limit=500) if owner else []
-        for run in runs:
+        kinds = KINDS if owner else ()
+        runs = [r for kind in kinds for r in self._store.list_runs(owner, kind, limit=500)]
+        for run in sorted(runs, key=lambda r: -r.created):
             folder = run.path / FOLDER
             if run.status != "done" or not (folder / INFO_FILE).is_file():
                 continue
@@ -201,7 +204,7 @@ class AdapterShelf:
             run = self._store.get_run(adapter_id, owner)
         except (InputError, NotFoundError) as error:
             raise _missing(adapter_id) from error
-        if run.kind != "train":
+        if run.kind not in KINDS:
             raise _missing(adapter_id)
         return run
 

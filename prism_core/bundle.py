@@ -1,9 +1,9 @@
 """A trained PRISM adapter as a folder that can be kept, moved and trusted.
 
 It is a standard PEFT folder (`adapter_config.json`, `adapter_model.safetensors`) with the gate
-(`gate.safetensors`), `prism.json` (base model, settings, metrics) and a model card. The base is
-recognised by a few numbers of its embedding table, so that a copy in another precision is accepted
-and another model is refused.
+(`gate.safetensors`), `prism.json` (base model, settings, metrics) and a model card. An adapter that
+was trained by reinforcement has no gate: it is always on. The base is recognised by a few numbers
+of its embedding table, so that a copy in another precision is accepted and another model refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -35,6 +35,7 @@ CARD_FILE = "README.md"
 FILES = (CONFIG_FILE, WEIGHTS_FILE, GATE_FILE, INFO_FILE, CARD_FILE)
 """The files of a bundle; nothing else is packed or published."""
 FORMAT = 1
+Recipe = Literal["prism", "rl"]
 _PROBE_ROWS = 16
 _PROBE_COLUMNS = 8
 _SAME_BASE = 0.98
@@ -82,6 +83,8 @@ class BundleInfo:
     """Ids of the queries that neither gate nor adapter has seen."""
     format: int = FORMAT
     """Version of this file's layout."""
+    recipe: Recipe = "prism"
+    """How it was made; one made by reinforcement learning has no gate."""
 
 
 def identify(model: LocalModel) -> BaseIdentity:
@@ -151,11 +154,23 @@ def load_bundle(folder: Path, base: LocalModel, threshold: float | None = None) 
     return GatedModel(
         base,
         LoraWeights.load(folder, base.model),
-        Gate.load(folder, base.model),
+        load_gate(folder, info, base),
         threshold=info.threshold if threshold is None else threshold,
         label=info.name,
         adapter_hash=bundle_hash(folder),
     )
+
+
+def load_gate(folder: Path, info: BundleInfo, base: LocalModel) -> Gate:
+    """The adapter's gate, or one that is always open where the recipe has none.
+
+    Raises:
+        ModelError: the gate is missing or damaged.
+    """
+    if info.recipe == "rl":
+        size = base.model.config.get_text_config(decoder=True).hidden_size
+        return Gate.always_open(size).to(base.model.device)
+    return Gate.load(folder, base.model)
 
 
 def rename_bundle(folder: Path, name: str) -> BundleInfo:
@@ -176,7 +191,8 @@ def bundle_hash(folder: Path) -> str:
     """Short hash of the weights and the gate."""
     digest = hashlib.sha256()
     for name in (CONFIG_FILE, WEIGHTS_FILE, GATE_FILE):
-        digest.update((folder / name).read_bytes())
+        if name != GATE_FILE or (folder / name).is_file():
+            digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -223,7 +239,7 @@ def model_card(info: BundleInfo) -> str:
     hub_ids = {EMBEDDED: HUB_ID}
     base = hub_ids.get(info.base.reference, info.base.reference)
     rows = [f"| {name} | {value} |" for name, value in info.metrics.items()]
-    head = ["| measured on held-out queries | value [95 % interval] |", "|---|---|"]
+    head = ["| measured on held-out questions | value [95 % interval] |", "|---|---|"]
     table = "\n".join([*head, *rows])
     lines = [
         "---",
@@ -233,12 +249,10 @@ def model_card(info: BundleInfo) -> str:
         "---",
         f"# {info.name}",
         "",
-        f"A gated LoRA for {info.base.label}, made by PRISM Studio after Hu, Rostami and Thomason "
-        "(arXiv 2603.18507). A small gate reads the hidden state after layer 0 and switches the "
-        "adapter per query; no persona prompt is needed.",
+        _INTRODUCTION[info.recipe].format(base=info.base.label),
         "",
-        f"- Personas: {', '.join(info.personas) or 'not recorded'}",
-        f"- Gate threshold: {info.threshold:g}",
+        f"- Personas: {', '.join(info.personas) or 'none'}",
+        *([f"- Gate threshold: {info.threshold:g}"] if info.recipe == "prism" else []),
         f"- Seed: {info.seed}",
         f"- Trained with: `{info.command}`" if info.command else "- Trained in the app",
         "",
@@ -246,6 +260,15 @@ def model_card(info: BundleInfo) -> str:
         *[f"- {note}" for note in info.notes],
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+_INTRODUCTION: Mapping[Recipe, str] = {
+    "prism": "A gated LoRA for {base}, made by PRISM Studio after Hu, Rostami and Thomason "
+    "(arXiv 2603.18507). A small gate reads the hidden state after layer 0 and switches the "
+    "adapter per query; no persona prompt is needed.",
+    "rl": "A LoRA for {base}, trained by PRISM Studio on verifiable rewards after Oh et al. "
+    "(PerMix-RLVR, arXiv 2604.08986). It has no gate and is always on.",
+}
 
 
 def _shape(model: PreTrainedModel) -> tuple[int, ...]:

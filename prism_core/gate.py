@@ -27,6 +27,8 @@ FEATURES: tuple[Feature, ...] = get_args(Feature)
 GATE_FILE = "gate.safetensors"
 _HIDDEN = (128, 64)
 _BATCH_TOKENS = 16_384
+_CERTAIN = 50.0
+"""Log-odds whose probability is 1 in fp32."""
 
 
 class Gate(nn.Module):
@@ -48,6 +50,16 @@ class Gate(nn.Module):
         self.spread: torch.Tensor
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
+
+    @classmethod
+    def always_open(cls, size: int) -> Gate:
+        """A gate that says 1 whatever it reads, for adapters that have none of their own."""
+        gate = cls(size)
+        last = cast(nn.Linear, gate.net[-1])
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.fill_(_CERTAIN)
+        return gate.eval().requires_grad_(False)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """Log-odds of shape (B,)."""

@@ -33,7 +33,12 @@ _DTYPES: dict[SaveDtype, torch.dtype] = {
 
 @contextmanager
 def trainable_lora(
-    model: PreTrainedModel, rank: int, alpha: float, seed: int, start: Path | None = None
+    model: PreTrainedModel,
+    rank: int,
+    alpha: float,
+    seed: int,
+    start: Path | None = None,
+    first_layer: int = 1,
 ) -> Iterator[PeftModel]:
     """Put a fresh LoRA on the model, and take it off again at the end.
 
@@ -44,16 +49,22 @@ def trainable_lora(
         seed: draws the pairs' first matrices; the second ones are 0, so that the LoRA begins as
             no change at all.
         start: a PEFT folder of the same shape to go on from.
+        first_layer: the lowest layer that is adapted; below it no gradient is needed.
 
     Raises:
-        ModelError: the model lacks the seven projections.
+        ModelError: the model lacks the seven projections, or that layer.
     """
     layers = decoder_layers(model)
+    adapted = list(range(first_layer, len(layers)))
+    if not adapted or first_layer < 1:
+        raise ModelError(
+            f"A LoRA cannot begin at layer {first_layer}: allowed are 1 to {len(layers) - 1}."
+        )
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT takes any number
         target_modules=list(PROJECTIONS),
-        layers_to_transform=list(range(1, len(layers))),
+        layers_to_transform=adapted,
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng():
@@ -61,11 +72,11 @@ def trainable_lora(
         peft = cast(PeftModel, get_peft_model(model, config))
     try:
         found = sum(name.endswith(".lora_A") for name, _ in peft.named_modules())
-        if found != len(PROJECTIONS) * (len(layers) - 1):
+        wanted = len(PROJECTIONS) * len(adapted)
+        if found != wanted:
             raise ModelError(
-                f"{type(model).__name__} has {found} of the "
-                f"{len(PROJECTIONS) * (len(layers) - 1)} projections that a LoRA is put on "
-                f"({', '.join(PROJECTIONS)} in layers 1 to {len(layers) - 1})."
+                f"{type(model).__name__} has {found} of the {wanted} projections that a LoRA is "
+                f"put on ({', '.join(PROJECTIONS)} in layers {first_layer} to {adapted[-1]})."
             )
         if start is not None:
             set_peft_model_state_dict(peft, load_file(start / WEIGHTS_FILE))

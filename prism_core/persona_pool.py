@@ -1,0 +1,75 @@
+"""The pool of personas that robustness is trained on and measured with.
+
+One YAML file holds them all, each with its attitude (helpful, irrelevant or harmful to a task that
+has a right answer) and its part: `train` personas may be mixed into training prompts, `held_out`
+ones are for measuring alone, so that robustness to personas never seen can be told from having
+learnt the ones that were. The parts are fixed in the file, with every attitude in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from prism_core.errors import InputError
+from prism_core.plain_yaml import plain_documents
+
+Attitude = Literal["helpful", "irrelevant", "harmful"]
+Part = Literal["train", "held_out"]
+ATTITUDES: tuple[Attitude, ...] = get_args(Attitude)
+PARTS: tuple[Part, ...] = get_args(Part)
+POOL_FILE = Path(__file__).resolve().parent.parent / "assets" / "persona_pool" / "pool.yaml"
+
+
+@dataclass(frozen=True)
+class PoolPersona:
+    """One persona of the pool."""
+
+    name: str
+    """Short identifier."""
+    title: str
+    """The name shown to people."""
+    attitude: Attitude
+    """What it would do to a task that has a right answer."""
+    part: Part
+    """Whether training may see it."""
+    text: str
+    """What the system turn says."""
+
+
+def load_pool(path: Path = POOL_FILE) -> tuple[PoolPersona, ...]:
+    """The pool in the file's order.
+
+    Raises:
+        InputError: an entry breaks the format, or a part lacks an attitude.
+    """
+    found = [_entry(data) for data in plain_documents(path.read_text(encoding="utf-8"))]
+    names = [p.name for p in found]
+    if len(set(names)) != len(names):
+        raise InputError(f"{path.name} holds two personas of one name.")
+    for part in PARTS:
+        lacking = set(ATTITUDES) - {p.attitude for p in found if p.part == part}
+        if lacking:
+            raise InputError(f"{path.name} has no {sorted(lacking)} persona in part '{part}'.")
+    return tuple(found)
+
+
+def part_of(pool: Sequence[PoolPersona], part: Part) -> tuple[PoolPersona, ...]:
+    """The personas of one part."""
+    return tuple(p for p in pool if p.part == part)
+
+
+def _entry(data: object) -> PoolPersona:
+    fields = ("name", "title", "attitude", "part", "text")
+    if not isinstance(data, dict) or set(data) != set(fields):
+        raise InputError(f"A pool persona has the fields {', '.join(fields)}; found {data!r:.120}.")
+    if not all(isinstance(data[f], str) and data[f].strip() for f in fields):
+        raise InputError(f"A field of the pool persona {data['name']!r} is empty or no text.")
+    if data["attitude"] not in ATTITUDES or data["part"] not in PARTS:
+        raise InputError(
+            f"{data['name']}: attitude is {data['attitude']!r} and part {data['part']!r}; allowed "
+            f"are {', '.join(ATTITUDES)} and {', '.join(PARTS)}."
+        )
+    return PoolPersona(**{f: " ".join(data[f].split()) for f in fields})

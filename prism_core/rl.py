@@ -1,0 +1,291 @@
+"""Reinforcement learning with verifiable rewards, with or without personas in the prompts.
+
+PerMix-RLVR (Oh et al., arXiv 2604.08986): a model trained on verifiable rewards becomes steady
+under personas but loses the power to be one; personas mixed into the training prompts, the reward
+unchanged, are to keep both.
+1. The level: given, or chosen by a probe of the base model (`prism_core.rl_probe`).
+2. The plan: questions by the seed, personas by `prism_core.rl_mixing`.
+3. The base model answers the held-out questions.
+4. The arm is trained: GRPO (`prism_core.rl_trainer`) or supervised (`prism_core.rl_sft`).
+5. The adapter is saved as a PEFT folder, loaded again, and answers the same held-out questions.
+Every finished part is in the run's journal, so a run goes on where it was stopped. What the paper
+does not publish and we chose is listed in `prism_core.rl_spec` and `prism_core.rl_tasks`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prism_core.always_on import AlwaysOn
+from prism_core.bundle import INFO_FILE, BundleInfo, identify, read_info, write_info
+from prism_core.errors import InputError
+from prism_core.generator import Generator
+from prism_core.journal import StoreJournal, begin
+from prism_core.lora_training import save_lora, trainable_lora
+from prism_core.models import LocalModel
+from prism_core.persona_pool import load_pool, part_of
+from prism_core.progress import Progress
+from prism_core.records import Journal
+from prism_core.rl_eval import Asking, Rewards, gain_of, rewards_of, scores_of
+from prism_core.rl_mixing import plan_personas
+from prism_core.rl_probe import LevelRate, choose_level, probe_level
+from prism_core.rl_records import Question
+from prism_core.rl_spec import AUTO_LEVEL, RlSpec, check_rl_spec
+from prism_core.rl_tasks import draw_items, examples_of, get_family
+from prism_core.stats import mean_estimate
+from prism_core.storage import RunRow, Store, pack, unpack
+from prism_core.types import Estimate
+
+ADAPTER_FOLDER = "adapter"
+RL_STAGE, LEVEL_STAGE, HELD_STAGE, RESULT_STAGE, TIME_STAGE = (
+    "rl", "rl_level", "rl_held_out", "rl_result", "time",
+)  # fmt: skip
+_SAMPLED, _GREEDY = "sampled", "greedy"
+
+
+@dataclass(frozen=True)
+class RlResult:
+    """How a run ended."""
+
+    family: str
+    """The task family."""
+    level: int
+    """The level that was trained on."""
+    level_name: str
+    """Its name."""
+    base: Estimate
+    """Reward of the base model on held-out questions, sampled as in training."""
+    trained: Estimate
+    """The same with the adapter."""
+    gain: Estimate
+    """Trained minus base, paired by question."""
+    greedy_base: Estimate
+    """Share of the base model's most probable answers that are right."""
+    greedy_trained: Estimate
+    """The same with the adapter."""
+    greedy_gain: Estimate
+    """Trained minus base, paired by question."""
+    seconds: float
+    """Time at work, all resumptions together."""
+    notes: tuple[str, ...] = ()
+    """Warnings and nulls, as sentences."""
+
+
+def run_rl(run: RunRow, store: Store, progress: Progress) -> None:
+    """Do a reinforcement-learning run of the store; see `prism_core.worker`.
+
+    Raises:
+        PrismError: the run cannot go on; the message says why.
+        CancelledError: stopped on request; finished parts and the last checkpoint are kept.
+    """
+    spec = unpack(RlSpec, dict(run.spec))
+    run.path.mkdir(parents=True, exist_ok=True)
+    train_rl(spec, run.path, StoreJournal(store, run.id), progress)
+
+
+def train_rl(
+    spec: RlSpec,
+    folder: Path,
+    journal: Journal,
+    progress: Progress,
+    model: LocalModel | None = None,
+    command: str = "",
+) -> RlResult:
+    """Train one arm and measure it, or go on with it.
+
+    Args:
+        spec: what was chosen.
+        folder: the run's folder; the adapter goes to `adapter` inside it.
+        journal: the run's journal.
+        progress: told of every step; its cancel event stops the work.
+        model: the base model, loaded if it is not given.
+        command: what to write on the model card.
+
+    Raises:
+        InputError: a choice is not allowed, or the run was begun with other settings.
+        CancelledError: stopped on request.
+    """
+    started = time.monotonic()
+    spec = check_rl_spec(spec)
+    model = model or LocalModel.load(spec.model, progress=progress)
+    begin(journal, RL_STAGE, spec, model.fingerprint)
+    work = _RlRun(spec, folder, journal, progress, model)
+    try:
+        result = work.run(command or command_of(spec))
+    finally:
+        journal.save(TIME_STAGE, {f"{time.time():.3f}": time.monotonic() - started})
+    result = replace(result, seconds=sum(journal.load(TIME_STAGE).values()))
+    journal.save(RESULT_STAGE, {RESULT_STAGE: pack(result)})
+    return result
+
+
+def load_rl_result(journal: Journal) -> RlResult | None:
+    """How a run ended, or None while it has not."""
+    part = journal.load(RESULT_STAGE).get(RESULT_STAGE)
+    return None if part is None else unpack(RlResult, part)
+
+
+def command_of(spec: RlSpec) -> str:
+    """The command that trains this spec, for the model card."""
+    words = ["python", "-m", "prism_core", "rl", "--arm", spec.arm, "--preset", spec.preset]
+    words += ["--family", spec.family, "--seed", str(spec.seed), "--out", "DIR"]
+    return shlex.join(words)
+
+
+class _RlRun:
+    """One run: what stays the same while its parts go by."""
+
+    def __init__(
+        self, spec: RlSpec, folder: Path, journal: Journal, progress: Progress, model: LocalModel
+    ) -> None:
+        self.spec, self.folder, self.journal = spec, folder, journal
+        self.progress, self.model = progress, model
+        self.family = get_family(spec.family)
+        self.notes: list[str] = []
+
+    def run(self, command: str) -> RlResult:
+        """All parts in order."""
+        level = self._level()
+        held = draw_items(self.family, level, "held_out", self.spec.held_out, self.spec.seed)
+        if len(held) < self.spec.held_out:
+            self.notes.append(f"The family has only {len(held)} held-out questions at this level.")
+        self.examples = examples_of(self.family, level)
+        self.held = held
+        before = {kind: self._held_rewards(kind, "base", self.model) for kind in self._kinds()}
+        target = self.folder / ADAPTER_FOLDER
+        if not (target / INFO_FILE).is_file():
+            self._train(level, target, command)
+        trained = AlwaysOn.load(target, self.model)
+        after = {kind: self._held_rewards(kind, "trained", trained) for kind in self._kinds()}
+        result = self._result(level, before, after)
+        self._note_metrics(target, result)
+        return result
+
+    @staticmethod
+    def _kinds() -> tuple[str, str]:
+        return (_SAMPLED, _GREEDY)
+
+    def _level(self) -> int:
+        """The level to train on: given, or the probe's choice, which is kept."""
+        if self.spec.level != AUTO_LEVEL or len(self.family.levels) == 1:
+            return max(0, self.spec.level)
+        parts = self.journal.load(LEVEL_STAGE)
+        for number, level in enumerate(self.family.levels):
+            if str(number) in parts:
+                continue
+            self.progress.update("probe", number, len(self.family.levels), level.name)
+            rate = probe_level(
+                self.model, self.family, number,
+                temperature=self.spec.temperature, seed=self.spec.seed, progress=self.progress,
+            )  # fmt: skip
+            self.journal.save(LEVEL_STAGE, {str(number): pack(rate)})
+        rates = [unpack(LevelRate, p) for p in self.journal.load(LEVEL_STAGE).values()]
+        chosen = choose_level(rates)
+        if not chosen.is_fit:
+            self.notes.append(
+                f"No level is solved in 20-60 % of the tries; '{chosen.name}' is the nearest with "
+                f"{chosen.rate}. Learning may be slow."
+            )
+        return chosen.level
+
+    def _held_rewards(self, kind: str, who: str, model: Generator) -> Rewards:
+        """The held-out rewards of one system, asked once."""
+        key = f"{who}-{kind}"
+        known = self.journal.load(HELD_STAGE).get(key)
+        if known is None:
+            self.progress.update("held-out questions", 0, 1, f"{who}, {kind}")
+            asking = Asking(self.examples, self.spec.tokens, seed=self.spec.seed)
+            if kind == _SAMPLED:
+                asking = replace(
+                    asking, temperature=self.spec.temperature, repeats=self.spec.repeats
+                )
+            found = rewards_of(model, self.held, asking, self.progress)
+            self.journal.save(HELD_STAGE, {key: pack(found)})
+            known = self.journal.load(HELD_STAGE)[key]
+        return {name: tuple(values) for name, values in known.items()}
+
+    def _train(self, level: int, target: Path, command: str) -> None:
+        """Train the arm and save its adapter; the sheet is written last and makes it whole."""
+        from prism_core.rl_sft import train_sft
+        from prism_core.rl_trainer import RlInputs, train_grpo
+
+        pool = part_of(load_pool(), "train")
+        inputs = RlInputs(self._questions(level), {p.name: p.text for p in pool}, self.examples)
+        train = train_sft if self.spec.arm == "sft" else train_grpo
+        with (
+            self.model.lock,
+            trainable_lora(
+                self.model.model, self.spec.rank, 2 * self.spec.rank, self.spec.seed,
+                first_layer=self.spec.first_layer,
+            ) as peft,
+        ):  # fmt: skip
+            train(
+                self.spec, inputs, self.model, peft, self.folder, self.journal, self.progress
+            )
+            save_lora(peft, target, self.model.name, "float32")
+        settings: dict[str, Any] = pack(replace(self.spec, level=level))
+        mixed = tuple(p.name for p in pool) if self.spec.arm != "rlvr" else ()
+        info = BundleInfo(
+            name=self.spec.name,
+            base=identify(self.model),
+            personas=mixed,
+            command=command,
+            seed=self.spec.seed,
+            settings=settings,
+            recipe="rl",
+            held_out=tuple(item.id for item in self.held),
+        )
+        write_info(target, info)
+
+    def _questions(self, level: int) -> list[Question]:
+        """The training plan: as many questions as the steps need, repeated if there are fewer."""
+        need = self.spec.steps * self.spec.prompts
+        items = draw_items(self.family, level, "train", need, self.spec.seed)
+        if not items:
+            raise InputError(f"The family '{self.family.name}' gave no training question.")
+        if len(items) < need:
+            self.notes.append(
+                f"The family has {len(items)} training questions at this level; {need} are asked, "
+                "so they come round again."
+            )
+        plan = plan_personas(self.spec, part_of(load_pool(), "train"))
+        return [Question(items[i % len(items)], personas) for i, personas in enumerate(plan)]
+
+    def _result(
+        self, level: int, before: dict[str, Rewards], after: dict[str, Rewards]
+    ) -> RlResult:
+        def mean(rewards: Rewards) -> Estimate:
+            return mean_estimate(scores_of(rewards), bounds=(0.0, 1.0), seed=self.spec.seed)
+
+        gain = gain_of(after[_SAMPLED], before[_SAMPLED], self.spec.seed)
+        if gain.low is None or gain.low <= 0:
+            self.notes.append("The reward on held-out questions did not clearly rise.")
+        return RlResult(
+            family=self.family.name,
+            level=level,
+            level_name=self.family.levels[level].name,
+            base=mean(before[_SAMPLED]),
+            trained=mean(after[_SAMPLED]),
+            gain=gain,
+            greedy_base=mean(before[_GREEDY]),
+            greedy_trained=mean(after[_GREEDY]),
+            greedy_gain=gain_of(after[_GREEDY], before[_GREEDY], self.spec.seed),
+            seconds=0.0,
+            notes=tuple(self.notes),
+        )
+
+    def _note_metrics(self, target: Path, result: RlResult) -> None:
+        """Put what was measured on the adapter's sheet."""
+        metrics = {
+            "Reward, base": result.base,
+            "Reward, adapter": result.trained,
+            "Reward gained": result.gain,
+            "Greedy accuracy, base": result.greedy_base,
+            "Greedy accuracy, adapter": result.greedy_trained,
+            "Greedy accuracy gained": result.greedy_gain,
+        }
+        write_info(target, replace(read_info(target), metrics=metrics, notes=result.notes))

@@ -1,0 +1,80 @@
+"""Rollouts by our own decoding loop instead of the library's `generate`.
+
+trl lets a function write the answers that it scores (`rollout_func`). Ours decodes on the very
+model that is being trained, LoRA included, reads the worked examples that all prompts share once,
+and gives each row its own random numbers: row r of step s depends on (seed, s, r) alone, so that a
+run that goes on after a stop draws what it would have drawn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prism_core.chat import encode_prompt
+from prism_core.decoding import decode
+from prism_core.errors import CancelledError
+from prism_core.journal import seed_of
+from prism_core.models import LocalModel
+from prism_core.types import Message, Prompt, Sampling
+
+
+def as_messages(prompt: Prompt) -> list[dict[str, str]]:
+    """A prompt as the plain dicts that trl keeps in its data set."""
+    return [{"role": m.role, "content": m.content} for m in prompt]
+
+
+def as_prompt(messages: Sequence[dict[str, Any]]) -> Prompt:
+    """The way back."""
+    return tuple(Message(m["role"], m["content"]) for m in messages)
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Writes the answers of one generation batch; called by trl."""
+
+    model: LocalModel
+    """The model whose weights are trained in place."""
+    sampling: Sampling
+    """Length and temperature."""
+    seed: int
+    """The run's seed."""
+    cancel: threading.Event
+    """Read at every token."""
+
+    def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        """Token ids of prompts and answers, row by row.
+
+        Raises:
+            CancelledError: stopped on request.
+        """
+        rows = [encode_prompt(self.model.tokenizer, as_prompt(p)) for p in prompts]
+        first = trainer.accelerator.process_index * len(rows)
+        step = int(trainer.state.global_step)
+        seeds = [seed_of("rollout", self.seed, step, first + i) for i in range(len(rows))]
+        return {
+            "prompt_ids": rows,
+            "completion_ids": self.write(rows, seeds),
+            "logprobs": None,
+        }
+
+    def write(self, rows: list[list[int]], seeds: list[int]) -> list[list[int]]:
+        """The ids of one answer a row, the stop token included."""
+        answers: list[list[int]] = [[] for _ in rows]
+        steps = decode(
+            self.model.model,
+            rows,
+            self.sampling,
+            seeds,
+            self.model.stop_ids,
+            cancel=self.cancel,
+            lock=self.model.lock,
+        )
+        for drawn in steps:
+            for row, token in drawn:
+                answers[row].append(token)
+        if self.cancel.is_set():
+            raise CancelledError("stopped on request")
+        return answers

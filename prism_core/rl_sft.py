@@ -1,0 +1,107 @@
+"""The supervised arm: the same questions and personas, with the gold answer as the target.
+
+One gold answer a question and `spec.prompts` questions a step, so that all arms see the same
+questions in the same order for the same number of steps. Gold answers are used, not answers of the
+model's own that the verifier passed. Checkpoints, resuming and stopping are those of
+`prism_core.rl_trainer`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from prism_core.chat import encode_prompt, encode_text
+from prism_core.models import LocalModel
+from prism_core.progress import Progress
+from prism_core.records import Journal
+from prism_core.rl_spec import RlSpec
+from prism_core.rl_tasks import ask
+from prism_core.rl_trainer import (
+    CHECKPOINTS,
+    Journalist,
+    RlInputs,
+    common_settings,
+    last_checkpoint,
+    stoppable_training,
+)
+
+_IGNORED = -100
+"""What PyTorch's cross-entropy skips."""
+
+
+def train_sft(
+    spec: RlSpec,
+    inputs: RlInputs,
+    model: LocalModel,
+    peft: PeftModel,
+    folder: Path,
+    journal: Journal,
+    progress: Progress,
+) -> None:
+    """Train the LoRA in place, from the last whole checkpoint if there is one.
+
+    Arguments and errors as in `prism_core.rl_trainer.train_grpo`.
+    """
+    args = TrainingArguments(
+        **common_settings(spec, model, folder / CHECKPOINTS),
+        per_device_train_batch_size=spec.prompts,
+        remove_unused_columns=False,
+    )
+    with stoppable_training(model.model, progress):
+        trainer = InOrder(
+            model=peft,
+            args=args,
+            train_dataset=Dataset.from_list(_rows(inputs, model)),
+            data_collator=_collate,
+            processing_class=model.tokenizer,
+            callbacks=[Journalist(spec, journal, progress, None)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        start = last_checkpoint(folder / CHECKPOINTS)
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    model.model.eval()
+
+
+class InOrder(Trainer):
+    """A trainer that reads the plan from top to bottom."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+
+def _rows(inputs: RlInputs, model: LocalModel) -> list[dict[str, list[int]]]:
+    """Token ids and labels; only the answer and its end are learnt."""
+    rows = []
+    end = sorted(model.stop_ids)[:1] if model.tokenizer.eos_token_id is None else [
+        int(model.tokenizer.eos_token_id)
+    ]  # fmt: skip
+    for question in inputs.questions:
+        persona = question.personas[0]
+        text = inputs.texts[persona] if persona else ""
+        prompt = encode_prompt(model.tokenizer, ask(question.item, inputs.examples, text))
+        answer = encode_text(model.tokenizer, question.item.reference) + end
+        rows.append({"ids": prompt + answer, "labels": [_IGNORED] * len(prompt) + answer})
+    return rows
+
+
+def _collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Rows padded on the right."""
+    width = max(len(r["ids"]) for r in rows)
+
+    def padded(key: str, fill: int) -> torch.Tensor:
+        return torch.tensor([r[key] + [fill] * (width - len(r[key])) for r in rows])
+
+    return {
+        "input_ids": padded("ids", 0),
+        "labels": padded("labels", _IGNORED),
+        "attention_mask": torch.tensor(
+            [[1] * len(r["ids"]) + [0] * (width - len(r["ids"])) for r in rows]
+        ),
+    }

@@ -1,0 +1,245 @@
+"""Families of verifiable tasks for reinforcement learning: endless, split for good, with levels.
+
+A family turns a seed into `Item`s whose check `prism_core.graders.grade` understands, so that one
+grader serves reward and evaluation. Generated families come from reasoning-gym; GSM8K and MATH500
+are read by `prism_core.tasks` where their data is there.
+1. A question belongs to the training or the held-out part by a hash of its text, never by seed:
+   reasoning-gym draws item i of seed s from s + i, so neighbouring seeds share almost all items.
+2. Two worked examples stand in front of each question as turns of the conversation. A model of
+   135M parameters cannot follow a format that is only described, and without a reward now and then
+   there is nothing to learn from.
+3. Levels go from easy to hard; `prism_core.rl_probe` finds the one that is solved now and then.
+Choices that PerMix-RLVR (arXiv 2604.08986) leaves open: the families, the levels, the examples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prism_core.checks import Check
+from prism_core.errors import InputError, NotFoundError
+from prism_core.tasks import Item, get_task
+from prism_core.types import Message, Prompt
+
+Split = Literal["train", "held_out", "example"]
+_SHARES: tuple[tuple[Split, int], ...] = (("example", 10), ("held_out", 40), ("train", 100))
+"""Each part ends at this percentile of the questions' hashes."""
+_PATIENCE = 2_000
+"""Drawing stops after so many questions in a row that are not new: a small family is exhausted."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One difficulty of a family."""
+
+    name: str
+    """Shown to people, such as `two numbers of one digit`."""
+    options: Mapping[str, Any]
+    """Settings of the generator; empty for a benchmark."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Tasks of one kind."""
+
+    name: str
+    """Short identifier."""
+    title: str
+    """The name shown to people."""
+    source: str
+    """A dataset of reasoning-gym, or a task of `prism_core.tasks`."""
+    levels: tuple[Level, ...]
+    """From easy to hard; one for a benchmark."""
+    tokens: int
+    """The most tokens that an answer needs."""
+    examples: int = 2
+    """Worked examples in front of each question."""
+    generated: bool = True
+    """Whether reasoning-gym writes the questions."""
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            "letters",
+            "Counting letters",
+            "letter_counting",
+            (
+                Level("one word", {"min_words": 1, "max_words": 1}),
+                Level("one to three words", {"min_words": 1, "max_words": 3}),
+                Level("three to six words", {"min_words": 3, "max_words": 6}),
+            ),
+            tokens=10,
+        ),
+        Family(
+            "sums",
+            "Adding and subtracting",
+            "chain_sum",
+            (
+                Level("two numbers of one digit", {"max_terms": 2, "max_digits": 1}),
+                Level("two numbers of up to two digits", {"max_terms": 2, "max_digits": 2}),
+                Level("three numbers of up to two digits", {"max_terms": 3, "max_digits": 2}),
+            ),
+            tokens=10,
+        ),
+        Family(
+            "products",
+            "Multiplying",
+            "products",
+            (
+                Level("two numbers of one digit", {"max_terms": 2, "max_digits": 1}),
+                Level("up to two digits", {"max_terms": 2, "max_digits": 2}),
+            ),
+            tokens=10,
+        ),
+        Family(
+            "needle",
+            "Finding who",
+            "needle_haystack",
+            (
+                Level("two statements", {"min_num_statements": 2, "max_num_statements": 2}),
+                Level("four statements", {"min_num_statements": 4, "max_num_statements": 4}),
+                Level("eight statements", {"min_num_statements": 8, "max_num_statements": 8}),
+            ),
+            tokens=10,
+            examples=1,
+        ),
+        Family("gsm8k", "GSM8K", "gsm8k", (Level("all", {}),), 320, examples=0, generated=False),
+        Family(
+            "math500", "MATH500", "math500", (Level("all", {}),), 1024, examples=0, generated=False
+        ),
+    )
+}
+"""Every family by name."""
+
+
+def get_family(name: str) -> Family:
+    """A family by name.
+
+    Raises:
+        NotFoundError: there is none of that name; the message lists those there are.
+    """
+    if name not in FAMILIES:
+        raise NotFoundError(f"There is no task family '{name[:60]}'; there are "
+                            f"{', '.join(FAMILIES)}.")  # fmt: skip
+    return FAMILIES[name]
+
+
+def draw_items(family: Family, level: int, split: Split, count: int, seed: int) -> tuple[Item, ...]:
+    """Different items of one part, the same for the same seed; a larger count holds the smaller.
+
+    Fewer come back where the family has no more.
+
+    Raises:
+        InputError: there is no such level, or reasoning-gym is not installed.
+        NotFoundError: a benchmark's data is not here.
+    """
+    if not 0 <= level < len(family.levels):
+        raise InputError(
+            f"'{family.name}' has no level {level}; it has 0 to {len(family.levels) - 1}."
+        )
+    found: dict[str, Item] = {}
+    misses = 0
+    for item in _stream(family, level, seed):
+        if split_of(item.question) != split or item.question in found:
+            misses += 1
+            if misses > _PATIENCE:
+                break
+            continue
+        found[item.question], misses = item, 0
+        if len(found) == count:
+            break
+    return tuple(found.values())
+
+
+def split_of(question: str) -> Split:
+    """The part that a question belongs to, for ever."""
+    place = int(hashlib.sha256(question.encode()).hexdigest()[:8], 16) % 100
+    return next(name for name, end in _SHARES if place < end)
+
+
+def examples_of(family: Family, level: int) -> tuple[Message, ...]:
+    """Worked examples as turns; the same ones for everybody, and never asked."""
+    turns: list[Message] = []
+    seen: set[str] = set()
+    for item in draw_items(family, level, "example", 24, 1) if family.examples else ():
+        # Two examples of one answer would teach that answer.
+        if item.reference not in seen and len(seen) < family.examples:
+            seen.add(item.reference)
+            turns += [Message("user", item.question), Message("assistant", item.reference)]
+    return tuple(turns)
+
+
+def ask(item: Item, examples: tuple[Message, ...], persona: str = "") -> Prompt:
+    """The conversation in which an item is asked, with a persona's text as the system turn."""
+    system = (Message("system", persona),) if persona else ()
+    return (*system, *examples, Message("user", item.question))
+
+
+def _stream(family: Family, level: int, seed: int) -> Iterator[Item]:
+    if not family.generated:
+        task = get_task(family.source)
+        items = sorted(task.load(), key=lambda item: _rank(item.id, seed))
+        yield from items
+        return
+    entries = _entries(family.source, dict(family.levels[level].options), seed)
+    for number, entry in enumerate(entries):
+        question, check = _READERS[family.source](entry)
+        yield Item(
+            id=f"{family.name}-{level}-{seed}-{number}",
+            task=family.name,
+            category=family.levels[level].name,
+            kind="open",
+            question=question,
+            check=check,
+            reference=str(entry["answer"]),
+        )
+
+
+def _rank(name: str, seed: int) -> str:
+    return hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest()
+
+
+def _entries(dataset: str, options: dict[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+    try:
+        from reasoning_gym import create_dataset
+    except ImportError as error:
+        raise InputError(
+            "Generated tasks need the package reasoning-gym: pip install reasoning-gym"
+        ) from error
+    if dataset in ("chain_sum", "products"):
+        options = {"min_terms": 2, "min_digits": 1, **options}
+    # Far apart, since item i of seed s is drawn from s + i.
+    start = int(_rank(dataset, seed)[:12], 16)
+    yield from create_dataset(dataset, seed=start, size=200_000, **options)
+
+
+def _expression(entry: dict[str, Any]) -> tuple[str, Check]:
+    return f"{entry['metadata']['expression']} =", Check("number", {"answer": entry["answer"]})
+
+
+def _letters(entry: dict[str, Any]) -> tuple[str, Check]:
+    facts = entry["metadata"]
+    question = f'How many times is "{facts["target_letter"]}" in "{" ".join(facts["span"])}"?'
+    return question, Check("number", {"answer": entry["answer"]})
+
+
+def _needle(entry: dict[str, Any]) -> tuple[str, Check]:
+    statements, _, rest = entry["question"].partition("\n")
+    names = sorted({s.split()[0] for s in statements.split(". ") if s})
+    asked = rest.strip().split("?")[0] + "?"
+    check = Check("label", {"allowed": names, "answer": entry["answer"]})
+    return f"{statements.strip()} {asked}", check
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], tuple[str, Check]]] = {
+    "chain_sum": _expression,
+    "products": _expression,
+    "letter_counting": _letters,
+    "needle_haystack": _needle,
+}
+"""How a dataset's entry becomes a short question and its check."""
