@@ -75,6 +75,15 @@ def prefill(
     Returns:
         Logits of each row's last token (B, V), the cache, and the mask (B, T) of real tokens.
     """
+    first = {tuple(row): i for i, row in reversed(list(enumerate(rows)))}
+    if router is None and len(first) < len(rows):
+        # Several answers to one prompt: read it once.
+        unique = sorted(first.values())
+        place = {tuple(rows[i]): k for k, i in enumerate(unique)}
+        index = torch.tensor([place[tuple(row)] for row in rows], device=model.device)
+        logits, cache, mask = prefill(model, [rows[i] for i in unique])
+        cache.batch_select_indices(index)
+        return logits[index], cache, mask[index]
     groups = _groups(rows) if router is None else []
     if len(groups) < 2 or not is_mergeable(new_cache(model.config)):
         return _read(model, rows, router)

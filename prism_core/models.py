@@ -99,6 +99,11 @@ class LocalModel:
         return self._has_system_role
 
     @property
+    def stop_ids(self) -> frozenset[int]:
+        """Every token id that ends an answer."""
+        return self._stop_ids
+
+    @property
     def context_tokens(self) -> int:
         """The most tokens that prompt and answer may have together."""
         return int(getattr(self.model.config, "max_position_embeddings", 2048) or 2048)

@@ -1,8 +1,9 @@
 """Log-likelihoods of given texts, by teacher forcing.
 
-Choices: the prompts' common beginning is read once, each prompt once, and each choice continues its
-prompt's cache; a choice of one token needs no pass of its own. Answers: one plain forward pass, or
-where a router must see the prompt's end, the prompt first and the answer behind it.
+Choices: the prompts' common beginning is read once, each prompt with all its choices in one pass
+(`packed_choices`); where that cannot be, each choice continues its prompt's cache. Answers: one
+plain forward pass, or where a router must see the prompt's end, the prompt first and the answer
+behind it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from prism_core.decoding import Router, pad_left, prefill
+from prism_core.packed_choices import can_pack, packed_logprobs
 
 Rows = Sequence[Sequence[int]]
 
@@ -30,6 +32,8 @@ def choice_logprobs(
         choices: for each prompt the token ids of its choices, each at least one token.
         router: switches an adapter by row.
     """
+    if router is None and can_pack(model):
+        return packed_logprobs(model, prompts, choices)
     logits, cache, mask = prefill(model, prompts, router)
     logprobs = logits.float().log_softmax(dim=-1)
     firsts = [[logprobs[i, c[0]].item() for c in row] for i, row in enumerate(choices)]
@@ -47,6 +51,37 @@ def choice_logprobs(
     return firsts
 
 
+@torch.inference_mode()
+def continuation_scores(
+    model: PreTrainedModel, prompts: Rows, tails: Sequence[Rows], router: Router | None = None
+) -> list[list[tuple[float, bool]]]:
+    """Sum of log p over each continuation, and whether each of its tokens is the most probable.
+
+    Arguments as in `choice_logprobs`; no continuation may be empty.
+    """
+    logits, cache, mask = prefill(model, prompts, router)
+    first = logits.float().log_softmax(dim=-1)
+    best = first.argmax(dim=-1).tolist()
+    found = [
+        [(first[i, c[0]].item(), best[i] == c[0]) for c in row] for i, row in enumerate(tails)
+    ]
+    longer = [(i, j) for i, row in enumerate(tails) for j, c in enumerate(row) if len(c) > 1]
+    if longer:
+        owners = torch.tensor([i for i, _ in longer], device=model.device)
+        cache.batch_select_indices(owners)
+        if router is not None:
+            router.select(owners)
+        rows = [tails[i][j] for i, j in longer]
+        logits = _tail_logits(model, rows, cache, mask[owners], router)
+        targets, real = _pad_right([r[1:] for r in rows], model.device)
+        sums = (_gather(logits, targets) * real).sum(dim=1).tolist()
+        greedy = ((logits.argmax(dim=-1) == targets) | (real == 0)).all(dim=1).tolist()
+        for (i, j), more, is_best in zip(longer, sums, greedy, strict=True):
+            value, so_far = found[i][j]
+            found[i][j] = (value + more, so_far and is_best)
+    return found
+
+
 def _tails(
     model: PreTrainedModel,
     rows: Rows,
@@ -55,6 +90,20 @@ def _tails(
     router: Router | None,
 ) -> list[list[float]]:
     """Log p of every token but the first of each row, the rows continuing a cache."""
+    logits = _tail_logits(model, rows, cache, mask, router)
+    targets, _ = _pad_right([r[1:] for r in rows], model.device)
+    scores = _gather(logits, targets)
+    return [scores[i, : len(r) - 1].tolist() for i, r in enumerate(rows)]
+
+
+def _tail_logits(
+    model: PreTrainedModel,
+    rows: Rows,
+    cache: DynamicCache,
+    mask: torch.Tensor,
+    router: Router | None,
+) -> torch.Tensor:
+    """Logits (B, T, V) behind every token but the last of each row."""
     ids, real = _pad_right([r[:-1] for r in rows], model.device)
     start = mask.sum(dim=1, keepdim=True)
     with router.decode() if router else nullcontext():
@@ -65,9 +114,7 @@ def _tails(
             past_key_values=cache,
             use_cache=True,
         )
-    targets, _ = _pad_right([r[1:] for r in rows], model.device)
-    scores = _gather(out.logits, targets)
-    return [scores[i, : len(r) - 1].tolist() for i, r in enumerate(rows)]
+    return out.logits
 
 
 @torch.inference_mode()
