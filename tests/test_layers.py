@@ -13,24 +13,28 @@ CORE = ROOT / "prism_core"
 
 LAYERS: tuple[str, ...] = (
     # L0: values and numbers
-    "__init__ errors types stats",
+    "__init__ errors types stats threads",
     # L1: text, records and what keeps them
     """generator progress records thoughts train_spec prompts plain_yaml personas query_text
     storage journal demo memory splits study_spec study_yaml study_table study_file
-    checks tasks refusal graders""",
+    checks tasks refusal graders persona_pool rl_tasks rl_spec rl_mixing rl_records""",
     # L2: models, and what is put on them
     """cache_folder hub embedded sources weights kv_cache sampling chat decoding scoring models
+    packed_choices
     remote remote_answer remote_errors losses adapters gate gate_fitting lora_training forcing
-    teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model""",
+    teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model
+    packed lean speculation""",
     # L3: models that decide, and judgements
-    "gated_model held_gate bundle judges judge_check metrics choice_scoring refusal_judge",
+    """gated_model held_gate bundle judges judge_check metrics choice_scoring refusal_judge always_on
+    rl_probe rl_eval rl_logps rl_rollouts""",
     # L4: the five stages, the baselines, and what one question needs
     """queries answers verification gate_report gate_training distill_report distillation figures
     comparison routing systems rivals ablation evaluation run_parts speed_probe estimate
     study_cells study_parts study_work study_answers study_scores study_engine study_cache
-    study_records study_judging study_plan study_export study_versions study_effects study_summary""",
+    study_records study_judging study_plan study_export study_versions study_effects study_summary
+    rl_trainer rl_sft""",
     # L5: stages in order, and the ways to start them
-    "study contest pipeline past_run worker worker_watch commands cli __main__",
+    "study rl contest pipeline past_run worker worker_watch commands cli __main__",
 )
 """From the ground up. A module may import from its own layer and from those below it."""
 

@@ -1,0 +1,180 @@
+"""All choices of a question in one forward pass.
+
+A row is the question and behind it all its choices, one after the other. A mask lets each choice
+see the question and itself, not its neighbours, and its positions begin where the question ends, so
+every choice is scored as if it stood alone. What all prompts begin with (a persona) is read once.
+Only for decoders whose attention is full everywhere and takes a mask of its own for every token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from prism_core.decoding import shared_prefix
+from prism_core.kv_cache import is_mergeable, new_cache
+
+Rows = Sequence[Sequence[int]]
+
+States = tuple[torch.Tensor, torch.Tensor]
+
+SHARED_AT_LEAST = 48
+"""A common beginning shorter than this is read with each row."""
+PASS_TOKENS = (640, 8_192)
+"""Tokens of one pass, on a CPU and on anything else: enough to keep it busy, little padding."""
+_FAMILIES = frozenset(
+    ("llama", "mistral", "qwen2", "qwen3", "phi3", "smollm3", "olmo", "olmo2", "granite", "gemma")
+)
+"""Model types whose masks and positions are plain, so that four-dimensional masks are honoured."""
+_ATTENTION = ("sdpa", "eager")
+
+
+def can_pack(model: PreTrainedModel) -> bool:
+    """Whether all choices of a question can be read in one pass."""
+    return (
+        model.config.model_type in _FAMILIES
+        and getattr(model.config, "_attn_implementation", None) in _ATTENTION
+        and is_mergeable(new_cache(model.config))
+    )
+
+
+@torch.inference_mode()
+def packed_logprobs(
+    model: PreTrainedModel, prompts: Rows, choices: Sequence[Rows]
+) -> list[list[float]]:
+    """Sum of log p over the tokens of each choice after its prompt, in nats.
+
+    Args:
+        model: a decoder for which `can_pack` holds.
+        prompts: token ids of each prompt, at least one token each.
+        choices: for each prompt the token ids of its choices, each at least one token.
+    """
+    found: list[list[float]] = [[] for _ in prompts]
+    for group in _groups(prompts):
+        rows = [prompts[i] for i in group]
+        shared = shared_prefix(rows) if len(rows) > 1 else 0
+        shared = shared if shared >= SHARED_AT_LEAST else 0
+        head = _read_head(model, rows[0][:shared]) if shared else []
+        width = {i: len(prompts[i]) - shared + sum(len(c) - 1 for c in choices[i]) for i in group}
+        for batch in _batches(width, PASS_TOKENS[model.device.type != "cpu"]):
+            layout = _Layout([prompts[i][shared:] for i in batch], [choices[i] for i in batch])
+            for i, sums in zip(batch, _score(model, layout, head, shared), strict=True):
+                found[i] = sums
+    return found
+
+
+def _groups(prompts: Rows) -> list[list[int]]:
+    """Prompts that begin alike (one persona), and those that begin like no other."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        alike.setdefault(tuple(prompt[:SHARED_AT_LEAST]), []).append(i)
+    alone = [group[0] for group in alike.values() if len(group) == 1]
+    return [group for group in alike.values() if len(group) > 1] + ([alone] if alone else [])
+
+
+def _batches(width: Mapping[int, int], limit: int) -> Iterator[list[int]]:
+    """Rows of similar width together, so that little is padding."""
+    batch: list[int] = []
+    for i in sorted(width, key=lambda i: -width[i]):
+        if batch and width[batch[0]] * (len(batch) + 1) > limit:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _read_head(model: PreTrainedModel, ids: Sequence[int]) -> list[States]:
+    """Keys and values of each layer for the beginning that all prompts share."""
+    cache = new_cache(model.config)
+    head = torch.tensor([list(ids)], device=model.device)
+    model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    layers: list[Any] = list(cache.layers)
+    return [(layer.keys, layer.values) for layer in layers]
+
+
+def _score(
+    model: PreTrainedModel, layout: _Layout, head: Sequence[States], shared: int
+) -> list[list[float]]:
+    """One forward pass over a batch behind the shared beginning."""
+    cache = new_cache(model.config)
+    rows = len(layout.choices)
+    for layer, (keys, values) in zip(cache.layers, head, strict=False):
+        layer.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
+    out = model(
+        input_ids=layout.ids.to(model.device),
+        attention_mask=layout.mask(shared, model.dtype).to(model.device),
+        position_ids=(layout.positions + shared).to(model.device),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=layout.kept,
+    )
+    return layout.sums(out.logits)
+
+
+class _Layout:
+    """Where everything stands: questions end in one column, their choices begin behind it.
+
+    A choice's last token predicts nothing that is asked for, so it is not fed.
+    """
+
+    def __init__(self, questions: Rows, choices: Sequence[Rows]) -> None:
+        self.choices = choices
+        self.front = max(len(q) for q in questions)
+        self.back = max(sum(len(c) - 1 for c in row) for row in choices)
+        shape = (len(questions), self.front + self.back)
+        self.ids = torch.zeros(shape, dtype=torch.long)
+        self.positions = torch.zeros(shape, dtype=torch.long)
+        # Which part a column belongs to: -1 padding, 0 the question, then choice 1, 2, ...
+        self.part = torch.full(shape, -1, dtype=torch.long)
+        for i, (question, row) in enumerate(zip(questions, choices, strict=True)):
+            self._place(i, question, 0, self.front - len(question), 0)
+            column = self.front
+            for j, choice in enumerate(row, start=1):
+                self._place(i, choice[:-1], j, column, len(question))
+                column += len(choice) - 1
+
+    def _place(self, row: int, tokens: Sequence[int], part: int, column: int, start: int) -> None:
+        span = slice(column, column + len(tokens))
+        self.ids[row, span] = torch.tensor(list(tokens), dtype=torch.long)
+        self.positions[row, span] = torch.arange(start, start + len(tokens))
+        self.part[row, span] = part
+
+    @property
+    def kept(self) -> int:
+        """How many columns from the right need logits."""
+        return self.back + 1
+
+    def mask(self, shared: int, dtype: torch.dtype) -> torch.Tensor:
+        """What each column may attend to, (B, 1, T, shared + T): 0 where it may, else very low."""
+        width = self.part.shape[1]
+        query, key = self.part[:, :, None], self.part[:, None, :]
+        before = torch.ones(width, width, dtype=torch.bool).tril()
+        sees = before & (key >= 0) & ((key == 0) | (key == query))
+        sees = sees | torch.eye(width, dtype=torch.bool)  # padding sees itself, never nothing
+        sees = torch.cat([sees.new_ones((len(sees), width, shared)), sees], dim=2)
+        low = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
+        return low[:, None]
+
+    def sums(self, logits: torch.Tensor) -> list[list[float]]:
+        """Log p of each choice from the logits (B, back + 1, V) of the kept columns."""
+        rows, columns, targets, owners = [], [], [], []
+        for i, row in enumerate(self.choices):
+            column = 0
+            for j, choice in enumerate(row):
+                rows += [i] * len(choice)
+                # The question's last column predicts every choice's first token.
+                columns += [0, *range(column + 1, column + len(choice))]
+                targets += list(choice)
+                owners += [(i, j)] * len(choice)
+                column += len(choice) - 1
+        at = (torch.tensor(rows), torch.tensor(columns))
+        norm = logits.float().logsumexp(dim=-1).cpu()
+        chosen = logits[at[0], at[1], torch.tensor(targets)].float().cpu()
+        found = [[0.0] * len(row) for row in self.choices]
+        for (i, j), value in zip(owners, (chosen - norm[at]).tolist(), strict=True):
+            found[i][j] += value
+        return found
