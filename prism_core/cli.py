@@ -17,11 +17,22 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from prism_core import __version__
-from prism_core.commands import ablate, compare, models, personas, rl, route, study, train
+from prism_core.commands import (
+    ablate,
+    compare,
+    fidelity,
+    models,
+    personas,
+    rl,
+    route,
+    stability,
+    study,
+    train,
+)
 from prism_core.commands.output import one_line
 from prism_core.errors import CancelledError, PrismError, RemoteError, StorageError
 
-COMMANDS = (compare, models, personas, train, route, ablate, study, rl)
+COMMANDS = (compare, models, personas, train, route, ablate, study, rl, stability, fidelity)
 """Every command's module, in the order of the help."""
 
 FAILED, BAD_INPUT, STOPPED = 1, 2, 130

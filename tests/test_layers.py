@@ -17,7 +17,8 @@ LAYERS: tuple[str, ...] = (
     # L1: text, records and what keeps them
     """generator progress records thoughts train_spec prompts plain_yaml personas query_text
     storage journal demo memory splits study_spec study_yaml study_table study_file
-    checks tasks refusal graders persona_pool rl_tasks rl_spec rl_mixing rl_records""",
+    checks tasks refusal graders persona_pool rl_tasks rl_spec rl_mixing rl_records
+    persona_gym stability lottery""",
     # L2: models, and what is put on them
     """cache_folder hub embedded sources weights kv_cache sampling chat decoding scoring models
     packed_choices
@@ -26,7 +27,7 @@ LAYERS: tuple[str, ...] = (
     packed lean speculation""",
     # L3: models that decide, and judgements
     """gated_model held_gate bundle judges judge_check metrics choice_scoring refusal_judge always_on
-    rl_probe rl_eval rl_logps rl_rollouts""",
+    rl_probe rl_eval rl_logps rl_rollouts stability_run fidelity""",
     # L4: the five stages, the baselines, and what one question needs
     """queries answers verification gate_report gate_training distill_report distillation figures
     comparison routing systems rivals ablation evaluation run_parts speed_probe estimate

@@ -1,0 +1,80 @@
+"""`python -m prism_core fidelity`: can a model be the characters that it is asked to be?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, open_model, whole
+from prism_core.commands.stability import open_with_adapter
+from prism_core.errors import InputError
+from prism_core.progress import Progress
+
+if TYPE_CHECKING:
+    from prism_core.fidelity import Fidelity
+    from prism_core.persona_gym import GymPersona
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command to argparse."""
+    parser = subparsers.add_parser(
+        "fidelity", help="measure how well a model keeps to a character", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
+    add("--adapter", metavar="DIR", help="an adapter's folder; it is on for every question")
+    add("--judge", metavar="REF", help="who scores (default: the model without the adapter)")
+    add("--questions", choices=("own", "public"), default="own",
+        help="ours, or PersonaGym's from PRISM_DATA_DIR (default: own)")  # fmt: skip
+    add("--personas", type=whole(1, 200), default=4, metavar="N", help="how many public personas")
+    add("--tokens", type=whole(8, 1024), default=48, metavar="N", help="the most tokens an answer")
+    add("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N")
+    add("--json", action="store_true", help="print the result as one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, saying on stderr how far it is."""
+    from prism_core.always_on import AlwaysOn
+    from prism_core.fidelity import FidelityConfig, measure_fidelity
+    from prism_core.storage import pack
+
+    personas = _personas(args)
+    with clean_stdout():
+        model = open_with_adapter(args.model, args.adapter)
+        base = model.base if isinstance(model, AlwaysOn) else model
+        judge = open_model(args.judge) if args.judge else base
+        found = measure_fidelity(
+            FidelityConfig(tokens=args.tokens, seed=args.seed),
+            model,
+            judge,
+            personas,
+            Progress(ProgressLine()),
+        )
+    if args.json:
+        emit_json(pack(found))
+    else:
+        print(_text(found))
+    return 0
+
+
+def _personas(args: argparse.Namespace) -> tuple[GymPersona, ...]:
+    from prism_core.persona_gym import own_personas, public_personas
+
+    if args.questions == "own":
+        return own_personas()
+    folder = os.environ.get("PRISM_DATA_DIR", "")
+    if not folder:
+        raise InputError("Set PRISM_DATA_DIR to the folder that holds 'personagym/questions'.")
+    return public_personas(Path(folder).expanduser(), args.personas, args.seed)
+
+
+def _text(found: Fidelity) -> str:
+    lines = [f"{found.model}, judged by {found.judge}"]
+    lines.append(f"  PersonaScore (1-5)      {found.persona_score}")
+    lines += [f"  {task:<23} {score}" for task, score in found.tasks.items()]
+    lines.append(f"  own words appear        {found.markers}")
+    lines.append(f"  more than without it    {found.markers_gain}")
+    return "\n".join(lines)

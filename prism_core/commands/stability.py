@@ -1,0 +1,111 @@
+"""`python -m prism_core stability`: how steady a model's accuracy is over a pool of personas."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prism_core.commands.output import (
+    REMOTE,
+    ProgressLine,
+    clean_stdout,
+    emit_json,
+    open_model,
+    real,
+    whole,
+)
+from prism_core.errors import InputError
+from prism_core.progress import Progress
+
+if TYPE_CHECKING:
+    from prism_core.generator import Generator
+    from prism_core.lottery import LotteryRow
+    from prism_core.stability import Stability
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command to argparse."""
+    parser = subparsers.add_parser(
+        "stability", help="measure accuracy over a pool of personas", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
+    add("--adapter", metavar="DIR", help="an adapter's folder; it is on for every question")
+    add("--family", default="needle", metavar="NAME", help="the tasks (default: needle)")
+    add("--level", type=whole(0, 20), default=0, metavar="N", help="their difficulty (default: 0)")
+    add("--items", type=whole(4, 2000), default=48, metavar="N", help="held-out questions")
+    add("--temperature", type=real(0, 2), default=0.0, metavar="X", help="0 is greedy")
+    add("--repeats", type=whole(1, 16), default=1, metavar="N", help="answers to each question")
+    add("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N")
+    add("--json", action="store_true", help="print the result as one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, saying on stderr how far it is."""
+    from prism_core.lottery import play
+    from prism_core.persona_pool import PARTS, load_pool
+    from prism_core.rl_tasks import get_family
+    from prism_core.stability import measure
+    from prism_core.stability_run import StabilityConfig, measure_table
+    from prism_core.storage import pack
+
+    get_family(args.family)
+    config = StabilityConfig(
+        args.family, args.level, args.items, args.seed, args.temperature, args.repeats
+    )
+    with clean_stdout():
+        model = open_with_adapter(args.model, args.adapter)
+        table = measure_table(config, model, load_pool(), Progress(ProgressLine()))
+        whole_pool = measure(table, seed=args.seed)
+        parts = {part: measure(table, part, args.seed) for part in PARTS}
+        lottery = play(table, args.seed)
+    if args.json:
+        found: dict[str, Any] = {"config": config, "table": table, "all": whole_pool}
+        emit_json(pack({**found, **parts, "lottery": lottery}))
+    else:
+        print(_text(table.model, whole_pool, parts["held_out"], lottery))
+    return 0
+
+
+def open_with_adapter(reference: str, folder: str | None) -> Generator:
+    """A model, with an adapter that is always on if one is given.
+
+    Raises:
+        InputError: the model is remote and an adapter is given.
+        PrismError: either cannot be loaded, or they do not fit.
+    """
+    if folder is None:
+        return open_model(reference)
+    if reference.startswith(REMOTE):
+        raise InputError(f"The model '{reference[:80]}' is remote; an adapter needs a local one.")
+    from prism_core.always_on import AlwaysOn
+    from prism_core.models import LocalModel
+
+    path = Path(folder).expanduser()
+    nested = path / "adapter"
+    base = LocalModel.load(reference)
+    return AlwaysOn.load(nested if nested.is_dir() else path, base)
+
+
+def _text(
+    name: str, found: Stability, held_out: Stability, lottery: tuple[LotteryRow, ...]
+) -> str:
+    lines = [
+        f"{name}, {found.personas} personas",
+        f"  stability score         {found.score}",
+        f"  on held-out personas    {held_out.score}",
+        f"  mean accuracy           {found.mean}",
+        f"  worst persona           {found.worst} ({found.worst_name})",
+        f"  best persona            {found.best} ({found.best_name})",
+        f"  spread, best to worst   {found.spread}",
+        f"  without a persona       {found.neutral}",
+    ]
+    for row in lottery:
+        if row.k in (2, 4, len(lottery)):
+            lines.append(
+                f"  search of {row.k:2d}: {row.expected_best.value:.3f} where it chose, elsewhere "
+                f"{row.searched}, gain {row.gain}, {row.questions} questions"
+            )
+    return "\n".join(lines)
