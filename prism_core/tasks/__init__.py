@@ -9,13 +9,35 @@ from __future__ import annotations
 import hashlib
 
 from prism_core.errors import InputError, NotFoundError
+from prism_core.tasks.arc import ARC
 from prism_core.tasks.embedded import KNOWLEDGE, OPEN, SAFE
+from prism_core.tasks.gsm8k import GSM8K
+from prism_core.tasks.harmbench import HARMBENCH
+from prism_core.tasks.ifeval import IFEVAL
 from prism_core.tasks.item import Item, ItemKind, Task, item_from_json, item_to_json
+from prism_core.tasks.jailbreakbench import JAILBREAKBENCH
+from prism_core.tasks.math500 import MATH500
+from prism_core.tasks.mmlu import MMLU
+from prism_core.tasks.mt_bench import MT_BENCH
+from prism_core.tasks.pku_saferlhf import PKU_SAFERLHF
+from prism_core.tasks.truthfulqa import TRUTHFULQA
+from prism_core.tasks.xstest import XSTEST
 
 TASKS: dict[str, Task] = {
     "knowledge": KNOWLEDGE,
     "open": OPEN,
     "safety": SAFE,
+    "mmlu": MMLU,
+    "arc": ARC,
+    "truthfulqa": TRUTHFULQA,
+    "gsm8k": GSM8K,
+    "math500": MATH500,
+    "mt_bench": MT_BENCH,
+    "harmbench": HARMBENCH,
+    "jailbreakbench": JAILBREAKBENCH,
+    "xstest": XSTEST,
+    "pku_saferlhf": PKU_SAFERLHF,
+    "ifeval": IFEVAL,
 }
 """Every task by name, the embedded suite first."""
 
