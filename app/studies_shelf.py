@@ -6,6 +6,7 @@ studies are kept with their grid of scores, so that a filter costs no reading.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import OrderedDict
@@ -17,11 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.study_imports import PREFIX, StudyImports
-from prism_core.errors import NotFoundError
+from prism_core import __version__
+from prism_core.errors import NotFoundError, PrismError, StorageError
 from prism_core.figures import ScoreGrid, make_grid
 from prism_core.storage import RunRow, Store
-from prism_core.study import read_study
-from prism_core.study_file import METADATA_KEY, load_study
+from prism_core.study_file import METADATA_KEY, load_study, save_study
+from prism_core.study_records import read_study
 from prism_core.study_table import Study
 
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "studies"
@@ -69,7 +71,7 @@ class StudyShelf:
         self._store = store
         self.imports = imports
         self._shipped = shipped
-        self._open: OrderedDict[tuple[str, str], OpenStudy] = OrderedDict()
+        self._open: OrderedDict[str, OpenStudy] = OrderedDict()
         self._guard = threading.Lock()
         self._titles: dict[str, str] = {}
 
@@ -87,32 +89,45 @@ class StudyShelf:
         found += [StudyEntry(i.id, i.title, "import", True) for i in self.imports.list(owner)]
         return found
 
-    def open(self, study_id: str) -> OpenStudy:
+    def open(self, study_id: str, *, fresh: bool = False) -> OpenStudy:
         """The study of an id, partial while it runs.
+
+        Args:
+            study_id: an id that a link or the page gave.
+            fresh: look whether a run has more answers by now; without, a study that was opened
+                lately is given as it was, so that a filter never waits for the store.
 
         Raises:
             NotFoundError: there is none.
             PrismError: it cannot be read.
         """
-        mark = self._mark(study_id)
-        key = (study_id, mark)
         with self._guard:
-            if key in self._open:
-                self._open.move_to_end(key)
-                return self._open[key]
+            known = self._open.get(study_id)
+            if known is not None:
+                self._open.move_to_end(study_id)
+        if known is not None and not fresh:
+            return known
+        mark = self._mark(study_id)
+        if known is not None and known.mark == mark:
+            return known
         title, source, study = self._read(study_id)
         found = OpenStudy(study_id, mark, title, source, study, make_grid(study.rows))
         with self._guard:
-            for old in [k for k in self._open if k[0] == study_id]:
-                del self._open[old]
-            self._open[key] = found
+            self._open[study_id] = found
+            self._open.move_to_end(study_id)
             while len(self._open) > _KEPT:
                 self._open.popitem(last=False)
         return found
 
+    def forget(self, study_id: str) -> None:
+        """Close a study, because it was deleted."""
+        with self._guard:
+            self._open.pop(study_id, None)
+
     def _mark(self, study_id: str) -> str:
+        """Changes when the study has."""
         if study_id.startswith((SHIPPED_PREFIX, PREFIX)):
-            return ""
+            return "whole"
         run = self._run(study_id)
         return f"{run.status} {sum(self._store.count_records(run.id).values())}"
 
@@ -123,7 +138,21 @@ class StudyShelf:
         if study_id.startswith(PREFIX):
             return self.imports.get(study_id).title, "import", self.imports.open(study_id)
         run = self._run(study_id)
-        return run_title(run), "run", read_study(self._store, run.id)
+        return run_title(run), "run", self._read_run(run)
+
+    def _read_run(self, run: RunRow) -> Study:
+        """A run's study; a finished one is built from its records once, then read from a file."""
+        if run.status != "done":
+            return read_study(self._store, run.id)
+        path = run.path / f"study-{__version__}.parquet"
+        try:
+            return load_study(path)
+        except PrismError:
+            study = read_study(self._store, run.id)
+        # The file is only a shortcut: without a disk the study is built again next time.
+        with contextlib.suppress(StorageError):
+            save_study(study, path)
+        return study
 
     def _run(self, run_id: str) -> RunRow:
         run = self._store.get_run(run_id)

@@ -86,7 +86,7 @@ def test_models_are_compared_with_their_own_neutral_answers() -> None:
     rows.loc[easy, "accuracy"] = 1.0  # b's neutral answers are all right: 0.3 better than a's
     view = make_view(make_grid(rows))
     by_model = [
-        float(np.mean(view.pairs(view.choose(Pick(model=m, arm="persona")), "accuracy").differences))
+        float(view.pairs(view.choose(Pick(model=m, arm="persona")), "accuracy").differences.mean())
         for m in ("a", "b")
     ]
     assert by_model[1] == pytest.approx(by_model[0] - 0.3)

@@ -112,7 +112,7 @@ class Librarian:
         if not asked or study_id:
             return [gr.skip()] * 4
         try:
-            opened = self.shelf.open(asked)
+            opened = self.shelf.open(asked, fresh=True)
         except PrismError:
             return [asked, gr.skip(), gr.skip(), gr.Tabs(selected="explore")]
         tab = "explore" if opened.study.finished else "study"
@@ -152,7 +152,7 @@ class Librarian:
         if not study_id:
             return [EMPTY, "", *hidden, *keep]
         try:
-            opened = self.shelf.open(study_id)
+            opened = self.shelf.open(study_id, fresh=True)
         except PrismError as error:
             return [EMPTY, notice("error", str(error)), *hidden, *keep]
         owner = read_visitor(stored)
@@ -185,6 +185,7 @@ class Librarian:
         hidden = gr.Row(visible=False)
         try:
             self.shelf.imports.delete(study_id, need_visitor(stored))
+            self.shelf.forget(study_id)
         except PrismError as error:
             return [gr.skip(), gr.skip(), gr.skip(), notice("error", str(error)), hidden]
         left = self.enter("", stored)

@@ -35,8 +35,8 @@ class ScoreGrid:
     """All scores of a study by cell and item."""
 
     cells: pd.DataFrame
-    """One row a cell of one model: `CELL_COLUMNS`, and `reference`, the row of its neutral cell
-    (-1 where that model has none)."""
+    """One row a cell of one model: `CELL_COLUMNS`; `reference`, the row of its neutral cell (-1
+    where that model has none); `setting`, a number for its model, length and placement."""
     items: pd.DataFrame
     """One row an item: `ITEM_COLUMNS`, and `key`, unique over all tasks."""
     means: Mapping[str, FloatArray]
@@ -74,6 +74,7 @@ def make_grid(rows: pd.DataFrame) -> ScoreGrid:
     item_of, items = _groups(rows, ("task", "item"), ITEM_COLUMNS)
     items["key"] = items["task"] + "/" + items["item"]
     cells["reference"] = _references(cells)
+    cells["setting"] = cells.groupby(["model", "length", "placement"], sort=False).ngroup()
     shape = len(cells), len(items)
     flat, size = cell_of * shape[1] + item_of, shape[0] * shape[1]
     repeats = np.bincount(flat, minlength=size).reshape(shape)

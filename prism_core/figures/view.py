@@ -7,7 +7,6 @@ over the cells that are asked for, the control's over the neutral cells of just 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -175,13 +174,9 @@ class View:
         found = np.unique(self.grid.cells["reference"].to_numpy()[rows])
         return found[found >= 0].astype(np.intp)
 
-    def _by_setting(self, rows: IntArray) -> dict[tuple[str, ...], IntArray]:
-        cells = self.grid.cells
-        found: dict[tuple[str, ...], list[int]] = {}
-        for row in rows:
-            key = tuple(cells[c].iat[row] for c in ("model", "length", "placement"))
-            found.setdefault(key, []).append(int(row))
-        return {key: np.array(places, dtype=np.intp) for key, places in found.items()}
+    def _by_setting(self, rows: IntArray) -> dict[int, IntArray]:
+        settings = self.grid.cells["setting"].to_numpy()[rows]
+        return {int(key): rows[settings == key] for key in dict.fromkeys(settings)}
 
     def _keys(self, keep: BoolArray) -> list[str]:
         return self.grid.items["key"].to_numpy()[keep].tolist()
@@ -214,11 +209,9 @@ def _mean_rows(values: FloatArray) -> FloatArray:
     """The mean of each column, NaNs left out; NaN where nothing is left."""
     if len(values) == 1:
         return np.asarray(values[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # "mean of empty slice" is our NaN
-        return np.asarray(np.nanmean(values, axis=0)) if len(values) else np.full(
-            values.shape[1], np.nan
-        )
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is our NaN
+        return np.asarray(np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0))
 
 
 def _joined(keys: Sequence[str], treated: FloatArray, control: FloatArray) -> Pairs:

@@ -1,0 +1,110 @@
+"""The Study tab as a visitor meets it: a real, tiny study in a real worker, real Chromium."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+Visit = Callable[..., Page]
+RUN_MS = 300_000
+"""How long a tiny study may take on a slow, busy machine."""
+
+
+def open_study(page: Page) -> Page:
+    page.get_by_role("tab", name="Study", exact=True).click()
+    expect(page.locator("#px-study-plan")).to_contain_text("What will happen", timeout=60_000)
+    return page
+
+
+def set_number(page: Page, where: str, value: object) -> None:
+    box = page.locator(f"{where} input")
+    box.fill(str(value))
+    box.press("Tab")
+
+
+def test_the_plan_follows_the_form(visit: Visit) -> None:
+    page = open_study(visit())
+    plan = page.locator("#px-study-plan")
+    # neutral and three texts; 4 categories of knowledge and 2 of safety with 20 items each
+    expect(plan).to_contain_text("480")
+    page.locator("#px-study-lengths").get_by_label("Minimal").check()
+    expect(plan).to_contain_text("840", timeout=30_000)  # 1 + 3 x 2 cells x 120 items
+    expect(plan).to_contain_text("points")
+    page.locator("#px-study-personas").get_by_role("button", name="Clear").click()
+    expect(plan).to_contain_text("nothing to compare with neutral", timeout=30_000)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "sentence"),
+    [
+        ("#px-study-name :is(input, textarea)", "", "name is ''"),
+        ("#px-study-n input", "", "Items of each category is empty"),
+        ("#px-study-repeats input", "3", "repeats at temperature 0"),
+        ("#px-study-models input", "/no/such/place", "there is no model at '/no/such/place'"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_place(
+    visit: Visit, where: str, value: str, sentence: str
+) -> None:
+    page = open_study(visit())
+    page.locator(where).fill(value)
+    if "models" in where:
+        page.keyboard.press("Enter")
+    page.locator(where).press("Tab")
+    page.wait_for_timeout(800)
+    page.click("#px-study-start")
+    expect(page.locator("#px-study-start-status [role=alert]")).to_contain_text(
+        sentence, timeout=30_000
+    )
+    expect(page.locator("#px-study-watch")).to_be_hidden()
+
+
+def test_a_spec_goes_from_the_form_to_yaml_and_back(visit: Visit) -> None:
+    page = open_study(visit())
+    page.locator("#px-study-mode").get_by_label("A spec as YAML").check()
+    expect(page.locator("#px-study-plan")).to_contain_text("Paste a spec", timeout=30_000)
+    page.click("#px-study-fill")
+    text = page.locator("#px-study-yaml textarea")
+    expect(text).to_have_value(re.compile("personas:"), timeout=30_000)
+    expect(page.locator("#px-study-plan")).to_contain_text("480", timeout=30_000)
+    text.fill("evil: true")
+    text.press("Tab")
+    expect(page.locator("#px-study-plan")).to_contain_text("no field 'evil'", timeout=30_000)
+
+
+@pytest.mark.slow
+def test_a_study_from_start_to_explore(visit: Visit, data_home: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "tiny.yaml"
+    spec.write_text(
+        "name: Tiny <b>study</b>\ntasks: [knowledge]\npersonas: [math, neutral_text]\n"
+        "lengths: [short]\nn_per_category: 3\n",
+        encoding="utf-8",
+    )
+    page = open_study(visit())
+    page.locator("#px-study-mode").get_by_label("A spec as YAML").check()
+    with page.expect_file_chooser() as chooser:
+        page.click("#px-study-yaml-file")
+    chooser.value.set_files(spec)
+    expect(page.locator("#px-study-plan")).to_contain_text("36", timeout=30_000)  # 3 x 12
+    page.click("#px-study-start")
+    expect(page.locator("#px-study-panel")).to_contain_text("Tiny <b>study</b>", timeout=30_000)
+    page.wait_for_function("location.search.includes('study=')")
+
+    page.reload()  # as if the connection had been lost
+    expect(page.locator("#px-study-panel")).to_contain_text("Tiny <b>study</b>", timeout=60_000)
+    expect(page.locator("#px-study-panel .px-state")).to_have_text("Done", timeout=RUN_MS)
+    if page.get_by_role("tab", name="Explore", exact=True).get_attribute("aria-selected") != "true":
+        page.get_by_role("tab", name="Study", exact=True).click()
+        page.click("#px-study-explore")
+    expect(page.locator("#px-first-plot .js-plotly-plot .main-svg").first).to_be_visible(
+        timeout=60_000
+    )
+    expect(page.locator("#px-study-about")).to_contain_text("36 answers")
+    expect(page.locator("#px-first-reading")).to_contain_text("too few items for a verdict")
+    run_id = page.url.split("study=")[1]
+    assert any(data_home.rglob(f"*{run_id}*"))
