@@ -72,6 +72,11 @@ class RowRouter:
             return nullcontext()
         return self.lora.active(self.model, self._open_rows())
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no row is open."""
+        return not bool(self._open.any())
+
     def select(self, rows: torch.Tensor) -> None:
         """Keep only these rows; an index may repeat."""
         self._open = self._open[rows.cpu()]
@@ -118,8 +123,7 @@ class GatedModel:
     @property
     def fingerprint(self) -> str:
         """Identity of base, adapter and threshold."""
-        parts = f"{self.base.fingerprint} {self.adapter_hash} {self.threshold}"
-        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+        return gated_fingerprint(self.base.fingerprint, self.adapter_hash, self.threshold)
 
     @property
     def has_system_role(self) -> bool:
@@ -196,6 +200,11 @@ class GatedModel:
             features = read_features(self.base.model, rows, self.gate.feature)
         with torch.inference_mode():
             return [float(p) for p in self.gate(features.to(self.gate.mean.device))]
+
+
+def gated_fingerprint(base: str, adapter_hash: str, threshold: float) -> str:
+    """The fingerprint of a base model with an adapter behind its gate, from those of its parts."""
+    return hashlib.sha256(f"{base} {adapter_hash} {threshold}".encode()).hexdigest()[:16]
 
 
 class _Batches:

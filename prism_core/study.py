@@ -44,6 +44,9 @@ class Executor(Protocol):
     def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
         """What the study must know of a model; see `Engine.facts`."""
 
+    def fingerprint(self, reference: str) -> str:
+        """Identity of a model."""
+
     def answer(
         self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
     ) -> Iterator[tuple[int, list[Raw]]]:
@@ -59,6 +62,10 @@ class LocalExecutor:
     def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
         """See `Engine.facts`."""
         return self._engine.facts(reference, scoring, has_choices)
+
+    def fingerprint(self, reference: str) -> str:
+        """See `Executor.fingerprint`."""
+        return self._engine.fingerprint(reference)
 
     def answer(
         self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
@@ -149,15 +156,12 @@ class StudyRun:
         self._total = sum(len(b.asks) for b in batches)
         self._done = self._total - sum(len(b.asks) for b in todo)
         self._tell(reference)
-        sampling = {
-            n: sampling_of(self.spec.temperature, self.spec.top_p, n)
+        caches = {
+            n: AnswerCache(
+                self.store, part.facts, sampling_of(self.spec.temperature, self.spec.top_p, n)
+            )
             for n in {b.max_new_tokens for b in batches}
         }
-        caches = {
-            n: AnswerCache(self.store, self._engine, one, part.facts.scoring)
-            for n, one in sampling.items()
-        }
-        self._engine.model(reference)  # keys need its fingerprint
         missing = []
         for batch in todo:
             self.progress.check()
@@ -183,8 +187,7 @@ class StudyRun:
         """What is known of a model: from the records where it is there, else looked up."""
         known = self.records.models().get(place)
         if known is not None:
-            print_now = self._engine.model(reference).fingerprint
-            if known.facts.fingerprint != print_now:
+            if known.facts.fingerprint != executor.fingerprint(reference):
                 raise InputError(
                     f"The model '{reference}' has changed since this study began. Start a new "
                     "study; answers that still hold come from the cache."

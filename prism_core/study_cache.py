@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from prism_core.choice_scoring import ChoiceScores
+from prism_core.gated_model import gated_fingerprint
 from prism_core.storage import Store, completion_key, score_key
-from prism_core.study_engine import Engine, Raw, next_prompt, row_seed
-from prism_core.study_spec import Scoring
+from prism_core.study_cells import Cell
+from prism_core.study_engine import ModelFacts, Raw, first_prompt, next_prompt, row_seed
 from prism_core.study_work import Ask, Batch
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 
@@ -24,9 +25,16 @@ FORMAT = "1"
 class AnswerCache:
     """One store's cache, as a study uses it."""
 
-    def __init__(self, store: Store, engine: Engine, sampling: Sampling, scoring: Scoring) -> None:
-        self._store, self._engine = store, engine
-        self._sampling, self._scoring = sampling, scoring
+    def __init__(self, store: Store, facts: ModelFacts, sampling: Sampling) -> None:
+        """Look up one model's answers.
+
+        Args:
+            store: where they are.
+            facts: who answers; the model itself need not be loaded.
+            sampling: how tokens are drawn.
+        """
+        self._store, self._facts, self._sampling = store, facts, sampling
+        self._names = {one.reference: one.fingerprint for one in facts.adapters}
 
     def find(self, batch: Batch) -> dict[int, Raw]:
         """Those of a batch's asks that are known, by their place in it."""
@@ -40,19 +48,19 @@ class AnswerCache:
         found: dict[str, Completion] = {}
         for i, raw in raws.items():
             ask = batch.asks[i]
-            prompt = self._engine.prompt_of(batch, ask)
+            prompt = self._prompt(ask)
             for turn, answer in enumerate(raw.turns):
-                found[self._key(batch, ask, prompt)] = answer
+                found[self._key(ask, prompt)] = answer
                 if turn < len(ask.item.follow_ups):
                     prompt = next_prompt(prompt, answer.text, ask.item.follow_ups[turn])
         self._store.put_completions(found)
 
     def _find_texts(self, batch: Batch) -> dict[int, Raw]:
-        prompts = {i: self._engine.prompt_of(batch, ask) for i, ask in enumerate(batch.asks)}
+        prompts = {i: self._prompt(ask) for i, ask in enumerate(batch.asks)}
         turns: dict[int, list[Completion]] = {i: [] for i in prompts}
         places, turn = list(prompts), 0
         while places:
-            keys = {i: self._key(batch, batch.asks[i], prompts[i]) for i in places}
+            keys = {i: self._key(batch.asks[i], prompts[i]) for i in places}
             known = self._store.get_completions(keys.values())
             places = [i for i in places if keys[i] in known]
             for i in places:
@@ -91,25 +99,29 @@ class AnswerCache:
 
     def _choice_keys(self, batch: Batch) -> list[tuple[str, str]]:
         """Two keys an ask: of its choices' scores, and of what was read before them."""
-        prints = self._fingerprints(batch.asks, batch)
-        mode = f"{self._scoring}/{FORMAT}"
+        mode = f"{self._facts.scoring}/{FORMAT}"
         keys = []
         for ask in batch.asks:
-            who, prompt = prints[ask.cell.label], self._engine.prompt_of(batch, ask)
+            who, prompt = self._who(ask.cell), self._prompt(ask)
             scored = score_key(who, prompt, ask.item.choices, mode)
             reading = f"{mode} {scored}"
             keys.append((scored, completion_key(who, prompt, self._sampling, 0, mode=reading)))
         return keys
 
-    def _key(self, batch: Batch, ask: Ask, prompt: Prompt) -> str:
-        return completion_key(
-            self._engine.fingerprint(batch, ask), prompt, self._sampling, row_seed(ask)
-        )
+    def _key(self, ask: Ask, prompt: Prompt) -> str:
+        return completion_key(self._who(ask.cell), prompt, self._sampling, row_seed(ask))
 
-    def _fingerprints(self, asks: Sequence[Ask], batch: Batch) -> dict[str, str]:
-        """Who answers, by the cell's label."""
-        first = {ask.cell.label: ask for ask in asks}
-        return {label: self._engine.fingerprint(batch, ask) for label, ask in first.items()}
+    def _prompt(self, ask: Ask) -> Prompt:
+        return first_prompt(ask, self._facts.has_system_role)
+
+    def _who(self, cell: Cell) -> str:
+        """The fingerprint of who answers in a cell."""
+        if not cell.adapter:
+            return self._facts.fingerprint
+        name, threshold = self._names[cell.adapter], cell.threshold
+        return gated_fingerprint(
+            self._facts.fingerprint, name, 0.0 if threshold is None else threshold
+        )
 
 
 def _scores(row: Sequence[ChoiceScore], read: Completion) -> ChoiceScores:

@@ -168,13 +168,9 @@ class Engine:
             tuple(notes),
         )
 
-    def fingerprint(self, batch: Batch, ask: Ask) -> str:
-        """Identity of who answers an ask."""
-        return self._speaker(batch.model, ask).fingerprint
-
-    def prompt_of(self, batch: Batch, ask: Ask) -> Prompt:
-        """The first prompt of an ask."""
-        return first_prompt(ask, self.model(batch.model).has_system_role)
+    def fingerprint(self, reference: str) -> str:
+        """Identity of a model, without its adapters."""
+        return self.model(reference).fingerprint
 
     def answer(
         self, batch: Batch, scoring: Scoring, cancel: threading.Event | None = None
@@ -221,7 +217,8 @@ class Engine:
     ) -> list[Raw]:
         speaker = self._speaker(batch.model, asks[0])
         sampling = sampling_of(self._temperature, self._top_p, batch.max_new_tokens)
-        prompts = [self.prompt_of(batch, ask) for ask in asks]
+        has_system_role = self.model(batch.model).has_system_role
+        prompts = [first_prompt(ask, has_system_role) for ask in asks]
         seeds = [row_seed(ask) for ask in asks]
         turns: list[list[Completion]] = [[] for _ in asks]
         places = list(range(len(asks)))
