@@ -9,7 +9,7 @@ is read at every step. A `Router` may switch an adapter row by row from what it 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,11 +20,16 @@ from transformers import DynamicCache, PreTrainedModel
 
 from prism_core.errors import CancelledError
 from prism_core.kv_cache import is_mergeable, merged, new_cache
+from prism_core.lean import LeanDecoder, SlotCache
 from prism_core.sampling import draw_tokens, row_keys
+from prism_core.speculation import decode_lean
 from prism_core.stopping import stoppable
 from prism_core.types import Sampling
 
-_SHARED_AT_LEAST = 48
+_ALIKE = 48
+"""Rows that begin with this many equal tokens are read as one group."""
+_WORTH_SHARING = 256
+"""Tokens that have to be saved before a beginning is read apart from its rows' ends."""
 _COMPACT_AT = 0.8
 
 
@@ -39,6 +44,10 @@ class Router(Protocol):
 
     def select(self, rows: torch.Tensor) -> None:
         """Keep only these rows of the batch."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no row uses the adapter, once the prefill is done."""
 
 
 @dataclass
@@ -102,7 +111,7 @@ def _groups(rows: Sequence[Sequence[int]]) -> list[list[int]]:
     """Rows that begin alike, group by group; rows that begin like no other make one group."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for i, row in enumerate(rows):
-        alike.setdefault(tuple(row[:_SHARED_AT_LEAST]), []).append(i)
+        alike.setdefault(tuple(row[:_ALIKE]), []).append(i)
     alone = [group[0] for group in alike.values() if len(group) == 1]
     return [group for group in alike.values() if len(group) > 1] + ([alone] if alone else [])
 
@@ -113,7 +122,7 @@ def _read(
     """One forward pass over rows padded together, after one over what they all share."""
     cache = new_cache(model.config)
     shared = shared_prefix(rows) if len(rows) > 1 and router is None else 0
-    if shared >= _SHARED_AT_LEAST:
+    if shared >= _ALIKE or shared * (len(rows) - 1) >= _WORTH_SHARING:
         head = torch.tensor([list(rows[0][:shared])], device=model.device)
         model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache.batch_repeat_interleave(len(rows))
@@ -144,11 +153,13 @@ def decode(
     cancel: threading.Event | None = None,
     lock: threading.RLock | None = None,
     router: Router | None = None,
+    lean: Callable[[], LeanDecoder] | None = None,
 ) -> Iterator[list[tuple[int, int]]]:
     """Yield, step by step, (row, token id) of every row that is still running.
 
     A row ends with a stop id, which is yielded, or after `sampling.max_new_tokens`. The iterator
-    ends when all rows have ended or `cancel` is set.
+    ends when all rows have ended or `cancel` is set. Where `lean` is given, it is asked for a
+    decoder after the first token, and rows without an adapter take its faster steps.
     """
     guard = lock or nullcontext()
     keys = row_keys(seeds)
@@ -156,6 +167,12 @@ def decode(
         with guard, torch.inference_mode(), stoppable(model, cancel):
             logits, cache, mask = prefill(model, rows, router)
     except CancelledError:
+        return
+    if lean is not None and (router is None or router.is_idle):
+        with guard, torch.inference_mode():
+            slots = SlotCache(cache, mask)
+        seen = _pad_with_first(rows, model.device)
+        yield from decode_lean(lean, slots, logits, sampling, keys, seen, stop_ids, cancel, guard)
         return
     state = _State(
         cache=cache,

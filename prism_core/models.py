@@ -20,6 +20,8 @@ from prism_core.chat import encode_prompt, encode_text, has_system_role
 from prism_core.decoding import Router, decode
 from prism_core.errors import CancelledError, InputError
 from prism_core.generator import Seed
+from prism_core.lean import LeanDecoder, is_lean
+from prism_core.packed_choices import can_pack
 from prism_core.progress import Progress
 from prism_core.sampling import check_sampling
 from prism_core.scoring import answer_logprobs, choice_logprobs
@@ -64,6 +66,7 @@ class LocalModel:
         self._has_system_role = has_system_role(self.tokenizer)
         self._stop_ids = _stop_ids(self.model, self.tokenizer)
         self._cell_bytes = _cache_bytes_per_token(self.model)
+        self._packed: LeanDecoder | None = None
 
     @classmethod
     def load(
@@ -163,7 +166,9 @@ class LocalModel:
                 raise InputError(f"A choice is empty: {list(texts)!r}. Every choice needs text.")
         scores: list[list[ChoiceScore]] = [[] for _ in prompts]
         width = [len(r) + sum(len(c) for c in cs) for r, cs in zip(rows, encoded, strict=True)]
-        for batch in _batches(width, MAX_ROWS, SCORED_TOKENS):
+        # A packed pass makes its own small batches, and reads a common beginning once a call.
+        is_packed = router is None and can_pack(self.model)
+        for batch in _batches(width, MAX_ROWS, SCORED_TOKENS * (16 if is_packed else 1)):
             if cancel is not None and cancel.is_set():
                 raise CancelledError("scoring was stopped on request")
             with self.lock, stoppable(self.model, cancel):
@@ -244,6 +249,7 @@ class LocalModel:
         if len(seeds) != len(rows):
             raise InputError(f"{len(rows)} prompts need as many seeds; {len(seeds)} were given.")
         cells = int(CACHE_BYTES // self._cell_bytes)
+        lean = self._lean()
         width = [len(r.prompt) + sampling.max_new_tokens for r in rows]
         for batch in _batches(width, MAX_ROWS, cells):
             steps = decode(
@@ -255,6 +261,7 @@ class LocalModel:
                 cancel=cancel,
                 lock=self.lock,
                 router=router(batch) if router else None,
+                lean=lean,
             )
             for step in steps:
                 now = time.perf_counter() - start
@@ -266,6 +273,16 @@ class LocalModel:
             for i in cut:
                 rows[i].finish = "cancelled"
             yield cut
+
+    def _lean(self) -> Callable[[], LeanDecoder] | None:
+        """How to get the weights packed for decoding; None where the library's layers decode."""
+        with self.lock:
+            return self._pack if is_lean(self.model) else None
+
+    def _pack(self) -> LeanDecoder:
+        if self._packed is None or not self._packed.fits(self.model):
+            self._packed = LeanDecoder(self.model)
+        return self._packed
 
     def _grow(self, row: _Row, token: int, now: float, sampling: Sampling) -> None:
         row.first = now if row.first is None else row.first

@@ -17,6 +17,7 @@ from prism_core.types import Sampling
 
 _FIRST_CANDIDATES = 64
 _GROWTH = 16
+_NEGLIGIBLE = -80.0
 
 _MASK63 = (1 << 63) - 1
 _LOW24, _LOW33, _LOW34, _LOW37 = ((1 << n) - 1 for n in (24, 33, 34, 37))
@@ -53,7 +54,7 @@ def row_keys(seeds: Sequence[int]) -> torch.Tensor:
 def draw_tokens(
     logits: torch.Tensor,
     keys: torch.Tensor,
-    step: int,
+    step: int | torch.Tensor,
     sampling: Sampling,
     seen: torch.Tensor | None,
 ) -> torch.Tensor:
@@ -62,7 +63,7 @@ def draw_tokens(
     Args:
         logits: scores of shape (B, V).
         keys: the rows' keys of shape (B,), from `row_keys`.
-        step: how many tokens were drawn before this one.
+        step: how many tokens were drawn before this one, for all rows or for each, (B,).
         sampling: temperature, top-k, top-p and repetition penalty.
         seen: ids already in each row, of shape (B, T); needed only for the repetition penalty.
 
@@ -91,7 +92,7 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
     return x ^ ((x >> 31) & _LOW33)
 
 
-def _gumbel(keys: torch.Tensor, step: int, ids: torch.Tensor) -> torch.Tensor:
+def _gumbel(keys: torch.Tensor, step: int | torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """Standard Gumbel noise of shape (B, K) for token ids (B, K) or (1, K)."""
     row = _mix(keys.to(ids.device) + step)
     bits = (_mix(row[:, None] ^ (ids * _ID_SALT)) >> 40) & _LOW24
@@ -112,7 +113,7 @@ def _nucleus(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, to
     if sampling.top_k:
         values, ids = logits.topk(min(sampling.top_k, vocabulary), dim=-1)
         return _cut(values, values.softmax(dim=-1), sampling.top_p), ids
-    total = logits.logsumexp(dim=-1, keepdim=True)
+    total = _log_sum_exp(logits)
     count = min(_FIRST_CANDIDATES, vocabulary)
     while True:
         values, ids = logits.topk(count, dim=-1)
@@ -120,6 +121,13 @@ def _nucleus(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, to
         if count == vocabulary or bool((mass.sum(-1) >= sampling.top_p).all()):
             return _cut(values, mass, sampling.top_p), ids
         count = min(count * _GROWTH, vocabulary)
+
+
+def _log_sum_exp(logits: torch.Tensor) -> torch.Tensor:
+    """The logarithm of the summed exponentials of each row, (B, 1)."""
+    peak = logits.amax(dim=-1, keepdim=True)
+    # Results too small for normal numbers cost a hundred times more, and add nothing to the sum.
+    return peak + (logits - peak).clamp_(min=_NEGLIGIBLE).exp_().sum(dim=-1, keepdim=True).log()
 
 
 def _cut(values: torch.Tensor, mass: torch.Tensor, top_p: float) -> torch.Tensor:

@@ -1,0 +1,97 @@
+"""Copies of a linear map's weights, laid out for decoding on a CPU.
+
+`ExactLinear` holds them in the blocks that oneDNN's kernels read: the same numbers, faster for a
+few rows. The others are for guesses that an exact pass checks (`prism_core/speculation.py`):
+`CoarseLinear` rounds to 4 bits, in groups of 32 with a scale and an offset each, an eighth of the
+memory to read; `FairLinear` rounds to 8 bits, for the last map, where an error decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+GROUP = 32
+"""Weights that share a scale; the block of the GGUF formats as well."""
+_TILES = 2
+_PLANNED_ROWS = 64
+_MULTIPLE = 16
+
+
+class ExactLinear:
+    """`x -> x @ weight.T + bias` in fp32, from blocks of weights."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, _PLANNED_ROWS)
+        self._bias = bias
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Map rows (M, inputs) to (M, outputs)."""
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self._packed, self._bias, "none", [], ""
+        )
+        return out
+
+    def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
+        """`to + self(x)` in one go."""
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            x, to, self._packed, self._bias, "add"
+        )
+        return out
+
+
+class CoarseLinear:
+    """About `x -> x @ weight.T + bias`, from weights of 4 bits."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        codes, scales = quantise(weight)
+        self._codes = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, _TILES)
+        self._scales = scales
+        self._bias = bias
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Map rows (M, inputs) to (M, outputs)."""
+        out: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
+            x.bfloat16(), self._codes, GROUP, self._scales
+        ).float()
+        return out if self._bias is None else out.add_(self._bias)
+
+    def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
+        """`to + self(x)`."""
+        return self(x).add_(to)
+
+
+class FairLinear:
+    """About `x -> x @ weight.T + bias`, from weights of 8 bits and a scale for each output."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        scale = (weight.abs().amax(dim=1, keepdim=True) / 127).clamp(min=1e-9)
+        self._codes = (weight / scale).round_().to(torch.int8)
+        self._scales = scale[:, 0].bfloat16()
+        self._bias = bias
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Map rows (M, inputs) to (M, outputs)."""
+        out = torch._weight_int8pack_mm(x.bfloat16(), self._codes, self._scales).float()
+        return out if self._bias is None else out.add_(self._bias)
+
+
+def can_be_coarse(shape: Sequence[int]) -> bool:
+    """Whether the 4-bit kernel takes a weight of this shape (outputs, inputs)."""
+    return shape[0] % _MULTIPLE == 0 and shape[1] % GROUP == 0
+
+
+def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Round a weight to 16 levels a group, from the group's least to its largest value.
+
+    Returns:
+        Codes 0 to 15 of the weight's shape (outputs, inputs), int32; scales and offsets in
+        bf16 of shape (inputs / 32, outputs, 2): a weight is about (code - 8) * scale + offset.
+    """
+    groups = weight.reshape(weight.shape[0], -1, GROUP)
+    low, high = groups.aminmax(dim=-1, keepdim=True)
+    scale = ((high - low) / 15).clamp(min=1e-9)
+    codes = ((groups - low) / scale).round_().clamp_(0, 15).to(torch.int32)
+    pair = torch.cat([scale, low + 8 * scale], dim=-1)  # (outputs, groups, 2)
+    return codes.reshape(weight.shape), pair.transpose(0, 1).contiguous().bfloat16()
