@@ -12,7 +12,7 @@ from app.settings import Settings, browser_secret
 from app.shared import HISTORY_KEY, PERSONAS_KEY, Shared, fragment
 from app.studies_shelf import StudyShelf
 from app.study_imports import StudyImports
-from app.tabs import compare, explore, personas, study, train
+from app.tabs import compare, explore, personas, rl, study, train
 from app.visitor import VISITOR_KEY
 from prism_core.storage import Store
 
@@ -82,6 +82,8 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 study.build(shared, tab)
             with gr.Tab("Explore", id="explore") as tab:
                 explore.build(shared, tab)
+            with gr.Tab("RL", id="rl"):
+                rl.build(shared)
             with gr.Tab("Personas", id="personas"):
                 personas.build(shared)
     page.queue(max_size=32, default_concurrency_limit=1)

@@ -21,8 +21,10 @@ def adapter_sheet(entry: ShelfEntry | None) -> str:
         when = datetime.fromtimestamp(entry.created, UTC).strftime("Trained %d %B %Y, %H:%M UTC")
     facts = [
         ("Base model", info.base.label, ""),
-        ("Personas", ", ".join(info.personas) or "not recorded", ""),
-        ("Gate opens from", f"{info.threshold:.2f}", ""),
+        ("Personas", ", ".join(info.personas) or "none", ""),
+        ("Gate", "none: it is always on", "")
+        if info.recipe == "rl"
+        else ("Gate opens from", f"{info.threshold:.2f}", ""),
         ("Seed", str(info.seed), ""),
     ]
     measured = [(name, short(value), f"n = {value.n}") for name, value in info.metrics.items()]

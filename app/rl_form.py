@@ -1,0 +1,138 @@
+"""The RL form's raw values turned into a checked `RlSpec`, and the limits of this deployment.
+
+Nothing here knows Gradio. Values may come from the page or straight over HTTP, so limits are
+enforced here and not by the sliders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from app.settings import Settings
+from app.state import check_model
+from prism_core.errors import InputError
+from prism_core.rl_spec import RL_PRESETS, RlSpec, check_rl_spec
+
+WORDS = ("preset", "arm", "family", "mixing")
+TEXTS = ("name", "model")
+WHOLE = (
+    "level", "steps", "prompts", "rollouts", "answer_tokens", "rank", "held_out", "repeats", "seed",
+)  # fmt: skip
+REAL = ("persona_share", "temperature", "learning_rate", "kl_weight")
+RL_FIELDS: tuple[str, ...] = (*WORDS, *TEXTS, *WHOLE, *REAL)
+"""The fields of a spec that the form sets one by one, in the form's order."""
+PUBLIC_MOST = {"steps": 40, "prompts": 4, "rollouts": 8, "rank": 16, "held_out": 64, "repeats": 2,
+               "answer_tokens": 64}  # fmt: skip
+"""What a visitor of a public copy may ask for."""
+PUBLIC_FAMILIES = ("letters", "sums", "products", "needle")
+_LABELS = {
+    "prompts": "Questions a step",
+    "rollouts": "Answers to each question",
+    "answer_tokens": "Longest answer",
+    "persona_share": "Share of prompts with a persona",
+    "kl_weight": "Weight of the KL",
+    "held_out": "Held-out questions",
+    "repeats": "Answers to each held-out question",
+}
+
+
+def rl_spec_of(values: Mapping[str, Any], settings: Settings) -> RlSpec:
+    """The run that the form describes.
+
+    Raises:
+        InputError: a value is missing or not allowed; the message quotes it and says what is.
+        NotFoundError: there is no such family.
+    """
+    found: dict[str, Any] = {n: str(values.get(n) or "").strip() for n in (*WORDS, *TEXTS)}
+    for name in (*WHOLE, *REAL):
+        found[name] = _number(name, values.get(name))
+    found["model"] = check_model(found["model"])
+    preset = rl_preset(found["preset"])
+    # What the form does not show comes from the preset.
+    spec = check_rl_spec(replace(preset, **found, use_vllm=False, micro_batch=0))
+    if settings.public:
+        _check_public(spec, settings)
+    return spec
+
+
+def rl_preset(name: str) -> RlSpec:
+    """A preset by name.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    for known, spec in RL_PRESETS.items():
+        if known == name:
+            return spec
+    raise InputError(f"There is no preset '{name[:40]}'; choose one of {', '.join(RL_PRESETS)}.")
+
+
+def rl_within(spec: RlSpec, settings: Settings) -> RlSpec:
+    """The spec with what exceeds this deployment's limits lowered to them."""
+    if not settings.public:
+        return spec
+    lowered = {n: min(getattr(spec, n), most) for n, most in PUBLIC_MOST.items()}
+    family = spec.family if spec.family in PUBLIC_FAMILIES else PUBLIC_FAMILIES[-1]
+    return replace(spec, **lowered, family=family)
+
+
+def rl_plan(spec: RlSpec) -> str:
+    """What the run will do, in a sentence or two."""
+    if spec.arm == "sft":
+        work = f"{spec.steps * spec.prompts:,} gold answers are learnt in {spec.steps} steps"
+    else:
+        rollouts = spec.steps * spec.prompts * spec.rollouts
+        work = (
+            f"{spec.steps} steps of {spec.prompts} questions, with {spec.rollouts} answers to "
+            f"each: {rollouts:,} answers are written and verified"
+        )
+    mixed = {
+        "rlvr": "No prompt carries a persona.",
+        "permix": f"{spec.persona_share:.0%} of the prompts carry a persona of the training pool.",
+        "sft": f"{spec.persona_share:.0%} of the prompts carry a persona of the training pool.",
+    }[spec.arm]
+    return (
+        f"{work}. {mixed} Base model and adapter then answer the same {spec.held_out} questions "
+        "that training never saw."
+    )
+
+
+def _check_public(spec: RlSpec, settings: Settings) -> None:
+    for name, most in PUBLIC_MOST.items():
+        if getattr(spec, name) > most:
+            raise InputError(
+                f"{_label(name)} is {getattr(spec, name)}; at most {most} is allowed on this "
+                "public copy."
+            )
+    if spec.family not in PUBLIC_FAMILIES:
+        raise InputError(
+            f"The family '{spec.family}' cannot be used on this public copy; choose one of "
+            f"{', '.join(PUBLIC_FAMILIES)}."
+        )
+    if spec.model not in settings.models:
+        allowed = ", ".join(settings.models)
+        raise InputError(f"The model '{spec.model[:80]}' cannot be used here. Allowed: {allowed}.")
+
+
+def _label(name: str) -> str:
+    return _LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def _number(name: str, value: object) -> int | float:
+    kind = "a whole number" if name in WHOLE else "a number"
+    if value is None or value == "":
+        raise InputError(f"{_label(name)} is empty; it must be {kind}.")
+    problem = InputError(f"{_label(name)} is {str(value)[:40]!r}; it must be {kind}.")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise problem
+    try:
+        number = float(value)
+    except ValueError as error:
+        raise problem from error
+    if number != number or abs(number) > 1e12 or (name in WHOLE and not number.is_integer()):
+        raise problem
+    return int(number) if name in WHOLE else number
+
+

@@ -1,0 +1,74 @@
+"""What is known of a reinforcement-learning run, read from the store in one go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prism_core.errors import PrismError
+from prism_core.journal import StoreJournal
+from prism_core.rl import LEVEL_STAGE, RlResult, load_rl_result
+from prism_core.rl_probe import LevelRate
+from prism_core.rl_records import METRICS, ROLLOUTS, RolloutRecord, StepRecord
+from prism_core.rl_spec import RlSpec
+from prism_core.storage import RunRow, Store, unpack
+
+SHOWN_ROLLOUTS = 8
+
+
+@dataclass(frozen=True)
+class RlStory:
+    """One run as it stands."""
+
+    run: RunRow
+    """Its row."""
+    spec: RlSpec
+    """What was chosen."""
+    probe: tuple[LevelRate, ...]
+    """What the probe of the levels found so far."""
+    steps: tuple[StepRecord, ...]
+    """Every step so far."""
+    rollouts: tuple[tuple[int, RolloutRecord], ...]
+    """The latest sample answers, newest first, with their steps."""
+    result: RlResult | None
+    """How it ended, once it has."""
+
+    @property
+    def mark(self) -> str:
+        """Changes when there is something new to draw."""
+        return f"{self.run.id} {len(self.steps)} {len(self.probe)} {self.run.status}"
+
+
+def read_rl_story(store: Store, run: RunRow) -> RlStory:
+    """The story of a run.
+
+    Raises:
+        InputError: what the store holds is not what this version writes.
+    """
+    steps = store.get_values(run.id, METRICS, StepRecord)
+    keys = sorted(store.record_keys(run.id, ROLLOUTS))[-SHOWN_ROLLOUTS:]
+    parts = store.get_records(run.id, ROLLOUTS) if keys else {}
+    rollouts = [(int(k.split("-")[0]), unpack(RolloutRecord, parts[k])) for k in reversed(keys)]
+    return RlStory(
+        run=run,
+        spec=unpack(RlSpec, dict(run.spec)),
+        probe=tuple(store.get_values(run.id, LEVEL_STAGE, LevelRate).values()),
+        steps=tuple(steps[k] for k in sorted(steps)),
+        rollouts=tuple(rollouts),
+        result=load_rl_result(StoreJournal(store, run.id)),
+    )
+
+
+def find_rl_run(store: Store, asked: str | None, owner: str | None) -> RunRow | None:
+    """The run to show: the one asked for by id, else the visitor's latest.
+
+    An id cannot be guessed, so whoever knows it may look; only its owner may change it.
+    """
+    if asked:
+        try:
+            run = store.get_run(asked)
+        except PrismError:
+            return None
+        return run if run.kind == "rl" else None
+    if not owner:
+        return None
+    return next(iter(store.list_runs(owner, "rl", limit=1)), None)
