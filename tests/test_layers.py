@@ -18,7 +18,7 @@ LAYERS: tuple[str, ...] = (
     """generator progress records thoughts train_spec prompts plain_yaml personas query_text
     storage journal demo memory splits study_spec study_yaml study_table study_file
     checks tasks refusal graders persona_pool rl_tasks rl_spec rl_mixing rl_records
-    persona_gym stability lottery""",
+    persona_gym stability lottery robustness""",
     # L2: models, and what is put on them
     """cache_folder hub embedded sources weights kv_cache sampling chat decoding scoring models
     packed_choices

@@ -31,6 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--personas", type=whole(1, 200), default=4, metavar="N", help="how many public personas")
     add("--tokens", type=whole(8, 1024), default=48, metavar="N", help="the most tokens an answer")
     add("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N")
+    add("--keep", metavar="LABEL", help="show it in Explore's Robustness figure under this name")
     add("--json", action="store_true", help="print the result as one JSON object")
     parser.set_defaults(run=run)
 
@@ -52,6 +53,16 @@ def run(args: argparse.Namespace) -> int:
             judge,
             personas,
             Progress(ProgressLine()),
+        )
+    if args.keep:
+        from prism_core.robustness import keep_point
+
+        keep_point(
+            args.keep,
+            found.model,
+            fidelity=found.persona_score,
+            markers=found.markers,
+            judge=found.judge,
         )
     if args.json:
         emit_json(pack(found))

@@ -38,6 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--temperature", type=real(0, 2), default=0.0, metavar="X", help="0 is greedy")
     add("--repeats", type=whole(1, 16), default=1, metavar="N", help="answers to each question")
     add("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N")
+    add("--keep", metavar="LABEL", help="show it in Explore's Robustness figure under this name")
     add("--json", action="store_true", help="print the result as one JSON object")
     parser.set_defaults(run=run)
 
@@ -61,6 +62,17 @@ def run(args: argparse.Namespace) -> int:
         whole_pool = measure(table, seed=args.seed)
         parts = {part: measure(table, part, args.seed) for part in PARTS}
         lottery = play(table, args.seed)
+    if args.keep:
+        from prism_core.robustness import keep_point
+
+        keep_point(
+            args.keep,
+            table.model,
+            stability=whole_pool.score,
+            held_out=parts["held_out"].score,
+            mean=whole_pool.mean,
+            task=f"{args.family}, level {args.level}, {len(table.items)} questions",
+        )
     if args.json:
         found: dict[str, Any] = {"config": config, "table": table, "all": whole_pool}
         emit_json(pack({**found, **parts, "lottery": lottery}))
