@@ -95,13 +95,15 @@ def load_study(source: Path | str | bytes) -> Study:
     if size > MAX_FILE_BYTES:
         raise InputError(f"The file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are allowed.")
     try:
+        with pq.ParquetFile(content, arrow_extensions_enabled=False) as file:
+            _check_size(file.metadata)
+            about = _about(file.metadata.metadata)
+            _check_types(file.schema_arrow)
         texts = [c.name for c in COLUMNS if c.kind == "text"]
+        # Reopened: only now is it known that the columns to be read as dictionaries are there.
         with pq.ParquetFile(
             content, read_dictionary=texts, arrow_extensions_enabled=False
         ) as file:
-            _check_size(file.metadata)
-            _check_types(file.schema_arrow)
-            about = _about(file.metadata.metadata)
             rows = _read(file)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, InputError):
@@ -188,6 +190,9 @@ def _check_types(schema: pa.Schema) -> None:
     known = {c.name: c for c in COLUMNS}
     if len(schema.names) != len(set(schema.names)):
         raise InputError("The file has two columns of one name.")
+    lost = [name for name in known if name not in schema.names]
+    if lost:
+        raise InputError(f"The file lacks the column '{lost[0]}'.")
     for column in schema:
         if column.name not in known:
             raise InputError(f"The file has a column '{column.name[:40]}' that is not known.")
