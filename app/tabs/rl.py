@@ -94,7 +94,8 @@ def _wire_form(
     )
     edits = [c.input for c in form.fields if c is not preset]  # type: ignore[attr-defined]
     gr.on(edits, starter.plan, form.fields, form.plan, trigger_mode="always_last", **QUIET)
-    gr.on([chosen.then, shared.page.load], starter.plan, form.fields, form.plan, **QUIET)
+    chosen.then(starter.plan, form.fields, form.plan, **QUIET)
+    shared.page.load(starter.plan, form.fields, form.plan, **QUIET)
     started = form.start.click(
         lambda: "", None, form.status, **QUIET
     ).then(
