@@ -1,16 +1,21 @@
-"""PRISM's stages 1-3 against a plain loop over personas with `model.generate`, batch 8.
+"""PRISM's stages 1-3 against plain loops over personas with `model.generate`, batch 8.
 
-Both sides run in one process on one model, with the same prompts, token limits and sampling. The
-plain loop is given every benefit that a plain loop can have: it writes one draft a question and
-never replaces a bad one, it reuses our questions, it answers with and without the persona in one
-batch, and a verdict costs it a single decoded token. Prints seconds a stage and the ratio.
+All sides run on one model with the same prompts, token limits and sampling. Two plain loops:
+  plain   one persona after another, answering first with the persona and then without;
+  joint   the same with both sides of a persona in one batch, the best that such a loop can do.
+Both are favoured: they write one draft a question and never replace a bad one, they reuse our
+questions, and a verdict costs them a single decoded token. Every call measures what `--arms` and
+`--slice` name and adds it to `--file`; the last line sums up what is there. So a long measurement
+can be made in parts.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -25,6 +30,7 @@ from prism_core.progress import Progress
 from prism_core.prompts import build_prompt
 from prism_core.queries import DRAFTING, OPENERS, QueryConfig, query_prompt, write_queries
 from prism_core.records import Query
+from prism_core.storage import pack, unpack
 from prism_core.types import Message, Persona, Prompt, PromptVariant, Sampling
 from prism_core.verification import VerifyConfig, make_judge, verify_pairs
 
@@ -33,37 +39,59 @@ Seconds = dict[str, float]
 
 
 def main() -> None:
-    """Run both sides and print seconds, tokens and the ratio."""
+    """Measure what was asked for and print what is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=512, help="the most tokens of an answer")
     parser.add_argument("--queries", type=int, default=1, help="questions a persona")
     parser.add_argument("--personas", type=int, default=12)
+    parser.add_argument("--arms", default="ours,plain", help="of ours, plain, joint")
+    parser.add_argument("--slice", default="0:500", help="personas of the plain loops, a:b")
+    parser.add_argument("--file", type=Path, help="adds to the results of earlier calls")
     args = parser.parse_args()
+    found = json.loads(args.file.read_text()) if args.file and args.file.is_file() else {}
     model = LocalModel.load("embedded")
     library = load_personas()
     personas = [p for p in library.values() if p.kind != "control"][: args.personas]
     answering = Sampling(args.tokens, temperature=0.7, top_p=0.95)
     model.generate([(Message("user", "Hello"),)], Sampling(2))  # the first pass is slower
-    begun = time.process_time()
-    queries, mine, my_tokens = ours(model, personas, args.queries, answering)
-    between = time.process_time()
-    print(f"ours       : {shown(mine)}, {my_tokens} answer tokens", flush=True)
-    theirs, their_tokens = plain(model, personas, queries, answering)
-    # Seconds of CPU suffer less from what else the machine is doing.
-    cpu = (time.process_time() - between) / (between - begun)
-    print(f"plain loop : {shown(theirs)}, {their_tokens} answer tokens")
-    total, other = sum(mine.values()), sum(theirs.values())
-    per_token = (other / their_tokens) / (total / my_tokens)
-    print(
-        f"stages 1-3, {len(queries)} questions, answers up to {args.tokens} tokens, "
-        f"{torch.get_num_threads()} threads: {total:.0f} s against {other:.0f} s, "
-        f"ratio {other / total:.1f} ({per_token:.1f} per answer token; CPU time {cpu:.1f})"
-    )
+    if "ours" in args.arms or "ours" not in found:
+        queries, seconds, tokens = ours(model, personas, args.queries, answering)
+        found["queries"] = [pack(q) for q in queries]
+        found["ours"] = {"all": {**seconds, "tokens": tokens}}
+    queries = tuple(unpack(Query, q) for q in found["queries"])
+    low, high = (int(part) for part in args.slice.split(":"))
+    for arm in [a for a in ("plain", "joint") if a in args.arms.split(",")]:
+        for persona in personas[low:high]:
+            seconds, tokens = plain(model, [persona], queries, answering, arm == "joint")
+            found.setdefault(arm, {})[persona.name] = {**seconds, "tokens": tokens}
+    if args.file:
+        args.file.write_text(json.dumps(found))
+    print(f"{len(queries)} questions, answers up to {args.tokens} tokens, "
+          f"{torch.get_num_threads()} threads")  # fmt: skip
+    for arm in [a for a in ("ours", "plain", "joint") if a in found]:
+        report(arm, found, len(personas))
+
+
+def report(arm: str, found: dict[str, dict[str, Seconds]], personas: int) -> None:
+    """One side's seconds, and how they compare with ours."""
+    parts, mine = found[arm], found["ours"]["all"]
+    total = {key: sum(part[key] for part in parts.values()) for key in mine}
+    seconds = {key: value for key, value in total.items() if key != "tokens"}
+    line = f"{arm:<6}: {shown(seconds)}, {total['tokens']:.0f} answer tokens"
+    if arm != "ours" and len(parts) < personas:
+        line += f"; {len(parts)} of {personas} personas so far"
+    elif arm != "ours":
+        my_time = sum(value for key, value in mine.items() if key != "tokens")
+        ratio = sum(seconds.values()) / my_time
+        per_token = ratio * mine["tokens"] / total["tokens"]
+        line += f"; we are {ratio:.1f}x as fast ({per_token:.1f}x per answer token)"
+    print(line, flush=True)
 
 
 def shown(seconds: Seconds) -> str:
     """Seconds by stage as one line."""
-    return ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())
+    stages = ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())
+    return f"{sum(seconds.values()):.0f} s ({stages})"
 
 
 def ours(
@@ -86,9 +114,16 @@ def ours(
 
 
 def plain(
-    model: LocalModel, personas: Sequence[Persona], queries: Sequence[Query], sampling: Sampling
+    model: LocalModel,
+    personas: Sequence[Persona],
+    queries: Sequence[Query],
+    sampling: Sampling,
+    joint: bool,
 ) -> tuple[Seconds, int]:
-    """One persona after another, each with batches of at most eight rows."""
+    """One persona after another, each with batches of at most eight rows.
+
+    With `joint`, answers with the persona and without it share batches.
+    """
     seconds = {"questions": 0.0, "answers": 0.0, "verdicts": 0.0}
     tokens = 0
     verdict = Sampling(max_new_tokens=1)
@@ -100,10 +135,13 @@ def plain(
         generated(model, drafts, DRAFTING)
         asked = time.perf_counter()
         variants = (PromptVariant(persona), PromptVariant())
-        prompts = [build_prompt(q.text, v) for q in own for v in variants]
-        texts = generated(model, prompts, sampling)
+        sides = [[build_prompt(q.text, v) for q in own] for v in variants]
+        if joint:
+            texts = generated(model, sides[0] + sides[1], sampling)
+        else:
+            texts = [text for side in sides for text in generated(model, side, sampling)]
         answered = time.perf_counter()
-        pairs = [(q, texts[2 * i][0], texts[2 * i + 1][0]) for i, q in enumerate(own)]
+        pairs = [(q, texts[i][0], texts[len(own) + i][0]) for i, q in enumerate(own)]
         both = [
             judging_prompt(q.text, *order) for q, a, b in pairs for order in ((a, b), (b, a))
         ]
