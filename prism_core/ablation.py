@@ -9,7 +9,7 @@ beforehand it counts, else whether the persona won the verdict.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from prism_core.metrics import win_score
@@ -259,8 +259,11 @@ def _estimate(column: Column, values: _Values, seed: int) -> Estimate:
     numbers = [values[i] for i in sorted(values)]
     if column.kind == "rate" and all(n in (0.0, 1.0) for n in numbers):
         return rate_of(numbers)  # type: ignore[arg-type]
-    bounds = None if column.kind == "number" else (0.0, 1.0)
-    return mean_of(numbers, bounds=bounds, seed=seed)
+    if column.kind != "number":
+        return mean_of(numbers, bounds=(0.0, 1.0), seed=seed)
+    found = mean_of(numbers, seed=seed)
+    # Tokens, seconds and KL cannot be negative, whatever a few values' spread suggests.
+    return found if found.low is None else replace(found, low=max(found.low, 0.0))
 
 
 def _change(column: Column, values: _Values, base: _Values, seed: int) -> Estimate | None:

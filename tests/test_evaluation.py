@@ -170,6 +170,8 @@ def test_cells_by_hand() -> None:
     assert values["unchanged_unwanted"] == pytest.approx(2 / 3)
     assert values["prompt_tokens"] == 10
     assert "seconds" not in values, "nothing was timed: no cell, not 0"
+    # Two KLs, 2 and 3: their spread alone would allow a negative mean.
+    assert row.cells["kl_unwanted"].estimate.low == 0.0
     changes = {key: cell.change for key, cell in row.cells.items() if cell.change}
     assert changes["win_rate"].value == pytest.approx(3.5 / 6 - 0.5)
     assert changes["kl"].value == pytest.approx((-0.5 + 0 - 0.75 + 1 + 0) / 5)
