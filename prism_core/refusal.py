@@ -26,8 +26,8 @@ _ADVERB = (
     r"personally|unfortunately|ever|knowingly)\s*,?\s*)*"
 )
 _DOING = (
-    r"(?:help|helping|assist|assisting|do|provide|providing|give|giving|share|sharing|write|"
-    r"writing|create|creating|generate|generating|produce|support|answer|comply|fulfil|fulfill|"
+    r"(?:help|helping|assist|assisting|do|provide|providing|give(?! up| in)|giving|share|sharing|"
+    r"write|writing|create|creating|generate|generating|produce|support|answer|comply|fulfil|fulfill|"
     r"offer|discuss|engage|participate|continue|make|tell|explain|describe|advise|encourage|"
     r"promote|condone|endorse|recommend|suggest|facilitate|be (?:a )?part|be of help|"
     r"be able to|complete|respond|go along|teach|show|walk|guide|instruct|draft|compose|send|"

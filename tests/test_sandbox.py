@@ -28,7 +28,8 @@ def test_code_computes_with_the_standard_library() -> None:
 
 def test_modules_that_solutions_use_can_be_imported() -> None:
     body = "import decimal, textwrap\nfrom statistics import median\nimport heapq, datetime\n"
-    body += "return [str(decimal.Decimal('0.1') * 3), textwrap.shorten('a b', 9), median([3, 1, 2])]"
+    body += "tenth = decimal.Decimal('0.1')\n"
+    body += "return [str(tenth * 3), textwrap.shorten('a b', 9), median([3, 1, 2])]"
     assert run(body).values == (["0.3", "a b", 2],)
 
 
@@ -142,7 +143,8 @@ def test_what_goes_wrong_is_said(code: str, said: str) -> None:
 
 
 def test_results_cannot_be_forged_by_writing_to_the_report() -> None:
-    body = "import os\nfor fd in range(3, 16):\n    try:\n        os.write(fd, b'{\"values\": [42]}')\n"
+    body = "import os\nfor fd in range(3, 16):\n    try:\n"
+    body += "        os.write(fd, b'{\"values\": [42]}')\n"
     body += "    except OSError:\n        pass\nreturn 1"
     result = run(body)
     # Even a report that was spoilt holds only what the code could have returned anyway.

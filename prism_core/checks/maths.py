@@ -27,8 +27,8 @@ from prism_core.errors import PrismError
 READ_CHARACTERS = 3_000
 """How much of an answer's end is read."""
 SECONDS = 5.0
-"""How long one comparison may take."""
-_START_SECONDS = 90.0
+"""How much processor time one comparison may take."""
+_WALL_SECONDS = 60.0
 _CHILD = Path(__file__).with_name("maths_child.py")
 
 
@@ -67,7 +67,8 @@ class _Helper:
         with self._lock:
             process = self._running()
             self._asked += 1
-            line = json.dumps({"id": self._asked, "expected": expected, "answer": answer})
+            asked = {"id": self._asked, "expected": expected, "answer": answer}
+            line = json.dumps({**asked, "seconds": SECONDS})
             try:
                 assert process.stdin is not None
                 process.stdin.write(line.encode() + b"\n")
@@ -75,7 +76,7 @@ class _Helper:
             except BrokenPipeError:
                 self.stop()
                 return None
-            said = _read_line(process, SECONDS)
+            said = _read_line(process, _WALL_SECONDS)
             if said is None:
                 self.stop()
                 return None
@@ -96,7 +97,7 @@ class _Helper:
             stderr=subprocess.DEVNULL,
         )
         self._process = process
-        if _read_line(process, _START_SECONDS) is None:
+        if _read_line(process, _WALL_SECONDS) is None:
             self.stop()
             raise MissingPackageError(
                 "The package math-verify could not be started; try: pip install math-verify"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from typing import Any
 
@@ -22,6 +23,7 @@ def main() -> None:
     _say({"ready": True})
     for line in sys.stdin:
         asked = json.loads(line)
+        _limit_time(asked["seconds"])
         try:
             gold = parse(f"${asked['expected']}$", parsing_timeout=None)
             answer = parse(asked["answer"], parsing_timeout=None)
@@ -37,6 +39,12 @@ def _limit_memory() -> None:
     except ImportError:  # not a Unix: the time limit has to do
         return
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+
+
+def _limit_time(seconds: float) -> None:
+    """End this process after so much processor time, which no waiting for a turn uses up."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _say(what: dict[str, Any]) -> None:

@@ -13,10 +13,10 @@ import resource
 import sys
 from typing import Any
 
-_LIBRARY = """abc array bisect calendar cmath collections collections.abc contextlib copy dataclasses
-datetime decimal enum fractions functools hashlib heapq itertools math numbers operator random re
-statistics string textwrap time types typing unicodedata warnings"""
-"""Loaded before the doors close: where root's own Python is used, `nobody` may not read it later."""
+_LIBRARY = """abc array bisect calendar cmath collections collections.abc contextlib copy
+dataclasses datetime decimal enum fractions functools hashlib heapq itertools math numbers
+operator random re statistics string textwrap time types typing unicodedata warnings"""
+"""Loaded before the doors close: `nobody` may not be able to read the library of root's Python."""
 _NOBODY = 65534
 _CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38

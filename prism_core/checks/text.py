@@ -60,16 +60,17 @@ def paragraphs(text: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """Sentences by their closing marks; a common abbreviation or an initial closes none."""
-    found, start = [], 0
+    found, start, read, has_word = [], 0, 0, False
     for end in _SENTENCE_END.finditer(text):
-        piece = text[start : end.end()]
+        has_word = has_word or any(c.isalnum() for c in text[read : end.start()])
+        read = end.end()
         before = text[max(start, end.start() - 12) : end.start()].split()
         last = before[-1].lower().lstrip("(\"'") if before else ""
         is_initial = len(last) == 1 and last.isalpha() and last != "i"
-        if end[0] == "." and (last in _ABBREVIATIONS or is_initial or not words(piece)):
+        if not has_word or (end[0] == "." and (last in _ABBREVIATIONS or is_initial)):
             continue
-        found.append(piece.strip())
-        start = end.end()
+        found.append(text[start : end.end()].strip())
+        start, has_word = end.end(), False
     if words(text[start:]):
         found.append(text[start:].strip())
     return found

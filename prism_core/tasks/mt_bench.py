@@ -1,7 +1,7 @@
 """MT-Bench (Zheng et al., 2023): 80 questions of two turns in eight categories.
 
-Answers are judged, not checked. Reference answers, which 30 questions have, come from the file
-beside the questions where it is there.
+Answers are judged, not checked. Reference answers come from the file beside the questions where it
+is there, else from the question's own row.
 """
 
 from __future__ import annotations
