@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any, TypedDict, get_type_hints
 
 import gradio as gr
 
@@ -195,10 +196,16 @@ def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
         ]
 
     shared: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "concurrency_limit": 1}
-    gr.api(compare, api_name="compare", **shared)
-    gr.api(judge, api_name="judge", **shared)
-    gr.api(personas, api_name="personas")
-    gr.api(models, api_name="models")
+    gr.api(_typed(compare), api_name="compare", **shared)
+    gr.api(_typed(judge), api_name="judge", **shared)
+    gr.api(_typed(personas), api_name="personas")
+    gr.api(_typed(models), api_name="models")
+
+
+def _typed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its annotations as types: Gradio reads the result's type no other way."""
+    function.__annotations__ = get_type_hints(function)
+    return function
 
 
 def _label(reference: str) -> str:

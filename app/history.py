@@ -150,6 +150,14 @@ def remember(entries: Sequence[HistoryEntry], entry: HistoryEntry) -> list[Histo
     return [*entries, entry]
 
 
+def merge_histories(
+    own: Sequence[HistoryEntry], heard: Sequence[HistoryEntry]
+) -> list[HistoryEntry]:
+    """One tab's entries and what another has just saved, oldest first; the newer state counts."""
+    whole = {e.id: e for e in own} | {e.id: e for e in heard}
+    return sorted(whole.values(), key=lambda e: e.at)
+
+
 def to_csv(entries: Iterable[HistoryEntry]) -> str:
     """One row an answer, safe to open in a spreadsheet."""
     shared = [n for n in HistoryEntry.__dataclass_fields__ if n != "arms"]

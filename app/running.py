@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 
 REMEMBERED = 1000
-"""How many stopped orders are remembered."""
+"""How many orders are remembered of each kind."""
 
 
 class Running:
@@ -20,6 +20,7 @@ class Running:
     def __init__(self) -> None:
         self._events: dict[str, threading.Event] = {}
         self._stopped: OrderedDict[str, None] = OrderedDict()
+        self._begun: OrderedDict[str, None] = OrderedDict()
         self._guard = threading.Lock()
 
     def start(self, session: str, order: str) -> threading.Event:
@@ -28,6 +29,7 @@ class Running:
         with self._guard:
             earlier = self._events.get(session)
             self._events[session] = event
+            _remember(self._begun, order)
             if order in self._stopped:
                 event.set()
         if earlier is not None:
@@ -38,9 +40,7 @@ class Running:
         """Tell what runs on a page to stop, if anything does."""
         with self._guard:
             event = self._events.pop(session, None)
-            self._stopped[order] = None
-            while len(self._stopped) > REMEMBERED:
-                self._stopped.popitem(last=False)
+            _remember(self._stopped, order)
         if event is not None:
             event.set()
 
@@ -48,6 +48,11 @@ class Running:
         """Whether somebody pressed Stop for this comparison."""
         with self._guard:
             return order in self._stopped
+
+    def has_begun(self, order: str) -> bool:
+        """Whether this comparison has left the queue."""
+        with self._guard:
+            return order in self._begun
 
     def forget(self, session: str) -> None:
         """The page is gone: what runs there stops."""
@@ -62,3 +67,9 @@ class Running:
         with self._guard:
             if self._events.get(session) is event:
                 del self._events[session]
+
+
+def _remember(orders: OrderedDict[str, None], order: str) -> None:
+    orders[order] = None
+    while len(orders) > REMEMBERED:
+        orders.popitem(last=False)

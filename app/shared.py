@@ -22,6 +22,8 @@ from prism_core.storage import Store
 
 MODEL_QUEUE = "model"
 """The concurrency id of every listener that uses a model."""
+QUEUE_SIZE = 32
+"""How many requests may wait; more are refused with a clear line."""
 PERSONAS_KEY = "prism-personas-v1"
 """Where a visitor's own personas live in the browser."""
 HISTORY_KEY = "prism-history-v1"

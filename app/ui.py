@@ -9,7 +9,7 @@ from app.api import add_api
 from app.jobs import Jobs
 from app.models_pool import ModelPool
 from app.settings import Settings, browser_secret
-from app.shared import HISTORY_KEY, PERSONAS_KEY, Shared, fragment
+from app.shared import HISTORY_KEY, PERSONAS_KEY, QUEUE_SIZE, Shared, fragment
 from app.studies_shelf import StudyShelf
 from app.study_imports import StudyImports
 from app.tabs import compare, explore, personas, rl, study, train
@@ -86,5 +86,5 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 rl.build(shared)
             with gr.Tab("Personas", id="personas"):
                 personas.build(shared)
-    page.queue(max_size=32, default_concurrency_limit=1)
+    page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1)
     return page

@@ -16,7 +16,20 @@
     return matchMedia("(prefers-color-scheme: dark)").matches;
   };
 
+  /* Tabs of one visitor tell each other what they save; nothing of it leaves the browser. */
+  const tabs = "BroadcastChannel" in window ? new BroadcastChannel("prism-history") : null;
+  const hear = (text) => {
+    const box = document.querySelector("#px-heard textarea, #px-heard input");
+    if (!box) return;
+    box.value = text;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  if (tabs) tabs.onmessage = (message) => hear(String(message.data));
+
   window.prism = {
+    tell(entries) {
+      if (tabs && Array.isArray(entries)) tabs.postMessage(JSON.stringify(entries));
+    },
     toggleAppearance() {
       const dark = !document.body.classList.contains("dark");
       try { localStorage.setItem(KEY, dark ? "dark" : "light"); } catch { /* private mode */ }

@@ -7,12 +7,14 @@ import io
 import json
 from dataclasses import asdict, replace
 
+import gradio as gr
 import pytest
 
 from app import history
 from app.history import (
     HistoryEntry,
     entry_of,
+    merge_histories,
     preference_pairs,
     read_history,
     remember,
@@ -22,6 +24,7 @@ from app.history import (
 )
 from app.shown import Shown, new_order
 from app.state import Selection
+from app.tabs.compare_history import hear
 from prism_core.comparison import ArmAnswer
 from prism_core.personas import load_personas
 from prism_core.types import Completion
@@ -80,6 +83,22 @@ def test_saving_the_same_comparison_again_replaces_it() -> None:
     first, other = entry(), entry()
     voted = replace(first, vote="persona")
     assert remember(remember([first], other), voted) == [voted, other]
+
+
+def test_two_tabs_are_merged_by_time_and_the_newer_state_counts() -> None:
+    early, late = entry(id="a", at="2026-01-01T10:00:00"), entry(id="b", at="2026-01-01T10:05:00")
+    voted = entry(id="a", at="2026-01-01T10:00:00", vote="neutral")
+    assert merge_histories([late], [early]) == [early, late]
+    assert merge_histories([early, late], [voted]) == [voted, late]
+
+
+def test_what_another_tab_says_is_read_with_care() -> None:
+    own, other = entry(id="a", at="1"), entry(id="b", at="2")
+    stored = write_history([own])
+    assert hear(json.dumps(write_history([other])), stored) == write_history([own, other])
+    assert hear(json.dumps([{"id": "forged"}]), stored) == stored
+    assert hear("[]", stored) == [], "the other tab was cleared"
+    assert hear("no JSON", stored) == gr.skip()
 
 
 def test_the_oldest_entries_go_first(monkeypatch: pytest.MonkeyPatch) -> None:

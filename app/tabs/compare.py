@@ -13,7 +13,7 @@ from app.shared import MODEL_QUEUE, Shared, fragment
 from app.state import DEFAULT_ARMS
 from app.tabs.compare_closer import Closer, build_closer, refresh, wire_closer
 from app.tabs.compare_compose import Composer, build_composer
-from app.tabs.compare_history import build_history, save, wire_history
+from app.tabs.compare_history import TELL, build_history, save, wire_history
 from app.tabs.compare_inputs import Inputs, wire_inputs
 from app.tabs.compare_run import Runner
 from app.tabs.compare_vote import Ballot, build_ballot, cast, offer
@@ -51,7 +51,7 @@ def _wire_run(
     status, cards, order, shown = screen
     ballot, closer = after
     buttons = [composer.run, composer.stop]
-    composer.run.click(
+    asked = composer.run.click(
         runner.start,
         [composer.blind, shared.personas_state, shared.visitor_state, *composer.fields],
         [status, cards, order, *buttons],
@@ -70,6 +70,7 @@ def _wire_run(
         show_progress_on=status,
         api_visibility="private",
     )
+    asked.failure(runner.refuse, None, [status, *buttons], **QUIET)
     running.failure(runner.reset, order, [status, *buttons], **QUIET)
     shared.page.unload(runner.leave)
     stopped = composer.stop.click(
@@ -87,4 +88,5 @@ def _wire_run(
     for event in (running, stopped, *votes):
         event.then(offer, shown, ballot.outputs, **QUIET)
         event.then(refresh, shown, closer.outputs, **QUIET)
-        event.then(save, [shown, shared.history_state], shared.history_state, **QUIET)
+        saved = event.then(save, [shown, shared.history_state], shared.history_state, **QUIET)
+        saved.then(None, shared.history_state, None, js=TELL, api_visibility="private")

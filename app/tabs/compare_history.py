@@ -1,11 +1,13 @@
 """A visitor's history: saved in their browser, shown as a table, exported, cleared.
 
 Exports never touch the server's disk: a listener returns the text to the visitor's own page, and
-the page makes the file.
+the page makes the file. Tabs of one visitor tell each other, inside the browser, what they save: a
+tab that hears of it adds it to its own list, so that none overwrites what another has kept.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ import gradio as gr
 from app.history import (
     HistoryEntry,
     entry_of,
+    merge_histories,
     preference_pairs,
     read_history,
     remember,
@@ -37,6 +40,10 @@ EXPORTS: tuple[tuple[str, str, str, Callable[[list[HistoryEntry]], str]], ...] =
 )
 
 
+TELL = "(entries) => window.prism.tell(entries)"
+"""The page's script that tells the visitor's other tabs what has been saved."""
+
+
 @dataclass(frozen=True)
 class HistoryPanel:
     """The history's components."""
@@ -48,6 +55,7 @@ class HistoryPanel:
     exports: list[gr.Button]
     clear: gr.Button
     payload: gr.Textbox
+    heard: gr.Textbox
     status: gr.HTML
 
 
@@ -75,7 +83,8 @@ def build_history() -> HistoryPanel:
             clear = gr.Button("Clear history", size="sm", variant="stop", elem_id="px-clear")
         status = fragment()
         payload = gr.Textbox(visible="hidden", elem_id="px-payload", show_label=False)
-    return HistoryPanel(fold, table, empty, tools, exports, clear, payload, status)
+        heard = gr.Textbox(visible="hidden", elem_id="px-heard", show_label=False)
+    return HistoryPanel(fold, table, empty, tools, exports, clear, payload, heard, status)
 
 
 def save(shown: Shown | None, stored: object) -> Any:
@@ -83,6 +92,18 @@ def save(shown: Shown | None, stored: object) -> Any:
     if shown is None or shown.is_hidden or not shown.answered:
         return gr.skip()
     return write_history(remember(read_history(stored), entry_of(shown)))
+
+
+def hear(said: str, stored: object) -> Any:
+    """The stored history with what another tab saved; nothing where that one was cleared."""
+    try:
+        told = json.loads(said)
+    except ValueError:
+        return gr.skip()
+    if told == []:
+        return []
+    merged = merge_histories(read_history(stored), read_history(told))
+    return write_history(merged)
 
 
 def show(stored: object) -> list[Any]:
@@ -157,7 +178,8 @@ def wire_history(panel: HistoryPanel, shared: Shared, status: gr.HTML, fields: l
         None,
         [stored, panel.status],
         **quiet,
-    )
+    ).then(None, stored, None, js=TELL, api_visibility="private")
+    panel.heard.input(hear, [panel.heard, stored], stored, **quiet)
     for button, (_, name, kind, write) in zip(panel.exports, EXPORTS, strict=True):
         button.click(_exporter(write), stored, [panel.payload, panel.status], **quiet).then(
             None,

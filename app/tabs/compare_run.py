@@ -20,6 +20,7 @@ from app.loading import load_with_news
 from app.models_pool import ModelPool
 from app.running import Running
 from app.settings import Settings
+from app.shared import QUEUE_SIZE
 from app.shown import Order, Shown, new_order
 from app.state import check_selection, merge_personas
 from app.tabs.compare_compose import selection_of
@@ -124,8 +125,18 @@ class Runner:
         """After a defect or a full queue; gives (status, run button, stop button)."""
         if order is not None and self.running.was_stopped(order.id):
             return gr.skip(), gr.skip(), gr.skip()
-        line = "That did not work: the queue may be full. Please try again in a moment."
+        if order is None or not self.running.has_begun(order.id):
+            return self.refuse()
+        line = "Something broke while the answers were written. Please press Compare again."
         return notice("error", line), *_buttons(busy=False)
+
+    def refuse(self) -> View:
+        """The queue takes no more; gives (status, run button, stop button)."""
+        line = (
+            f"The queue is full: {QUEUE_SIZE} requests are waiting already. "
+            "Please press Compare again in a minute."
+        )
+        return notice("warn", line), *_buttons(busy=False)
 
 
 def cards_of(shown: Shown) -> str:

@@ -27,6 +27,14 @@ def test_only_documented_functions_are_public(client: Client) -> None:
     assert hidden == []
 
 
+def test_results_have_types(client: Client) -> None:
+    named = client.view_api(return_format="dict")["named_endpoints"]
+    for name in ("/compare", "/judge", "/personas", "/models"):
+        [result] = named[name]["returns"]
+        assert "Any" not in result["python_type"]["type"]
+    assert "text: str, tokens: int" in named["/compare"]["returns"][0]["python_type"]["type"]
+
+
 def test_compare_judge_and_lists(client: Client) -> None:
     models = client.predict(api_name="/models")
     assert models[0]["reference"] == "embedded"

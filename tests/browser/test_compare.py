@@ -217,6 +217,23 @@ def test_two_visitors_wait_in_turn_and_keep_their_histories(visit: Visit) -> Non
         assert f"The {other} visitor" not in lines
 
 
+def test_two_tabs_of_one_visitor_keep_each_other_s_history(visit: Visit) -> None:
+    one = ready(visit(link(question="The first tab asks.")))
+    two = one.context.new_page()
+    two.goto(one.url.split("?")[0] + link(question="The second tab asks."))
+    ready(two)
+    for page, rows_then in ((one, 1), (two, 2), (one, 3)):
+        compare(page)
+        for tab in (one, two):
+            expect(tab.locator("#px-history > button")).to_contain_text(f"({rows_then})")
+    one.reload()
+    expect(one.locator("#px-history > button")).to_contain_text("(3)")
+    open_history(two)
+    two.get_by_role("button", name="Clear history").click()
+    for tab in (one, two):
+        expect(tab.locator("#px-history > button")).not_to_contain_text("(")
+
+
 def test_a_visitor_who_leaves_makes_room(visit: Visit) -> None:
     one = ready(visit(link(question="Tell a very long story.", max_new_tokens=1024)))
     two = ready(visit(link(question="Hello?", max_new_tokens=2)))
