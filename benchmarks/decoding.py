@@ -1,6 +1,7 @@
 """Sampled decoding against `model.generate` with the same settings, in turns, on one model.
 
-Prints the ratios of tokens per second (64 rows, 1 row) and the time of three arms against one.
+Prints the ratios of tokens per second (64 different questions, one) and the time of three arms
+against one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
@@ -19,16 +19,27 @@ from prism_core.decoding import pad_left
 from prism_core.models import LocalModel
 from prism_core.types import Message, Prompt, Sampling
 
-QUESTIONS = (
-    "Write a letter to a friend about a long walk by the sea.",
-    "Explain how a bicycle stays upright.",
-    "Describe the work of a baker from midnight to morning.",
-    "What should a visitor know before climbing a mountain?",
-    "Tell the story of a lighthouse and its last keeper.",
-    "How does a seed become a tree?",
-    "Give advice to somebody who moves to a new city.",
-    "Compare trains and aeroplanes for a journey of 500 km.",
+TOPICS = (
+    "a long walk by the sea",
+    "how a bicycle stays upright",
+    "the work of a baker from midnight to morning",
+    "what a visitor should know before climbing a mountain",
+    "a lighthouse and its last keeper",
+    "how a seed becomes a tree",
+    "moving to a new city",
+    "trains and aeroplanes for a journey of 500 km",
 )
+WISHES = (
+    "Write a letter to a friend about",
+    "Explain to a child",
+    "Give five pieces of advice on",
+    "Tell a short story about",
+    "Write a newspaper article on",
+    "List the most common mistakes people make about",
+    "Prepare a short speech on",
+    "Ask and answer three questions about",
+)
+QUESTIONS = tuple(f"{wish} {topic}." for wish in WISHES for topic in TOPICS)
 
 
 def main() -> None:
@@ -36,13 +47,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--temperature", type=float, default=DEFAULT_SAMPLING.temperature)
+    parser.add_argument("--top-p", type=float, default=DEFAULT_SAMPLING.top_p)
+    parser.add_argument("--top-k", type=int, default=DEFAULT_SAMPLING.top_k)
+    parser.add_argument("--penalty", type=float, default=DEFAULT_SAMPLING.repetition_penalty)
     args = parser.parse_args()
     model = LocalModel.load("embedded")
-    # The app's default sampling. The end token ends nothing on either side, so that every row has
-    # the same length and both sides do the same work.
-    sampling = replace(DEFAULT_SAMPLING, max_new_tokens=args.tokens)
+    # The app's default sampling, unless told otherwise. The end token ends nothing on either side,
+    # so that every row has the same length and both sides do the same work.
+    sampling = Sampling(args.tokens, args.temperature, args.top_p, args.top_k, args.penalty)
+    print(sampling)
     for rows in (64, 1):
-        prompts = [(Message("user", QUESTIONS[i % 8]),) for i in range(rows)]
+        prompts = [(Message("user", QUESTIONS[i]),) for i in range(rows)]
         speed = in_turns(
             args.turns,
             lambda p=prompts: ours(model, p, sampling),

@@ -2,10 +2,7 @@
 
 import sys
 
-from prism_core.threads import wait_actively
+from prism_core.cli import main
 
 if __name__ == "__main__":
-    wait_actively()  # before anything imports torch
-    from prism_core.cli import main
-
     sys.exit(main())

@@ -13,7 +13,7 @@ CORE = ROOT / "prism_core"
 
 LAYERS: tuple[str, ...] = (
     # L0: values and numbers
-    "__init__ errors types stats threads",
+    "__init__ errors types stats",
     # L1: text, records and what keeps them
     """generator progress records thoughts train_spec prompts plain_yaml personas query_text
     storage journal demo memory splits study_spec study_yaml study_table study_file
