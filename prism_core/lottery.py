@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prism_core.errors import StatisticsError
 from prism_core.stability import StabilityTable
@@ -55,8 +56,7 @@ def play(table: StabilityTable, seed: int = 0) -> tuple[LotteryRow, ...]:
     value = _search(matrix, neutral, draw)
     drawn = []
     for _ in range(_RESAMPLES):
-        chosen = draw.integers(0, items, items)
-        # One item may be drawn twice: a halving would then choose and measure on the same item.
+        chosen = draw.integers(0, items, size=items)
         drawn.append(_search(matrix, neutral, draw, chosen, halvings=4))
     spread = np.asarray(drawn)
     centred = spread - spread.mean(axis=0)
@@ -76,7 +76,7 @@ def _search(
     matrix: FloatArray,
     neutral: FloatArray,
     draw: np.random.Generator,
-    chosen: FloatArray | None = None,
+    chosen: NDArray[np.int64] | None = None,
     halvings: int = _HALVINGS,
 ) -> FloatArray:
     """Mean over halvings of (accuracy, gain) for each k, (personas, 2)."""
@@ -87,7 +87,7 @@ def _search(
         first, second = order[: items // 2], order[items // 2 :]
         if chosen is not None:
             # The resample's copies of an item all stay on that item's side.
-            counts = np.bincount(chosen.astype(int), minlength=items)
+            counts = np.bincount(chosen, minlength=items)
             first, second = np.repeat(first, counts[first]), np.repeat(second, counts[second])
             if not len(first) or not len(second):
                 continue

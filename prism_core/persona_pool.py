@@ -72,4 +72,5 @@ def _entry(data: object) -> PoolPersona:
             f"{data['name']}: attitude is {data['attitude']!r} and part {data['part']!r}; allowed "
             f"are {', '.join(ATTITUDES)} and {', '.join(PARTS)}."
         )
-    return PoolPersona(**{f: " ".join(data[f].split()) for f in fields})
+    name, title, _, _, text = (" ".join(data[f].split()) for f in fields)
+    return PoolPersona(name, title, data["attitude"], data["part"], text)

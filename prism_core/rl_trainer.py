@@ -148,7 +148,7 @@ class VerifiedReward:
         return [r.reward for r in records]
 
 
-class PersonaTrainer(GRPOTrainer):  # type: ignore[misc]  # trl has no types
+class PersonaTrainer(GRPOTrainer):
     """trl's trainer, with a persona in each rollout's prompt."""
 
     def __init__(self, spec: RlSpec, inputs: RlInputs, **settings: Any) -> None:
