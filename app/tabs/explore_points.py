@@ -162,7 +162,7 @@ def wire_points(
             api_visibility="private",
         )  # fmt: skip
     gr.on(
-        [points.which.input, points.text.input, points.different.input, points.page.input],
+        [points.which.input, points.text.change, points.different.input, points.page.input],
         reader.show, inputs, shown, **quiet,
     )  # fmt: skip
     # A filter or another study may leave nothing behind the point: show what is left.
