@@ -14,6 +14,7 @@ does not publish and we chose is listed in `prism_core.rl_spec` and `prism_core.
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from dataclasses import dataclass, replace
@@ -162,7 +163,8 @@ class _RlRun:
         trained = AlwaysOn.load(target, self.model)
         after = {kind: self._held_rewards(kind, "trained", trained) for kind in self._kinds()}
         result = self._result(level, before, after)
-        self._note_metrics(target, result)
+        if os.environ.get("RANK", "0") == "0":
+            self._note_metrics(target, result)
         return result
 
     @staticmethod
@@ -211,7 +213,7 @@ class _RlRun:
     def _train(self, level: int, target: Path, command: str) -> None:
         """Train the arm and save its adapter; the sheet is written last and makes it whole."""
         from prism_core.rl_sft import train_sft
-        from prism_core.rl_trainer import RlInputs, train_grpo
+        from prism_core.rl_trainer import RlInputs, is_main_process, train_grpo, wait_for_all
 
         pool = part_of(load_pool(), "train")
         inputs = RlInputs(self._questions(level), {p.name: p.text for p in pool}, self.examples)
@@ -226,7 +228,8 @@ class _RlRun:
             train(
                 self.spec, inputs, self.model, peft, self.folder, self.journal, self.progress
             )
-            save_lora(peft, target, self.model.name, "float32")
+            if is_main_process():
+                save_lora(peft, target, self.model.name, "float32")
         settings: dict[str, Any] = pack(replace(self.spec, level=level))
         mixed = tuple(p.name for p in pool) if self.spec.arm != "rlvr" else ()
         info = BundleInfo(
@@ -239,7 +242,9 @@ class _RlRun:
             recipe="rl",
             held_out=tuple(item.id for item in self.held),
         )
-        write_info(target, info)
+        if is_main_process():
+            write_info(target, info)
+        wait_for_all()
 
     def _questions(self, level: int) -> list[Question]:
         """The training plan: as many questions as the steps need, repeated if there are fewer."""

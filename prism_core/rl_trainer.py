@@ -8,6 +8,10 @@
 5. Checkpoints are trl's own. One counts only once it bears a mark that is written after it, so a
    process may die at any moment; the LoRA, the optimiser, the schedule and the random numbers are
    restored from it, and a resumed run ends with the very weights of one that was never stopped.
+On a GPU the preset `full` applies: `pip install "trl[vllm]"` and `--vllm` let vLLM sample in this
+process. On several, start it as trl's other scripts are, with DeepSpeed or without:
+`accelerate launch --config_file CONFIG -m prism_core rl --preset full --model M --out DIR`; each
+process then reads its part of a batch, and the first one writes.
 trl's losses are taken as they are: `dapo` (mean over the batch's tokens), group-scaled advantages,
 clipping at 0.2, one update a batch. The KL towards the base is a penalty only if it has a weight;
 otherwise it is measured on one rollout of each group every few steps.
@@ -15,6 +19,7 @@ otherwise it is measured on one rollout of each group every few steps.
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -326,10 +331,8 @@ def common_settings(spec: RlSpec, model: LocalModel, folder: Path) -> dict[str, 
 
 
 def _config(spec: RlSpec, model: LocalModel, folder: Path) -> GRPOConfig:
-    from accelerate import PartialState
-
     batch = spec.prompts * spec.rollouts
-    world = 1 if model.model.device.type == "cpu" else PartialState().num_processes
+    world = processes()
     rows = spec.micro_batch or batch // world
     return GRPOConfig(
         **common_settings(spec, model, folder),
@@ -343,6 +346,24 @@ def _config(spec: RlSpec, model: LocalModel, folder: Path) -> GRPOConfig:
         use_vllm=spec.use_vllm,
         vllm_mode="colocate",
     )
+
+
+def processes() -> int:
+    """How many processes `accelerate launch` (or `torchrun`) has started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """Whether this one writes journal and adapter."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def wait_for_all() -> None:
+    """Let every process come here before any goes on."""
+    if processes() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
 
 
 def _step_record(step: int, logs: Mapping[str, Any]) -> StepRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Train, saying on stderr how far it is."""
-    from prism_core.journal import StoreJournal
+    from prism_core.journal import MemoryJournal, StoreJournal
     from prism_core.rl import train_rl
     from prism_core.rl_spec import RlSpec
     from prism_core.storage import Store, pack, unpack
@@ -62,9 +63,17 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.resume or args.out).expanduser()
     if args.resume and not (folder / STORE_FILE).is_file():
         raise NotFoundError(f"There is no run to resume in '{folder}': it has no {STORE_FILE}.")
-    if args.out and folder.exists() and any(folder.iterdir()):
+    # Of the processes that `accelerate launch` starts, the first keeps the journal.
+    is_first = os.environ.get("RANK", "0") == "0"
+    if not is_first and args.resume:
+        raise InputError("A run of several processes cannot be resumed yet; start it anew.")
+    if args.out and is_first and folder.exists() and any(folder.iterdir()):
         raise InputError(f"'{folder}' is not empty; give a new folder, or use --resume.")
     spec = None if args.resume else _spec(args)
+    if not is_first and spec is not None:
+        with clean_stdout():
+            train_rl(spec, folder, MemoryJournal(), Progress())
+        return 0
     folder.mkdir(parents=True, exist_ok=True)
     with Store(f"sqlite:///{(folder / STORE_FILE).absolute()}", home=folder) as store:
         row = _row(store, spec, folder)
