@@ -18,6 +18,8 @@ from prism_core.types import Sampling
 _FIRST_CANDIDATES = 64
 _GROWTH = 16
 _NEGLIGIBLE = -80.0
+_ROWS_AT_ONCE = 16
+"""So few rows of logits stay in a processor's cache from one pass over them to the next."""
 
 _MASK63 = (1 << 63) - 1
 _LOW24, _LOW33, _LOW34, _LOW37 = ((1 << n) - 1 for n in (24, 33, 34, 37))
@@ -70,6 +72,24 @@ def draw_tokens(
     Returns:
         Token ids of shape (B,).
     """
+    if logits.device.type != "cpu" or len(logits) <= _ROWS_AT_ONCE:
+        return _draw(logits, keys, step, sampling, seen)
+    parts = []
+    for start in range(0, len(logits), _ROWS_AT_ONCE):
+        at = slice(start, start + _ROWS_AT_ONCE)
+        steps = step[at] if isinstance(step, torch.Tensor) else step
+        seen_here = None if seen is None else seen[at]
+        parts.append(_draw(logits[at], keys[at], steps, sampling, seen_here))
+    return torch.cat(parts)
+
+
+def _draw(
+    logits: torch.Tensor,
+    keys: torch.Tensor,
+    step: int | torch.Tensor,
+    sampling: Sampling,
+    seen: torch.Tensor | None,
+) -> torch.Tensor:
     logits = logits.float()
     if sampling.repetition_penalty != 1.0 and seen is not None:
         logits = _penalise(logits, seen, sampling.repetition_penalty)
