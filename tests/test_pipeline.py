@@ -140,6 +140,7 @@ def test_a_second_round_goes_on_from_the_first(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_in_every_stage_it_ends_alike(whole: Path, tmp_path: Path) -> None:
     for stage in (*STAGES, ""):
         command = [sys.executable, str(SCRIPT), str(tmp_path), stage]
