@@ -91,6 +91,17 @@ def adapter_arms(view: View, *, always_on: bool = False) -> list[Arm]:
     return found
 
 
+def length_arms(view: View, *, matched: bool = False) -> list[Arm]:
+    """One arm for each length of the personas' texts that is shown."""
+    rows = view.persona_rows()
+    lengths = view.grid.cells["length"].to_numpy()[rows]
+    return [
+        Arm("persona", f"{length} text", rows[lengths == length],
+            Pick(arm="persona", length=length), matched)
+        for length in dict.fromkeys(lengths)
+    ]  # fmt: skip
+
+
 def persona_arms(view: View) -> list[Arm]:
     """One arm for each persona that is shown, controls left out, experts first."""
     cells = view.grid.cells

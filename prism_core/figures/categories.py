@@ -13,17 +13,25 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from prism_core.figures.arms import adapter_arms
+from prism_core.figures.arms import adapter_arms, length_arms
 from prism_core.figures.canvas import nothing, panels, plain
 from prism_core.figures.colours import ADAPTER, LENGTH_COLOURS, OFF, REPORTED, faded
 from prism_core.figures.domains import LENGTH_ORDER, LENGTH_TITLES, title_of
-from prism_core.figures.effects import CALL_WORDS, Effect, bars_of, effects_of, rates_of
+from prism_core.figures.effects import (
+    CALL_WORDS,
+    Effect,
+    bars_of,
+    call_of,
+    effects_of,
+    rates_of,
+)
 from prism_core.figures.grid import IntArray
 from prism_core.figures.pick import Pick
 from prism_core.figures.reported import MMLU_BY_LENGTH
 from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
 from prism_core.figures.view import View
 from prism_core.figures.words import effect_text, listed, rate_text, sentence
+from prism_core.stats import interaction
 from prism_core.types import Estimate
 
 
@@ -79,9 +87,11 @@ def categories(view: View, options: FigureOptions) -> FigureResult:
     note = (
         "Mean scores with 95 % intervals. Solid bars: the difference from neutral on the same "
         "items has an interval that leaves out 0; pale ones: it does not, or there are fewer than "
-        "20 items. A category is shown under each score that it has."
+        "20 items. A category is shown under each score that it has; one that several tasks share "
+        "is one category, unless a filter chooses a task."
     )
-    return FigureResult(made, data, _reading(bars), note, picks)
+    reading = f"{_reading(bars)} {_lengths(view, options.matched)}".strip()
+    return FigureResult(made, data, reading, note, picks)
 
 
 def _series(view: View, matched: bool) -> list[_Series]:
@@ -197,6 +207,32 @@ def _reading(bars: Sequence[_Bar]) -> str:
     if rest:
         said += f"; {rest} show no clear change"
     return sentence(said)
+
+
+def _lengths(view: View, matched: bool) -> str:
+    """Whether a longer text does more: the effects' difference, paired by item."""
+    arms = {arm.pick.length: arm for arm in length_arms(view, matched=matched)}
+    lengths = [length for length in LENGTH_ORDER if length in arms]
+    said = []
+    for score in SCORE_NAMES:
+        if len(lengths) < 2:
+            break
+        first, last = (arms[n].pairs(view, score) for n in (lengths[0], lengths[-1]))
+        if not first.n or not last.n:
+            continue
+        gap = interaction(last, first, bounds=(0.0, 1.0))
+        ends = {
+            "up": "moves it further up", "down": "moves it further down",
+            "none": "makes no clear difference", "too few": "was asked on too few items to tell",
+        }  # fmt: skip
+        said.append(
+            f"in {score} a {LENGTH_TITLES[lengths[-1]]} text {ends[call_of(gap)]} than a "
+            f"{LENGTH_TITLES[lengths[0]]} one ({effect_text(gap)})"
+            if gap.value is not None and call_of(gap) in ("up", "down")
+            else f"in {score} a {LENGTH_TITLES[lengths[-1]]} text instead of a "
+            f"{LENGTH_TITLES[lengths[0]]} one {ends[call_of(gap)]} ({effect_text(gap)})"
+        )
+    return sentence("; ".join(said))
 
 
 def _where(bars: Sequence[_Bar]) -> str:

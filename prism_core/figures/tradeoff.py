@@ -329,6 +329,9 @@ def _note(left: list[str], below: list[str], options: FigureOptions) -> str:
         parts.append("Categories in the left strip have an alignment score only.")
     if below:
         parts.append("Categories in the lower strip have an accuracy score only.")
+    parts.append(
+        "Tasks that share a category are taken together, unless a filter chooses one task."
+    )
     if options.overlay:
         parts.append("Dashed: reported by the paper for other models and data, not ours.")
     return " ".join(parts)
