@@ -14,7 +14,6 @@ does not publish and we chose is listed in `prism_core.rl_spec` and `prism_core.
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from prism_core.persona_pool import load_pool, part_of
 from prism_core.progress import Progress
 from prism_core.records import Journal
 from prism_core.rl_eval import Asking, Rewards, gain_of, rewards_of, scores_of
+from prism_core.rl_guards import is_main_process, processes, wait_for_all
 from prism_core.rl_mixing import plan_personas
 from prism_core.rl_probe import LevelRate, choose_level, probe_level
 from prism_core.rl_records import Question
@@ -163,7 +163,7 @@ class _RlRun:
         trained = AlwaysOn.load(target, self.model)
         after = {kind: self._held_rewards(kind, "trained", trained) for kind in self._kinds()}
         result = self._result(level, before, after)
-        if os.environ.get("RANK", "0") == "0":
+        if is_main_process():
             self._note_metrics(target, result)
         return result
 
@@ -213,10 +213,12 @@ class _RlRun:
     def _train(self, level: int, target: Path, command: str) -> None:
         """Train the arm and save its adapter; the sheet is written last and makes it whole."""
         from prism_core.rl_sft import train_sft
-        from prism_core.rl_trainer import RlInputs, is_main_process, train_grpo, wait_for_all
+        from prism_core.rl_trainer import RlInputs, train_grpo
 
         pool = part_of(load_pool(), "train")
         inputs = RlInputs(self._questions(level), {p.name: p.text for p in pool}, self.examples)
+        if self.spec.arm == "sft" and processes() > 1:
+            raise InputError("The arm 'sft' takes one process; start it without a launcher.")
         train = train_sft if self.spec.arm == "sft" else train_grpo
         with (
             self.model.lock,

@@ -21,16 +21,10 @@ from prism_core.chat import encode_prompt, encode_text
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import Journal
+from prism_core.rl_guards import CHECKPOINTS, last_checkpoint, stoppable_training
 from prism_core.rl_spec import RlSpec
 from prism_core.rl_tasks import ask
-from prism_core.rl_trainer import (
-    CHECKPOINTS,
-    Journalist,
-    RlInputs,
-    common_settings,
-    last_checkpoint,
-    stoppable_training,
-)
+from prism_core.rl_trainer import Journalist, RlInputs, common_settings
 
 _IGNORED = -100
 """What PyTorch's cross-entropy skips."""

@@ -19,11 +19,8 @@ otherwise it is measured on one rollout of each group every few steps.
 
 from __future__ import annotations
 
-import os
-import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -31,16 +28,21 @@ from typing import Any, cast
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from prism_core.adapters import decoder_layers
-from prism_core.errors import CancelledError
-from prism_core.gate import hidden_of
 from prism_core.graders import grade
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import Journal
+from prism_core.rl_guards import (
+    CHECKPOINTS,
+    MARK,
+    last_checkpoint,
+    plain_forward,
+    processes,
+    stoppable_training,
+)
 from prism_core.rl_logps import can_share, shared_logps
 from prism_core.rl_records import METRICS, ROLLOUTS, Question, RolloutRecord, StepRecord
 from prism_core.rl_rollouts import Rollouts, as_messages, as_prompt
@@ -50,8 +52,6 @@ from prism_core.storage import pack
 from prism_core.types import Message, Sampling
 
 TRAIN_STAGE = "training"
-CHECKPOINTS = "checkpoints"
-_MARK = "complete"
 _KL_EVERY = 5
 _SHOWN = 4
 
@@ -247,52 +247,7 @@ class Journalist(TrainerCallback):
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             (folder / "training_args.bin").unlink(missing_ok=True)
-            (folder / _MARK).touch()
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The latest whole checkpoint; half-written ones are removed."""
-    whole: list[tuple[int, Path]] = []
-    for path in folder.glob("checkpoint-*"):
-        number = path.name.removeprefix("checkpoint-")
-        if (path / _MARK).is_file() and number.isdigit():
-            whole.append((int(number), path))
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-    return max(whole)[1] if whole else None
-
-
-@contextmanager
-def plain_forward(model: PreTrainedModel) -> Iterator[None]:
-    """Give the model its own forward back: trl puts another in its place and leaves it there."""
-    was_training = model.training
-    try:
-        yield
-    finally:
-        model.__dict__.pop("forward", None)
-        model.train(was_training)
-
-
-@contextmanager
-def stoppable_training(model: PreTrainedModel, progress: Progress) -> Iterator[None]:
-    """Let forward and backward passes end at the next layer once a cancel is asked for."""
-
-    def ask_to_stop(*_: object) -> None:
-        if progress.cancel.is_set():
-            raise CancelledError("stopped on request")
-
-    def hook(_module: object, _args: object, output: object) -> None:
-        ask_to_stop()
-        states = hidden_of(output)
-        if states.requires_grad:
-            states.register_hook(ask_to_stop)
-
-    handles = [layer.register_forward_hook(hook) for layer in decoder_layers(model)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+            (folder / MARK).touch()
 
 
 def _rows(inputs: RlInputs) -> list[dict[str, Any]]:
@@ -346,24 +301,6 @@ def _config(spec: RlSpec, model: LocalModel, folder: Path) -> GRPOConfig:
         use_vllm=spec.use_vllm,
         vllm_mode="colocate",
     )
-
-
-def processes() -> int:
-    """How many processes `accelerate launch` (or `torchrun`) has started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_main_process() -> bool:
-    """Whether this one writes journal and adapter."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def wait_for_all() -> None:
-    """Let every process come here before any goes on."""
-    if processes() > 1:
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()
 
 
 def _step_record(step: int, logs: Mapping[str, Any]) -> StepRecord:

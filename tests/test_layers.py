@@ -27,7 +27,7 @@ LAYERS: tuple[str, ...] = (
     packed lean speculation""",
     # L3: models that decide, and judgements
     """gated_model held_gate bundle judges judge_check metrics choice_scoring refusal_judge always_on
-    rl_probe rl_eval rl_logps rl_rollouts stability_run fidelity""",
+    rl_probe rl_eval rl_logps rl_rollouts rl_guards stability_run fidelity""",
     # L4: the five stages, the baselines, and what one question needs
     """queries answers verification gate_report gate_training distill_report distillation figures
     comparison routing systems rivals ablation evaluation run_parts speed_probe estimate

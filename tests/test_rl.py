@@ -27,12 +27,12 @@ from prism_core.models import LocalModel
 from prism_core.persona_pool import load_pool, part_of
 from prism_core.progress import Progress
 from prism_core.rl import load_rl_result, train_rl
+from prism_core.rl_guards import CHECKPOINTS, last_checkpoint
 from prism_core.rl_mixing import plan_personas
 from prism_core.rl_probe import LevelRate, choose_level
 from prism_core.rl_records import METRICS, ROLLOUTS
 from prism_core.rl_spec import RL_PRESETS, RlSpec, check_rl_spec
 from prism_core.rl_tasks import FAMILIES, ask, draw_items, examples_of, split_of
-from prism_core.rl_trainer import CHECKPOINTS, last_checkpoint
 from prism_core.storage import Store, pack, unpack
 from prism_core.types import Estimate, Message, Sampling
 from prism_core.worker import _call_handler
