@@ -28,6 +28,7 @@ from prism_core.figures.result import (
     FigureResult,
     ScoreName,
 )
+from prism_core.figures.robustness import robustness
 from prism_core.figures.routing import routing
 from prism_core.figures.sweep import sweep
 from prism_core.figures.tradeoff import tradeoff
@@ -122,6 +123,10 @@ _KINDS = (
         "control", "Control check", "Is it the persona, or just a long prompt?", control,
     ),
     FigureKind("judge", "Judge", "How far can the judge be trusted?", judge),
+    FigureKind(
+        "robustness", "Robustness", "Steady under any persona, and still able to be one?",
+        robustness,
+    ),
 )  # fmt: skip
 FIGURES: Mapping[str, FigureKind] = {kind.name: kind for kind in _KINDS}
 """The figures by name, in the order in which they are offered."""
