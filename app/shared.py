@@ -16,6 +16,7 @@ import gradio as gr
 from app.adapters_shelf import AdapterShelf
 from app.jobs import Jobs
 from app.models_pool import ModelPool
+from app.probes import ProbeBook
 from app.settings import Settings
 from app.studies_shelf import StudyShelf
 from prism_core.storage import Store
@@ -45,6 +46,8 @@ class Shared:
     """What the environment decided."""
     pool: ModelPool
     """The models of the whole app."""
+    probes: ProbeBook
+    """What each model did in its short probe, for the times that tabs promise."""
     personas_state: gr.BrowserState
     """The visitor's own personas: a list of mappings as `personas.make_persona` takes."""
     history_state: gr.BrowserState

@@ -8,6 +8,7 @@ from app.adapters_shelf import AdapterShelf
 from app.api import add_api
 from app.jobs import Jobs
 from app.models_pool import ModelPool
+from app.probes import ProbeBook
 from app.settings import Settings, browser_secret
 from app.shared import HISTORY_KEY, PERSONAS_KEY, QUEUE_SIZE, Shared, fragment
 from app.studies_shelf import StudyShelf
@@ -63,6 +64,7 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 page=page,
                 settings=settings,
                 pool=pool,
+                probes=ProbeBook(pool),
                 personas_state=personas_state,
                 history_state=history_state,
                 visitor_state=visitor_state,

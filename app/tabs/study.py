@@ -50,7 +50,7 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     library = load_personas()
     form = build_study_form(shared.settings, library, _adapter_choices(shared, None))
     watch = build_study_watch()
-    starter = StudyStarter(shared, library, ProbeBook(shared.pool))
+    starter = StudyStarter(shared, library, shared.probes)
     watcher = StudyWatcher(shared)
     _wire_form(shared, form, starter, tab)
     _wire_watch(shared, form, watch, starter, watcher)
@@ -106,6 +106,18 @@ class StudyStarter:
             yield self._panel(spec), self._button(spec), ""
         except PrismError as error:
             yield gr.skip(), gr.Button(visible=True), notice("error", str(error))
+
+    def measure_if_ready(self, own: object, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
+        """Measure when the tab is opened, unless a model would have to be loaded first."""
+        try:
+            model = self.spec(own, values).models[0]
+        except PrismError:
+            model = ""
+        ready = model == self.shared.settings.default_model or self.probes.is_ready(model)
+        if not ready or self.probes.known(model) is not None:
+            yield *self.plan(own, *values), ""
+            return
+        yield from self.measure(own, *values)
 
     def write_yaml(self, own: object, *values: Any) -> tuple[Any, str]:
         """The form's study as YAML; gives (spec, status)."""
@@ -170,6 +182,7 @@ def _wire_form(shared: Shared, form: StudyForm, starter: StudyStarter, tab: gr.T
     edits = [field.change for field in form.fields]  # type: ignore[attr-defined]
     gr.on(edits, starter.plan, inputs, plan, **quiet)
     gr.on(edits, None, None, form.status, js="() => ''", api_visibility="private")
+    # The plan at once; the measuring waits for its turn at the model.
     gr.on([tab.select, own.change], starter.plan, inputs, plan, **QUIET)
     form.mode.input(
         lambda mode: (gr.Column(visible=mode != YAML), gr.Column(visible=mode == YAML)),
@@ -181,10 +194,14 @@ def _wire_form(shared: Shared, form: StudyForm, starter: StudyStarter, tab: gr.T
         lambda judge: gr.CheckboxGroup(visible=bool(judge)), form.by_name["judge"],
         form.by_name["judgements"], **QUIET,
     )  # fmt: skip
-    form.measure.click(
-        starter.measure, inputs, [*plan, form.measuring], concurrency_id=MODEL_QUEUE,
-        concurrency_limit=1, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    for event, listener in (
+        (form.measure.click, starter.measure),
+        (tab.select, starter.measure_if_ready),
+    ):
+        event(
+            listener, inputs, [*plan, form.measuring], concurrency_id=MODEL_QUEUE,
+            concurrency_limit=1, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
 
     def offered(stored: object, owner: object, people: object, chosen: object) -> list[Any]:
         personas = merge_personas(starter.library, stored)

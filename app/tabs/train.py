@@ -49,7 +49,7 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     watch = build_watch()
     results = build_results()
     shelf = build_shelf()
-    starter = Starter(shared, library, ProbeBook(shared.pool))
+    starter = Starter(shared, library, shared.probes)
     watcher = Watcher(shared.store, shared.jobs, library)
     reader = Reader(shared.store, shared.shelf, FindingsBook(shared.store), watcher)
     _wire_form(shared, form, starter, tab)

@@ -135,12 +135,18 @@ def _bars(view: View, series: Sequence[_Series], matched: bool) -> list[_Bar]:
 
 def _draw(made: go.Figure, bars: Sequence[_Bar], row: int, *, show_legend: bool) -> None:
     series = bars[0].series
+    if show_legend:  # a bar's own entry would take the look of its first category, pale or not
+        made.add_scatter(
+            x=[None], y=[None], mode="markers", name=plain(series.title),
+            legendgroup=series.title, row=row, col=1,
+            marker={"color": series.colour, "symbol": "square", "size": 12},
+        )  # fmt: skip
     made.add_bar(
         x=[title_of(b.category) for b in bars],
         y=[b.mean.value for b in bars],
         name=plain(series.title),
         legendgroup=series.title,
-        showlegend=show_legend,
+        showlegend=False,
         marker={
             "color": [series.colour if b.is_solid else faded(series.colour, 0.22) for b in bars],
             "line": {"color": [series.colour if b.is_solid else OFF for b in bars], "width": 1.2},
