@@ -56,7 +56,7 @@ def play(table: StabilityTable, seed: int = 0) -> tuple[LotteryRow, ...]:
     value = _search(matrix, neutral, draw)
     drawn = []
     for _ in range(_RESAMPLES):
-        chosen = draw.integers(0, items, size=items)
+        chosen = draw.integers(0, items, size=(items,))
         drawn.append(_search(matrix, neutral, draw, chosen, halvings=4))
     spread = np.asarray(drawn)
     centred = spread - spread.mean(axis=0)
