@@ -102,7 +102,8 @@ def _score(
     """One forward pass over a batch behind the shared beginning."""
     cache = new_cache(model.config)
     rows = len(layout.choices)
-    for layer, (keys, values) in zip(cache.layers, head, strict=False):
+    layers: list[Any] = list(cache.layers)
+    for layer, (keys, values) in zip(layers, head, strict=False):
         layer.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
     out = model(
         input_ids=layout.ids.to(model.device),
