@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from tiny_models import tiny_model
 from transformers import (
@@ -13,8 +11,6 @@ from transformers import (
 
 from prism_core.models import LocalModel
 from prism_core.weights import embedded_folder
-
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from conftest import SHARED_DATA
+from shared_data import SHARED_DATA
 
 from prism_core.errors import InputError, NotFoundError
 from prism_core.fidelity import (

@@ -26,8 +26,8 @@ LAYERS: tuple[str, ...] = (
     teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model
     packed lean speculation""",
     # L3: models that decide, and judgements
-    """gated_model held_gate bundle judges judge_check metrics choice_scoring refusal_judge always_on
-    rl_probe rl_eval rl_logps rl_rollouts rl_guards stability_run fidelity""",
+    """gated_model held_gate bundle judges judge_check metrics choice_scoring refusal_judge
+    always_on rl_probe rl_eval rl_logps rl_rollouts rl_guards stability_run fidelity""",
     # L4: the five stages, the baselines, and what one question needs
     """queries answers verification gate_report gate_training distill_report distillation figures
     comparison routing systems rivals ablation evaluation run_parts speed_probe estimate
@@ -35,7 +35,8 @@ LAYERS: tuple[str, ...] = (
     study_records study_judging study_plan study_export study_versions study_effects study_summary
     rl_trainer rl_sft""",
     # L5: stages in order, and the ways to start them
-    "study rl contest pipeline past_run worker worker_watch commands cli __main__",
+    """study study_ray lm_eval lm_eval_model rl contest pipeline past_run worker worker_watch
+    commands cli __main__""",
 )
 """From the ground up. A module may import from its own layer and from those below it."""
 
