@@ -159,9 +159,9 @@ class PrismLM(TemplateLM):
         """Log-likelihood of each continuation, and whether greedy decoding would write it."""
         found: list[tuple[float, bool]] = [(0.0, True)] * len(requests)
         groups: dict[tuple[int, ...], list[int]] = {}
-        for i, (_, context, continuation) in enumerate(requests):
+        for i, (_, asked_of, continuation) in enumerate(requests):
             if continuation:
-                cut = (context + continuation)[-self.max_length :][: -len(continuation)]
+                cut = (asked_of + continuation)[-self.max_length :][: -len(continuation)]
                 groups.setdefault(tuple(cut), []).append(i)
         for batch in self._batches(groups, requests):
             contexts = list(batch)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from prism_core.bundle import load_bundle, read_info
 from prism_core.cached_model import CachedModel
-from prism_core.choice_scoring import ChoiceScores, probe_scoring, score_choice_items
+from prism_core.choice_scoring import ChoiceScores, Way, probe_scoring, score_choice_items
 from prism_core.errors import CancelledError, InputError, ModelError
 from prism_core.gated_model import GatedModel
 from prism_core.generator import Generator
@@ -247,7 +247,7 @@ class Engine:
     ) -> list[Raw]:
         speaker = self._speaker(batch.model, asks[0])
         items = [ask.item for ask in asks]
-        way = "cloze" if scoring == "auto" else scoring
+        way: Way = "letters" if scoring == "letters" else "cloze"
         scores = score_choice_items(speaker, asks[0].cell.variant, items, way, cancel=cancel)
         return [Raw(choice=one) for one in scores]
 

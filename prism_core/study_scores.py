@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prism_core.choice_scoring import ChoiceScores, p_right, picked
+from prism_core.choice_scoring import ChoiceScores, Way, p_right, picked
 from prism_core.study_answers import Answer, Judgement
 from prism_core.study_cells import Cell
 from prism_core.study_spec import Scoring
@@ -142,7 +142,7 @@ def _cell_of(cell: Cell) -> Mapping[str, Any]:
 def _choice_of(answer: Answer, item: Item, scoring: Scoring) -> dict[str, Any]:
     if item.kind != "choice" or item.answer is None:
         return {}
-    way = "letters" if scoring == "letters" else "cloze"
+    way: Way = "letters" if scoring == "letters" else "cloze"
     scores = ChoiceScores(answer.logprobs, answer.lengths)
     choice = picked(scores, way)
     return {
