@@ -220,7 +220,7 @@ def _joined(keys: Sequence[str], treated: FloatArray, control: FloatArray) -> Pa
     second = _mean_rows(np.where(both, control, np.nan))
     kept = np.flatnonzero(np.isfinite(first))
     return Pairs(
-        tuple(keys[i] for i in kept),
+        tuple(keys[int(i)] for i in kept),
         tuple(first[kept].tolist()),
         tuple(second[kept].tolist()),
         len(keys) - len(kept),
