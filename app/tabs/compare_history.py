@@ -83,7 +83,8 @@ def build_history() -> HistoryPanel:
             clear = gr.Button("Clear history", size="sm", variant="stop", elem_id="px-clear")
         status = fragment()
         payload = gr.Textbox(visible="hidden", elem_id="px-payload", show_label=False)
-        heard = gr.Textbox(visible="hidden", elem_id="px-heard", show_label=False)
+    # Outside the fold, whose inside is no part of the page while it is closed.
+    heard = gr.Textbox(visible="hidden", elem_id="px-heard", show_label=False)
     return HistoryPanel(fold, table, empty, tools, exports, clear, payload, heard, status)
 
 
@@ -179,7 +180,7 @@ def wire_history(panel: HistoryPanel, shared: Shared, status: gr.HTML, fields: l
         [stored, panel.status],
         **quiet,
     ).then(None, stored, None, js=TELL, api_visibility="private")
-    panel.heard.input(hear, [panel.heard, stored], stored, **quiet)
+    panel.heard.change(hear, [panel.heard, stored], stored, **quiet)
     for button, (_, name, kind, write) in zip(panel.exports, EXPORTS, strict=True):
         button.click(_exporter(write), stored, [panel.payload, panel.status], **quiet).then(
             None,
