@@ -35,12 +35,14 @@ from app.views.explore_items import items_panel
 from app.views.explore_tables import about_panel, csv_text, left_line, reading_panel, shown_table
 from app.views.study_plan import study_plan_panel
 from app.views.study_progress import study_panel
+from benchmarks.explore import write_study
 from prism_core.errors import InputError, NotFoundError
 from prism_core.figures import FIGURES, Filters, Pick, make_grid, make_view
 from prism_core.personas import load_personas
 from prism_core.storage import Store, pack
 from prism_core.study_file import save_study
 from prism_core.study_plan import plan_study
+from prism_core.study_records import StudyEnd, StudyRecords
 from prism_core.study_table import Study
 
 ME, OTHER = "a" * 32, "b" * 32
@@ -146,6 +148,32 @@ def test_a_run_is_offered_once_it_has_begun(shelf: StudyShelf, store: Store, stu
     train = store.create_run("train", "T", {}, ME)
     with pytest.raises(NotFoundError):
         shelf.open(train.id)
+
+
+def test_a_running_study_grows_when_it_is_opened_afresh(shelf: StudyShelf, store: Store) -> None:
+    run_id = write_study(store, 160)  # two items in each of 79 cells
+    first = shelf.open(run_id)
+    assert first.grid.answers == 158 and not first.study.finished
+    records = StudyRecords(store, run_id)
+    more = replace(records.answers()[0], seed=7)
+    records.keep_answers([more])
+    assert shelf.open(run_id) is first  # a filter does not wait for the store
+    assert shelf.open(run_id, fresh=True).grid.answers == 159
+    assert "partial" in shelf.open(run_id).title
+
+
+def test_a_finished_run_is_read_from_its_file(shelf: StudyShelf, store: Store) -> None:
+    run_id = write_study(store, 160)
+    store.claim_next("worker")
+    StudyRecords(store, run_id).keep_end(StudyEnd(1.0, {}))
+    store.finish(run_id, "done", worker_id="worker")
+    first = shelf.open(run_id)
+    assert list(store.get_run(run_id).path.glob("study-*.parquet"))
+    store.delete_records(run_id)
+    shelf.forget(run_id)
+    again = shelf.open(run_id)
+    pd.testing.assert_frame_equal(again.study.rows, first.study.rows)
+    assert again.study.finished and again.title == "Benchmark"
 
 
 # The tab's listeners
