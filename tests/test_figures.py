@@ -145,6 +145,7 @@ def test_categories_fall_with_the_length(study: Study) -> None:
     assert row(found, score="accuracy", category="Humanities", arm="neutral")["mean"] == 0.7
     pale = row(found, score="accuracy", category="Other", arm="long persona")
     assert pale["verdict"] == "no clear change"
+    assert found.figure.layout.xaxis.type == found.figure.layout.xaxis2.type == "category"
     # Long texts lose one digit more, but for stem's own expert and in "other": 0.275 / 4.
     assert "in accuracy a long text moves it further down than a minimum one (-6.9" in (
         found.reading.lower()

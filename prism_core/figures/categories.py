@@ -81,6 +81,7 @@ def categories(view: View, options: FigureOptions) -> FigureResult:
     if options.overlay and "accuracy" in shown:
         _overlay(made)
     made.update_yaxes(tickformat=".0%", rangemode="tozero")
+    made.update_xaxes(type="category")  # else a legend's empty point would make it a number line
     made.update_layout(barmode="group", bargap=0.28, bargroupgap=0.06, margin_b=64,
                        legend={"y": 0, "yanchor": "bottom"})  # fmt: skip
     data, picks = _table(bars)

@@ -96,6 +96,13 @@ def test_every_figure_renders(visit: Visit, file: Path, study: Study) -> None:
             PLOT,
         )
         assert types or wanted.is_empty, name
+        bars = sum(len(t.x) for t in wanted.figure.data if t.type == "bar")
+        shown = page.evaluate(
+            """(s) => [...document.querySelectorAll(`${s} .barlayer .point path`)]
+                .filter((bar) => bar.getBBox().width > 1).length""",
+            PLOT,
+        )
+        assert shown == bars, name
         for kind_of_trace in set(types):
             assert drawn[kind_of_trace] > 0, (name, drawn)
 
