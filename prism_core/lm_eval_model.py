@@ -161,7 +161,9 @@ class PrismLM(TemplateLM):
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, (_, asked_of, continuation) in enumerate(requests):
             if continuation:
-                cut = (asked_of + continuation)[-self.max_length :][: -len(continuation)]
+                # The last token is predicted but never read, so one more than the window fits.
+                window = (asked_of + continuation)[-(self.max_length + 1) :]
+                cut = window[: -len(continuation)]
                 groups.setdefault(tuple(cut), []).append(i)
         for batch in self._batches(groups, requests):
             contexts = list(batch)

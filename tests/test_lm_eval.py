@@ -115,7 +115,6 @@ def test_harness_and_we_measure_the_same(
         assert (info["gate_opened"], info["gate_read"]) == (6, 12)
 
 
-@pytest.mark.xfail(reason="rolling log-likelihood over several windows is 1 % off", strict=False)
 def test_rolling_is_the_sum_over_all_tokens(tiny: LocalModel) -> None:
     from lm_eval.api.instance import Instance
 
