@@ -347,7 +347,7 @@ def test_stores_created_in_the_same_moment_agree(tmp_path: Path) -> None:
         barrier.wait()
         try:
             Store(home=tmp_path).close()
-        except PrismError as error:
+        except Exception as error:  # whatever it is: a thread's error fails no test by itself
             failures.append(error)
 
     threads = [threading.Thread(target=open_store) for _ in range(6)]

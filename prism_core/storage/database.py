@@ -8,6 +8,8 @@ that two processes never upgrade a read lock into a deadlock. Database errors le
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,8 +170,19 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def _use_wal(connection: sa.Connection) -> None:
-    """Turn on write-ahead logging, which a file keeps. It cannot be done in a transaction."""
+    """Turn on write-ahead logging, which a file keeps. It cannot be done in a transaction.
+
+    SQLite does not wait for its turn here: of two that switch a new file at the same moment, one
+    is told at once that the file is locked. So the waiting is ours.
+    """
     driver = connection.connection.driver_connection
-    if driver is None or driver.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-        return
-    driver.execute("PRAGMA journal_mode=WAL")
+    end = time.monotonic() + LOCK_SECONDS
+    while driver is not None:
+        try:
+            if driver.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                driver.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise StorageError(f"The store could not be set up: {error}.") from error
+            time.sleep(0.02)

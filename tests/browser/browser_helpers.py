@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGUMENTS = [
@@ -75,3 +76,15 @@ def stop_app(process: subprocess.Popen[bytes]) -> None:
         process.wait(timeout=20)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Open a tab of the page; on a phone it may be behind the dots."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    dots = page.locator(".overflow-menu > button").first
+    expect(tab.or_(dots).locator("visible=true").first).to_be_visible()
+    if tab.is_visible():
+        tab.click()
+    else:
+        dots.click()
+        page.locator(".overflow-dropdown button", has_text=name).click()

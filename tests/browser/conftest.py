@@ -63,7 +63,8 @@ def visit(chromium: sync_api.Browser, app_url: str) -> Iterator[Callable[..., sy
         page.on("request", check)
         page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
         page.goto(f"{app_url}/{query}")
-        page.wait_for_selector("#px-run")
+        # Attached, not visible: a link may have opened another tab by now.
+        page.wait_for_selector("#px-run", state="attached")
         return page
 
     yield open_page

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser_helpers import open_tab
 from playwright.sync_api import Page, expect
 from synthetic_study import EVIL, make_study
 
@@ -28,15 +29,6 @@ def study() -> Study:
 @pytest.fixture(scope="module")
 def file(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_study(study, tmp_path_factory.mktemp("study") / "planted.parquet")
-
-
-def open_tab(page: Page, name: str) -> None:
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if tab.is_visible():
-        tab.click()
-    else:  # on a phone it is behind the dots
-        page.locator(".overflow-menu button").first.click()
-        page.locator(".overflow-dropdown button", has_text=name).click()
 
 
 def bring(page: Page, file: Path) -> Page:

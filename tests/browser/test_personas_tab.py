@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from browser_helpers import open_tab
 from playwright.sync_api import Page, expect
 
 from prism_core.personas import load_personas, parse_persona, parse_personas
@@ -17,8 +18,8 @@ BARD = "name: bard\ntitle: Bard\nkind: behaviour\ntexts:\n  min: You are a bard.
 STATUS = "#px-personas-status"
 
 
-def open_tab(page: Page) -> Page:
-    page.get_by_role("tab", name="Personas").click()
+def open_personas(page: Page) -> Page:
+    open_tab(page, "Personas")
     expect(page.locator("#px-sheet h2")).to_be_visible()
     return page
 
@@ -45,7 +46,7 @@ def upload(page: Page, path: Path) -> None:
 
 
 def test_every_persona_can_be_read_with_its_token_counts(visit: Visit) -> None:
-    page = open_tab(visit())
+    page = open_personas(visit())
     library = load_personas()
     for name in ("math", "critic", "neutral_text"):
         persona = library[name]
@@ -60,7 +61,7 @@ def test_every_persona_can_be_read_with_its_token_counts(visit: Visit) -> None:
 
 
 def test_copy_edit_use_reload_export_import_delete(visit: Visit, tmp_path: Path) -> None:
-    page = open_tab(visit())
+    page = open_personas(visit())
     pick(page, load_personas()["math"].title)
     expect(page.locator("#px-delete")).to_be_hidden()
     page.click("#px-copy")
@@ -72,13 +73,13 @@ def test_copy_edit_use_reload_export_import_delete(visit: Visit, tmp_path: Path)
     expect(page.locator(STATUS)).to_contain_text("'Abacus fan' is saved in this browser")
     expect(page.locator("#px-sheet h2")).to_have_text("Abacus fan")
 
-    page.get_by_role("tab", name="Compare").click()
+    open_tab(page, "Compare")
     page.locator("#px-persona input").click()
     expect(page.get_by_role("option", name="Abacus fan (yours)")).to_be_visible()
 
     page.reload()
     page.wait_for_selector("#px-run")
-    open_tab(page)
+    open_personas(page)
     pick(page, "Abacus fan")
     expect(page.locator("#px-sheet")).to_contain_text("yours")
     name, text = download(page, "#px-export-persona")
@@ -103,7 +104,7 @@ def test_copy_edit_use_reload_export_import_delete(visit: Visit, tmp_path: Path)
 
 
 def test_mistakes_are_told_in_a_sentence(visit: Visit, tmp_path: Path) -> None:
-    page = open_tab(visit())
+    page = open_personas(visit())
     bomb = tmp_path / "bomb.yaml"
     bomb.write_text("a: &a [x, x]\nb: [*a, *a]\n")
     upload(page, bomb)
@@ -127,19 +128,19 @@ def test_mistakes_are_told_in_a_sentence(visit: Visit, tmp_path: Path) -> None:
 def test_a_visitor_does_not_see_anothers_personas(visit: Visit, tmp_path: Path) -> None:
     file = tmp_path / "bard.yaml"
     file.write_text(BARD)
-    first, second = open_tab(visit()), open_tab(visit())
+    first, second = open_personas(visit()), open_personas(visit())
     upload(first, file)
     expect(first.locator(STATUS)).to_contain_text("Added: bard")
     second.reload()
     second.wait_for_selector("#px-run")
-    open_tab(second)
+    open_personas(second)
     second.locator("#px-pick input").click()
     expect(second.get_by_role("option", name="Mathematician").first).to_be_visible()
     assert second.get_by_role("option", name="Bard").count() == 0
 
 
 def test_readable_on_a_phone(visit: Visit) -> None:
-    page = open_tab(visit(viewport={"width": 390, "height": 844}))
+    page = open_personas(visit(viewport={"width": 390, "height": 844}))
     page.click("#px-new")
     expect(page.locator("#px-editor")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

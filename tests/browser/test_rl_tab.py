@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browser_helpers import ANSWER_MS
+from browser_helpers import ANSWER_MS, open_tab
 from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -16,12 +16,7 @@ RUN_MS = 600_000
 
 
 def open_rl(page: Page) -> Page:
-    tab = page.get_by_role("tab", name="RL", exact=True)
-    if tab.is_visible():
-        tab.click()
-    else:  # on a phone it is behind the dots
-        page.locator(".overflow-menu button").first.click()
-        page.locator(".overflow-dropdown button", has_text="RL").click()
+    open_tab(page, "RL")
     expect(page.locator("#px-rl-plan")).to_contain_text("training never saw", timeout=60_000)
     return page
 

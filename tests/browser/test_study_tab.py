@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from browser_helpers import open_tab
 from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
@@ -16,7 +17,7 @@ RUN_MS = 300_000
 
 
 def open_study(page: Page) -> Page:
-    page.get_by_role("tab", name="Study", exact=True).click()
+    open_tab(page, "Study")
     expect(page.locator("#px-study-plan")).to_contain_text("What will happen", timeout=60_000)
     return page
 
@@ -99,7 +100,7 @@ def test_a_study_from_start_to_explore(visit: Visit, data_home: Path, tmp_path: 
     expect(page.locator("#px-study-panel")).to_contain_text("Tiny <b>study</b>", timeout=60_000)
     expect(page.locator("#px-study-panel .px-state")).to_have_text("Done", timeout=RUN_MS)
     if page.get_by_role("tab", name="Explore", exact=True).get_attribute("aria-selected") != "true":
-        page.get_by_role("tab", name="Study", exact=True).click()
+        open_tab(page, "Study")
         page.click("#px-study-explore")
     expect(page.locator("#px-first-plot .js-plotly-plot .main-svg").first).to_be_visible(
         timeout=60_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser_helpers import ANSWER_MS
+from browser_helpers import ANSWER_MS, open_tab
 from playwright.sync_api import Page, expect
 from train_records import EVIL, finish, make_run
 
@@ -44,7 +44,7 @@ def _no_run_goes_on(data_home: Path) -> Iterator[None]:
 
 
 def open_train(page: Page) -> Page:
-    page.get_by_role("tab", name="Train", exact=True).click()
+    open_tab(page, "Train")
     expect(page.locator("#px-plan")).to_contain_text("What will happen", timeout=60_000)
     return page
 
@@ -201,7 +201,7 @@ def try_in_compare(page: Page) -> None:
 
 def keep_and_delete(page: Page) -> None:
     """Rename, download and delete; deleting asks first."""
-    page.get_by_role("tab", name="Train", exact=True).click()
+    open_tab(page, "Train")
     page.locator("#px-adapters").get_by_label("Tiny adapter").check()
     page.locator("#px-adapter-name :is(input, textarea)").fill("Better name")
     page.click("#px-adapter-rename")
