@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 from postgres_server import postgres_url
 
-from prism_core.errors import InputError, NotFoundError, PrismError, StorageError
+from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.progress import ProgressReport
 from prism_core.storage import (
     Store,
