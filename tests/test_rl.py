@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from shared_data import SHARED_DATA
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
@@ -271,6 +272,23 @@ def test_two_steps_end_with_an_adapter_that_others_can_load(
     one, other = gated.generate(prompts, sampling), always.generate(prompts, sampling)
     assert [a.text for a in one] == [a.text for a in other]
     assert all(a.gate is not None and a.gate.is_open for a in one)
+
+
+@pytest.mark.parametrize("arm", ["permix", "sft"])
+def test_a_real_benchmark_trains_through_the_same_grader(
+    arm: str, tiny: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the benchmark files are not here")
+    monkeypatch.setenv("PRISM_DATA_DIR", str(SHARED_DATA))
+    journal = MemoryJournal()
+    spec = replace(TINY, family="gsm8k", steps=2, arm=arm)
+    result = train_rl(spec, tmp_path, journal, Progress(), tiny)
+    assert result.base.n == 8
+    asked = [r["question"] for r in journal.load(ROLLOUTS).values()]
+    train = {item.question for item in draw_items(FAMILIES["gsm8k"], 0, "train", 400, seed=0)}
+    assert set(asked) <= train and len(asked) == (8 if arm == "permix" else 0)
+    assert (tmp_path / "adapter" / WEIGHTS_FILE).is_file()
 
 
 @pytest.mark.parametrize("arm", ["permix", "sft"])
