@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prism_core.commands.adapter import find_bundle, open_base
 from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, printable
-from prism_core.errors import NotFoundError
+from prism_core.commands.run_folder import last_run, open_store
 from prism_core.progress import Progress
 
 if TYPE_CHECKING:
@@ -58,15 +58,13 @@ def _contest_of_run(home: Path, args: argparse.Namespace, progress: Progress) ->
     from prism_core.contest import hold_contest, train_ungated
     from prism_core.journal import StoreJournal
     from prism_core.past_run import read_run
-    from prism_core.storage import Store, unpack
-    from prism_core.train_spec import STORE_FILE, TrainSpec
+    from prism_core.storage import unpack
+    from prism_core.train_spec import TrainSpec
 
-    with Store(f"sqlite:///{(home / STORE_FILE).absolute()}", home=home) as store:
-        found = store.list_runs(kind="train")
-        if not found:
-            raise NotFoundError(f"The store in '{home}' holds no training run.")
-        spec = unpack(TrainSpec, dict(found[0].spec))
-        journal = StoreJournal(store, found[0].id)
+    with open_store(home) as store:
+        run = last_run(store, "train")
+        spec = unpack(TrainSpec, dict(run.spec))
+        journal = StoreJournal(store, run.id)
         past = read_run(spec, journal)
         _, info = find_bundle(str(home))
         model = open_base(info, args.model)

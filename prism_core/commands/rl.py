@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, real, whole
-from prism_core.errors import InputError, NotFoundError
+from prism_core.commands.run_folder import check_folder, open_store, run_of
+from prism_core.errors import InputError
 from prism_core.progress import Progress
-from prism_core.train_spec import STORE_FILE
 
 if TYPE_CHECKING:
     from prism_core.rl import RlResult
     from prism_core.rl_spec import RlSpec
-    from prism_core.storage import RunRow, Store
 
 _ARMS, _MIXINGS, _PRESETS = ("rlvr", "permix", "sft"), ("prompt", "rollout"), ("quick", "full")
 
@@ -58,25 +57,22 @@ def run(args: argparse.Namespace) -> int:
     from prism_core.journal import MemoryJournal, StoreJournal
     from prism_core.rl import train_rl
     from prism_core.rl_spec import RlSpec
-    from prism_core.storage import Store, pack, unpack
+    from prism_core.storage import pack, unpack
 
     folder = Path(args.resume or args.out).expanduser()
-    if args.resume and not (folder / STORE_FILE).is_file():
-        raise NotFoundError(f"There is no run to resume in '{folder}': it has no {STORE_FILE}.")
     # Of the processes that `accelerate launch` starts, the first keeps the journal.
     is_first = os.environ.get("RANK", "0") == "0"
     if not is_first and args.resume:
         raise InputError("A run of several processes cannot be resumed yet; start it anew.")
-    if args.out and is_first and folder.exists() and any(folder.iterdir()):
-        raise InputError(f"'{folder}' is not empty; give a new folder, or use --resume.")
+    if is_first:
+        check_folder(folder, resume=bool(args.resume))
     spec = None if args.resume else _spec(args)
     if not is_first and spec is not None:
         with clean_stdout():
             train_rl(spec, folder, MemoryJournal(), Progress())
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    with Store(f"sqlite:///{(folder / STORE_FILE).absolute()}", home=folder) as store:
-        row = _row(store, spec, folder)
+    with open_store(folder) as store:
+        row = run_of(store, "rl", spec)
         spec = unpack(RlSpec, dict(row.spec))
         with clean_stdout():
             journal = StoreJournal(store, row.id)
@@ -102,18 +98,6 @@ def _spec(args: argparse.Namespace) -> RlSpec:
     given["use_vllm"] = args.vllm
     known = {key: value for key, value in given.items() if value is not None}
     return check_rl_spec(replace(RL_PRESETS[args.preset], **known))
-
-
-def _row(store: Store, spec: RlSpec | None, folder: Path) -> RunRow:
-    """The run of this folder, made first if it is new."""
-    from prism_core.storage import pack
-
-    if spec is not None:
-        return store.create_run("rl", spec.name, pack(spec), folder=folder)
-    found = store.list_runs(kind="rl")
-    if not found:
-        raise NotFoundError(f"The store in '{folder}' holds no reinforcement-learning run.")
-    return found[0]
 
 
 def _text(result: RlResult, folder: Path) -> str:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, one_line
+from prism_core.commands.run_folder import check_folder, last_run, open_store, run_of
 from prism_core.errors import InputError, NotFoundError, StorageError
+from prism_core.train_spec import STORE_FILE
 
 if TYPE_CHECKING:
     from prism_core.storage import RunRow, Store
     from prism_core.study_spec import StudySpec
     from prism_core.study_table import Study
 
-STORE_FILE = "run.sqlite3"
-"""The store of a study that the command line started, inside its folder."""
 STUDY_FILE = "study.parquet"
 """The finished study, beside its store."""
 
@@ -90,14 +90,9 @@ def run_study(args: argparse.Namespace) -> int:
 
     spec = read_spec(args.spec)
     folder = Path(args.out).expanduser()
-    begun = (folder / STORE_FILE).is_file()
-    if args.resume and not begun:
-        raise NotFoundError(f"There is no study to resume in '{folder}': it has no {STORE_FILE}.")
-    if not args.resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"'{folder}' is not empty; give a new folder, or use --resume.")
-    _make(folder)
-    with _open(folder) as store:
-        row = _row(store, spec, folder, args.resume)
+    check_folder(folder, resume=args.resume, noun="study")
+    with open_store(folder) as store:
+        row = _row(store, spec, args.resume)
         with clean_stdout():
             StudyRun(row, store, Progress(ProgressLine())).run()
             study = read_study(store, row.id)
@@ -186,46 +181,26 @@ def open_study(path: str) -> Study:
         return load_study(place)
     if not (place / STORE_FILE).is_file():
         raise NotFoundError(f"There is no study at '{path[:200]}': no file, and no {STORE_FILE}.")
-    with _open(place) as store:
-        return read_study(store, _last(store, place).id)
+    with open_store(place) as store:
+        return read_study(store, last_run(store, "study").id)
 
 
-def _open(folder: Path) -> Store:
-    from prism_core.storage import Store
-
-    return Store(f"sqlite:///{(folder / STORE_FILE).absolute()}", home=folder)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"'{folder}' cannot be made: {error.strerror}.") from error
-
-
-def _row(store: Store, spec: StudySpec, folder: Path, resume: bool) -> RunRow:
+def _row(store: Store, spec: StudySpec, resume: bool) -> RunRow:
     """The study's run: the last one where the spec and its items are as they were, else a new one.
 
     A new run in an old store is cheap: every answer that still holds comes from the cache.
     """
-    from prism_core.storage import pack, unpack
+    from prism_core.storage import unpack
     from prism_core.study_parts import items_of
     from prism_core.study_records import StudyRecords
     from prism_core.study_spec import StudySpec
 
     if resume:
-        found = _last(store, folder)
+        found = last_run(store, "study")
         kept = StudyRecords(store, found.id).items()
         if unpack(StudySpec, dict(found.spec)) == spec and kept in ({}, items_of(spec)):
             return found
-    return store.create_run("study", spec.name, pack(spec), folder=folder)
-
-
-def _last(store: Store, folder: Path) -> RunRow:
-    found = store.list_runs(kind="study")
-    if not found:
-        raise NotFoundError(f"The store in '{folder}' holds no study.")
-    return found[0]
+    return run_of(store, "study", spec)
 
 
 def _summary(study: Study, folder: Path) -> dict[str, object]:

@@ -8,20 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, whole
-from prism_core.errors import InputError, NotFoundError
+from prism_core.commands.run_folder import check_folder, open_store, run_of
 from prism_core.progress import Progress
-from prism_core.train_spec import (
-    JUDGE_NAMES,
-    PRESET_NAMES,
-    PRESETS,
-    STORE_FILE,
-    TrainSpec,
-    check_spec,
-)
+from prism_core.train_spec import JUDGE_NAMES, PRESET_NAMES, PRESETS, TrainSpec, check_spec
 
 if TYPE_CHECKING:
     from prism_core.pipeline import TrainResult
-    from prism_core.storage import RunRow, Store
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,21 +42,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Train, saying on stderr how far it is."""
+    from prism_core.journal import StoreJournal
     from prism_core.pipeline import train
-    from prism_core.storage import Store, pack, unpack
+    from prism_core.storage import pack, unpack
 
     folder = Path(args.resume or args.out).expanduser()
-    if args.resume and not (folder / STORE_FILE).is_file():
-        raise NotFoundError(f"There is no run to resume in '{folder}': it has no {STORE_FILE}.")
-    if args.out and folder.exists() and any(folder.iterdir()):
-        raise InputError(f"'{folder}' is not empty; give a new folder, or use --resume.")
+    check_folder(folder, resume=bool(args.resume))
     spec = None if args.resume else _spec(args)
-    folder.mkdir(parents=True, exist_ok=True)
-    with Store(f"sqlite:///{(folder / STORE_FILE).absolute()}", home=folder) as store:
-        row = _row(store, spec, folder)
+    with open_store(folder) as store:
+        row = run_of(store, "train", spec)
         spec = unpack(TrainSpec, dict(row.spec))
-        from prism_core.journal import StoreJournal
-
         with clean_stdout():
             result = train(spec, folder, StoreJournal(store, row.id), Progress(ProgressLine()))
     if args.json:
@@ -91,18 +78,6 @@ def _spec(args: argparse.Namespace) -> TrainSpec:
     return check_spec(
         replace(PRESETS[args.preset], **{k: v for k, v in given.items() if v is not None})
     )
-
-
-def _row(store: Store, spec: TrainSpec | None, folder: Path) -> RunRow:
-    """The run of this folder, made first if it is new."""
-    from prism_core.storage import pack
-
-    if spec is not None:
-        return store.create_run("train", spec.name, pack(spec), folder=folder)
-    found = store.list_runs(kind="train")
-    if not found:
-        raise NotFoundError(f"The store in '{folder}' holds no training run.")
-    return found[0]
 
 
 def _text(result: TrainResult, folder: Path) -> str:
