@@ -23,6 +23,8 @@ from prism_core.storage import Store
 
 MODEL_QUEUE = "model"
 """The concurrency id of every listener that uses a model."""
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""How the page's own quick listeners are connected: at once, unseen, and no part of the API."""
 QUEUE_SIZE = 32
 """How many requests may wait; more are refused with a clear line."""
 PERSONAS_KEY = "prism-personas-v1"

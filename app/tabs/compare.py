@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import gradio as gr
 
 from app.examples import load_examples
 from app.running import Running
-from app.shared import MODEL_QUEUE, Shared, fragment
+from app.shared import MODEL_QUEUE, QUIET, Shared, fragment
 from app.state import DEFAULT_ARMS
 from app.tabs.compare_closer import Closer, build_closer, refresh, wire_closer
 from app.tabs.compare_compose import Composer, build_composer
@@ -19,8 +18,6 @@ from app.tabs.compare_run import Runner
 from app.tabs.compare_vote import Ballot, build_ballot, cast, offer
 from app.views.cards import LETTERS, intro_cards
 from prism_core.personas import load_personas
-
-QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def build(shared: Shared) -> None:

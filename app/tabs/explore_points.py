@@ -9,8 +9,8 @@ import gradio as gr
 
 from app.explore_form import filters_of
 from app.explore_items import WHICH, ItemFilter, item_page
-from app.shared import fragment
-from app.tabs.explore_bar import QUIET, Bar, Librarian
+from app.shared import QUIET, fragment
+from app.tabs.explore_bar import Bar, Librarian
 from app.tabs.explore_figures import Figures, Painter
 from app.views.explore_items import items_panel
 from app.views.explore_tables import shown_table

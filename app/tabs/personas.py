@@ -12,14 +12,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.shared import Shared, fragment
+from app.shared import QUIET, Shared, fragment
 from app.tabs.persona_editor import Editor, build_editor
 from app.tabs.persona_listeners import Listeners, choices
 from app.token_counter import TokenCounter
 from prism_core.personas import load_personas
 from prism_core.types import Persona
 
-QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 LOCAL = "Your own personas are kept in this browser alone. Export them to keep them for good."
 
 
