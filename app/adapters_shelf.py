@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app.downloads import download_path
 from prism_core.bundle import (
     INFO_FILE,
     BundleInfo,
@@ -169,14 +169,14 @@ class AdapterShelf:
             raise StorageError(f"The adapter cannot be deleted: {error.strerror}.") from error
 
     def zip_file(self, adapter_id: str, owner: str | None) -> Path:
-        """A fresh zip of an adapter in a temporary folder, named after it.
+        """A fresh zip of an adapter, named after it; see `download_path` for how long it stays.
 
         Raises:
             NotFoundError: there is none of that id, or it is another visitor's.
         """
         folder = self.folder(adapter_id, owner)
         name = _UNSAFE.sub("-", read_info(folder).name).strip(".-")[:60] or "adapter"
-        path = Path(tempfile.mkdtemp(prefix="prism-zip-")) / f"{name}.zip"
+        path = download_path(f"{name}.zip")
         path.write_bytes(zip_bundle(folder))
         return path
 

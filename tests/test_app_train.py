@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +18,7 @@ from gated_parts import judged_pairs
 from train_records import EVIL, ME, comparison, finish, gate_report, make_run
 
 from app.adapters_shelf import AdapterShelf
+from app.downloads import KEEP_SECONDS
 from app.findings import FindingsBook
 from app.settings import Settings
 from app.tabs.train_compose import fill, form_values
@@ -533,3 +537,26 @@ def test_a_threshold_is_saved_by_the_owner_alone(store: Store, shelf: AdapterShe
     assert reader.load("nonsense", ME, "")[0].visible is False
     assert "1 to 5 of 5" in reader.pairs(mark, "", "", "", 99)
     assert "1 to 3 of 3" in reader.pairs(mark, "", "distill", "", None)
+
+
+def test_files_made_for_a_download_do_not_pile_up(store: Store, shelf: AdapterShelf) -> None:
+    old, young = shelf.zip_file("shipped-demo", None), shelf.zip_file("shipped-demo", None)
+    assert old.parent != young.parent  # two visitors' files of one name stay apart
+    long_ago = old.parent.stat().st_mtime - KEEP_SECONDS - 1
+    os.utime(old.parent, (long_ago, long_ago))
+    shelf.zip_file("shipped-demo", None)
+    assert not old.parent.exists()
+    assert young.is_file()
+
+
+def test_files_made_for_a_download_go_with_the_app() -> None:
+    code = """
+from app.downloads import download_path
+path = download_path("x.zip")
+path.write_bytes(b"x")
+print(path)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    path = Path(ran.stdout.strip())
+    assert path.name == "x.zip"
+    assert not path.parent.parent.exists()

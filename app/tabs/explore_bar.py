@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from app.downloads import download_path
 from app.explore_form import FILTER_FIELDS, filter_choices
-from app.shared import Shared, fragment
+from app.shared import QUIET, Shared, fragment
 from app.studies_shelf import OpenStudy, StudyShelf
 from app.study_imports import PREFIX
 from app.views.explore_tables import about_panel, csv_text
@@ -21,7 +21,6 @@ from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.study_file import save_study
 from prism_core.study_scores import DEFINITION
 
-QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 EMPTY = (
     "<div class='px-empty'><h3>No study to explore yet</h3><p>A study asks a model the same "
     "questions plainly and with each persona, and measures what changes. Start one in the Study "
@@ -202,7 +201,7 @@ class Librarian:
     def _export(self, study_id: str, ending: str) -> tuple[Any, str]:
         try:
             opened = self.shelf.open(study_id)
-            path = Path(tempfile.mkdtemp(prefix="prism-study-")) / (_file_name(opened) + ending)
+            path = download_path(_file_name(opened) + ending)
             if ending == ".csv":
                 path.write_text(csv_text(opened.study.rows), encoding="utf-8")
             else:

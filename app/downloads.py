@@ -1,0 +1,41 @@
+"""Files made for a download: they live in one temporary folder, for a few minutes at most.
+
+Gradio copies a file into its own cache as soon as a listener has returned its path, so what is
+older is of no use any more. It is removed when the next file is made, and the rest at exit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+KEEP_SECONDS = 600.0
+
+
+def download_path(name: str) -> Path:
+    """Where a file of this name can be written: alone in a fresh folder.
+
+    Args:
+        name: the file's name, which a visitor's browser will see; no path.
+    """
+    if not _home().is_dir():  # a machine that tidies its temporary folder may have taken it
+        _home.cache_clear()
+    home = _home()
+    for old in home.iterdir():
+        with suppress(FileNotFoundError):  # somebody else's download has just removed it
+            if time.time() - old.stat().st_mtime > KEEP_SECONDS:
+                shutil.rmtree(old)
+    return Path(tempfile.mkdtemp(dir=home)) / name
+
+
+@cache
+def _home() -> Path:
+    """This process's folder."""
+    home = Path(tempfile.mkdtemp(prefix="prism-downloads-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return home
