@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prism_core.errors import PrismError
 from prism_core.journal import StoreJournal
 from prism_core.rl import LEVEL_STAGE, RlResult, load_rl_result
 from prism_core.rl_probe import LevelRate
@@ -56,19 +55,3 @@ def read_rl_story(store: Store, run: RunRow) -> RlStory:
         rollouts=tuple(rollouts),
         result=load_rl_result(StoreJournal(store, run.id)),
     )
-
-
-def find_rl_run(store: Store, asked: str | None, owner: str | None) -> RunRow | None:
-    """The run to show: the one asked for by id, else the visitor's latest.
-
-    An id cannot be guessed, so whoever knows it may look; only its owner may change it.
-    """
-    if asked:
-        try:
-            run = store.get_run(asked)
-        except PrismError:
-            return None
-        return run if run.kind == "rl" else None
-    if not owner:
-        return None
-    return next(iter(store.list_runs(owner, "rl", limit=1)), None)

@@ -12,7 +12,6 @@ from typing import Any
 
 from prism_core.ablation import AblationTable
 from prism_core.distill_report import CurvePoint, DistillReport
-from prism_core.errors import PrismError
 from prism_core.evaluation import load_table
 from prism_core.gate_report import GateEpoch, GateReport
 from prism_core.journal import SETTINGS_KEY, StoreJournal
@@ -168,22 +167,6 @@ def read_findings(store: Store, run_id: str) -> Findings:
         distilled=unpack(DistillReport, distilled["report"]) if distilled else None,
         table=load_table(journal),
     )
-
-
-def find_run(store: Store, asked: str | None, owner: str | None) -> RunRow | None:
-    """The run to show: the one asked for by id, else the visitor's latest.
-
-    An id cannot be guessed, so whoever knows it may look; only its owner may change it.
-    """
-    if asked:
-        try:
-            run = store.get_run(asked)
-        except PrismError:
-            return None
-        return run if run.kind == "train" else None
-    if not owner:
-        return None
-    return next(iter(store.list_runs(owner, "train", limit=1)), None)
 
 
 def _routes(store: Store, run_id: str) -> tuple[RouteTally, ...]:

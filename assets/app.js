@@ -61,16 +61,10 @@
       part.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
     },
     /* The address of the run on the screen, so that a reload finds it again. */
-    showRun(id) {
+    showRun(key, id) {
       if (!id) return;
       const url = new URL(location.href);
-      url.search = "?run=" + encodeURIComponent(id);
-      history.replaceState(null, "", url);
-    },
-    showStudy(id) {
-      if (!id) return;
-      const url = new URL(location.href);
-      url.search = "?study=" + encodeURIComponent(id);
+      url.search = `?${key}=${encodeURIComponent(id)}`;
       history.replaceState(null, "", url);
     },
     async copyLink(query) {

@@ -21,11 +21,12 @@ from app.adapters_shelf import AdapterShelf
 from app.downloads import KEEP_SECONDS
 from app.findings import FindingsBook
 from app.settings import Settings
+from app.tabs.run_watch import find_run
 from app.tabs.train_compose import fill, form_values
 from app.tabs.train_results import Reader
 from app.tabs.train_watch import Watcher
 from app.train_form import FORM_FIELDS, PUBLIC_LIMITS, preset_values, spec_of, within
-from app.train_story import PairFilter, find_run, read_findings, read_story
+from app.train_story import PairFilter, read_findings, read_story
 from app.views.adapter_sheet import adapter_sheet
 from app.views.train_charts import (
     calibration_figure,
@@ -265,11 +266,11 @@ def test_runs_are_found_by_link_or_by_owner(store: Store) -> None:
     mine = make_run(store)
     theirs = make_run(store, OTHER)
     study = store.create_run("study", "No training", {}, ME)
-    assert find_run(store, None, ME).id == mine.id  # type: ignore[union-attr]
-    assert find_run(store, None, None) is None
-    assert find_run(store, theirs.id, ME).id == theirs.id  # type: ignore[union-attr]
+    assert find_run(store, "train", None, ME).id == mine.id  # type: ignore[union-attr]
+    assert find_run(store, "train", None, None) is None
+    assert find_run(store, "train", theirs.id, ME).id == theirs.id  # type: ignore[union-attr]
     for wrong in (study.id, "../../etc", "f" * 32, "<script>"):
-        assert find_run(store, wrong, ME) is None
+        assert find_run(store, "train", wrong, ME) is None
 
 
 def test_filters(store: Store) -> None:
@@ -334,7 +335,7 @@ def test_a_stranger_cannot_cancel_resume_or_delete(store: Store) -> None:
     assert store.get_run(run.id).id == run.id
     finish(store, run)
     assert "deleted" in look.delete(run.id, ME)[0]
-    assert find_run(store, run.id, ME) is None
+    assert find_run(store, "train", run.id, ME) is None
 
 
 # What is drawn

@@ -14,11 +14,11 @@ from app.shared import fragment
 from app.state import MAX_SEED
 from app.study_form import STUDY_FIELDS, study_limits, study_limits_sentence
 from app.tabs.compare_compose import LENGTH_CHOICES, PLACEMENT_CHOICES
+from app.tabs.run_start import MEASURE
 from prism_core.tasks import TASKS
 from prism_core.types import Persona
 
 FORM, YAML = "form", "yaml"
-MEASURE, MEASURE_AGAIN = "Measure this machine (about 10 s)", "Measure again (about 10 s)"
 JUDGES = [("Nobody", ""), ("The model itself", "self")]
 JUDGEMENTS = [
     ("Which answer is better, in both orders", "pairwise"),

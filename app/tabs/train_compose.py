@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.shared import fragment
 from app.state import MAX_SEED
 from app.tabs.compare_compose import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
+from app.tabs.run_start import MEASURE
 from app.train_form import FORM_FIELDS, limits_of, limits_sentence, preset_values, within
 from prism_core.train_spec import PAPER_PERSONAS, TrainSpec
 from prism_core.types import Persona
@@ -34,7 +35,6 @@ PRESET_NOTES = {
     "full": "The paper's numbers: 50 queries a persona, long answers, ten epochs. Give it a GPU.",
     "custom": "Every choice is yours, your own personas included.",
 }
-MEASURE, MEASURE_AGAIN = "Measure this machine (about 10 s)", "Measure again (about 10 s)"
 JUDGE_CHOICES = [
     ("The model itself", "self"),
     ("A remote model", "remote"),

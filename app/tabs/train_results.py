@@ -10,8 +10,9 @@ import gradio as gr
 from app.adapters_shelf import AdapterShelf
 from app.findings import FindingsBook
 from app.shared import fragment
+from app.tabs.run_watch import find_run
 from app.tabs.train_watch import Watcher
-from app.train_story import Findings, PairFilter, find_run, spec_of_run
+from app.train_story import Findings, PairFilter, spec_of_run
 from app.views.text import notice
 from app.views.train_charts import calibration_figure, pr_figure, roc_figure
 from app.views.train_results import (
@@ -245,7 +246,7 @@ class Reader:
         return notice("done", f"'{info.name}' now opens from {info.threshold:.2f} on.")
 
     def _find(self, mark: str) -> tuple[RunRow | None, Findings]:
-        run = find_run(self.store, mark.split(" ")[0] or None, None)
+        run = find_run(self.store, "train", mark.split(" ")[0] or None, None)
         if run is None:
             return None, Findings((), None, None, None, None, None)
         return run, self.book.get(run.id, mark)
