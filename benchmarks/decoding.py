@@ -1,7 +1,8 @@
 """Sampled decoding against `model.generate` with the same settings, in turns, on one model.
 
-Prints the ratios of tokens per second (64 different questions, one) and the time of three arms
-against one.
+Prints the ratios of tokens per second (64 different questions, one), the time of three arms against
+one, and what packed weights gain where an adapter is on: for one open row, and for a comparison of
+neutral, persona and PRISM.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from app.state import DEFAULT_SAMPLING
+from prism_core.bundle import load_bundle
 from prism_core.chat import encode_prompt
 from prism_core.decoding import pad_left
+from prism_core.generator import Generator
 from prism_core.models import LocalModel
-from prism_core.types import Message, Prompt, Sampling
+from prism_core.personas import load_personas
+from prism_core.prompts import build_prompt
+from prism_core.types import Message, Prompt, PromptVariant, Sampling
 
+ADAPTER = Path(__file__).resolve().parent.parent / "assets" / "adapters" / "demo"
 TOPICS = (
     "a long walk by the sea",
     "how a bicycle stays upright",
@@ -51,29 +58,65 @@ def main() -> None:
     parser.add_argument("--top-p", type=float, default=DEFAULT_SAMPLING.top_p)
     parser.add_argument("--top-k", type=int, default=DEFAULT_SAMPLING.top_k)
     parser.add_argument("--penalty", type=float, default=DEFAULT_SAMPLING.repetition_penalty)
+    parser.add_argument("--only", choices=("plain", "arms", "gated"))
     args = parser.parse_args()
     model = LocalModel.load("embedded")
     # The app's default sampling, unless told otherwise. The end token ends nothing on either side,
     # so that every row has the same length and both sides do the same work.
     sampling = Sampling(args.tokens, args.temperature, args.top_p, args.top_k, args.penalty)
     print(sampling)
+    parts = {"plain": plain, "arms": arms, "gated": gated}
+    for name, part in parts.items():
+        if args.only in (None, name):
+            part(model, sampling, args.turns)
+
+
+def plain(model: LocalModel, sampling: Sampling, turns: int) -> None:
+    """Many rows and one against the library's own loop."""
     for rows in (64, 1):
         prompts = [(Message("user", QUESTIONS[i]),) for i in range(rows)]
         speed = in_turns(
-            args.turns,
-            lambda p=prompts: ours(model, p, sampling),
+            turns,
+            lambda p=prompts: ours(model, model, p, sampling),
             lambda p=prompts: theirs(model, p, sampling),
         )
-        print(f"{rows} rows x {args.tokens} tokens: {speed}")
-    arms = [(Message("user", QUESTIONS[0]),)] * 3
-    print(
-        "three arms against one (time ratio, lower is better): "
-        + in_turns(
-            args.turns,
-            lambda: 1 / timed(lambda: ours(model, arms[:1], sampling)),
-            lambda: 1 / timed(lambda: ours(model, arms, sampling)),
-        )
+        print(f"{rows} rows x {sampling.max_new_tokens} tokens: {speed}", flush=True)
+
+
+def arms(model: LocalModel, sampling: Sampling, turns: int) -> None:
+    """Three arms against one."""
+    three = [(Message("user", QUESTIONS[0]),)] * 3
+    ratio = in_turns(
+        turns,
+        lambda: 1 / timed(lambda: ours(model, model, three[:1], sampling)),
+        lambda: 1 / timed(lambda: ours(model, model, three, sampling)),
     )
+    print(f"three arms against one (time ratio, lower is better): {ratio}", flush=True)
+
+
+def gated(model: LocalModel, sampling: Sampling, turns: int) -> None:
+    """Packed weights against the library's layers with the adapter on."""
+    prism = load_bundle(ADAPTER, model, threshold=0.0)  # open for every row that asks it
+    neutral = build_prompt(QUESTIONS[0], PromptVariant())
+    persona = PromptVariant(load_personas()["math"], "long", "system")
+    compared = [neutral, build_prompt(QUESTIONS[0], persona, model.has_system_role), neutral]
+    cases = (
+        ("one open row", [neutral], ["open"]),
+        ("neutral, persona, PRISM open", compared, ["closed", "closed", "open"]),
+    )
+    for name, prompts, gates in cases:
+        ratio = in_turns(
+            turns,
+            lambda p=prompts, g=gates: ours(model, prism, p, sampling, gates=g),
+            lambda p=prompts, g=gates: by_the_library(model, prism, p, sampling, gates=g),
+        )
+        print(f"{name}, packed against the library's layers: {ratio}", flush=True)
+        ratio = in_turns(
+            turns,
+            lambda p=prompts, g=gates: ours(model, prism, p, sampling, gates=g),
+            lambda p=prompts: ours(model, model, p, sampling),
+        )
+        print(f"{name}, against the base alone: {ratio}", flush=True)
 
 
 def in_turns(turns: int, first: Callable[[], float], second: Callable[[], float]) -> str:
@@ -92,15 +135,26 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def ours(model: LocalModel, prompts: list[Prompt], sampling: Sampling) -> float:
-    """Tokens per second of `LocalModel.generate`."""
-    stops, model._stop_ids = model._stop_ids, frozenset()
+def ours(
+    base: LocalModel, model: Generator, prompts: list[Prompt], sampling: Sampling, **more: object
+) -> float:
+    """Tokens per second of `generate`, of the base or of a model on it."""
+    stops, base._stop_ids = base._stop_ids, frozenset()
     try:
         start = time.perf_counter()
-        answers = model.generate(prompts, sampling, seed=list(range(len(prompts))))
+        answers = model.generate(prompts, sampling, seed=list(range(len(prompts))), **more)
         return sum(a.tokens for a in answers) / (time.perf_counter() - start)
     finally:
-        model._stop_ids = stops
+        base._stop_ids = stops
+
+
+def by_the_library(base: LocalModel, *arguments: object, **more: object) -> float:
+    """As `ours`, decoding by the library's layers."""
+    base._lean = lambda: None  # type: ignore[method-assign]
+    try:
+        return ours(base, *arguments, **more)  # type: ignore[arg-type]
+    finally:
+        del base._lean
 
 
 def theirs(model: LocalModel, prompts: list[Prompt], sampling: Sampling) -> float:

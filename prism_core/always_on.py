@@ -1,8 +1,7 @@
-"""A base model with an adapter that is on for everything: for measuring, one caller at a time.
+"""A base model with an adapter that is on for everything: an ungated adapter as a `Generator`.
 
-`GatedModel` routes rows one by one, and so must read a beginning that they share again for each.
-Where nothing is routed, the LoRA can be on for the whole call and the beginning is read once. The
-base is locked meanwhile, so this is for runs and the command line, not for an app with visitors.
+No gate is asked. So a beginning that prompts share is read once for all of them, which `GatedModel`
+cannot do while it generates, since it decides row by row from what it reads.
 """
 
 from __future__ import annotations
@@ -10,20 +9,25 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+import torch
 
 from prism_core.adapters import LoraWeights
 from prism_core.bundle import bundle_hash, check_base, read_info
+from prism_core.gated_model import GatedModel
 from prism_core.generator import Seed
 from prism_core.models import LocalModel
-from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+from prism_core.types import ChoiceScore, Completion, Prompt, Sampling, TokenScore
 
 
 class AlwaysOn:
-    """A `Generator` whose adapter answers every prompt."""
+    """`Generator` and `TokenScorer` whose adapter answers every prompt."""
 
-    def __init__(self, base: LocalModel, lora: LoraWeights, label: str, adapter_hash: str) -> None:
-        self.base, self.lora, self.label, self.adapter_hash = base, lora, label, adapter_hash
+    def __init__(self, base: LocalModel, lora: LoraWeights, name: str, fingerprint: str) -> None:
+        """Put an adapter on a base; the fingerprint tells both from all others."""
+        self.base, self.lora, self.name, self.fingerprint = base, lora, name, fingerprint
 
     @classmethod
     def load(cls, folder: Path, base: LocalModel) -> AlwaysOn:
@@ -35,18 +39,14 @@ class AlwaysOn:
         info = read_info(folder)
         check_base(info, base)
         lora = LoraWeights.load(folder, base.model)
-        return cls(base, lora, info.name, bundle_hash(folder))
+        parts = f"{base.fingerprint} {bundle_hash(folder)} always"
+        fingerprint = hashlib.sha256(parts.encode()).hexdigest()[:16]
+        return cls(base, lora, f"{base.name} + {info.name}", fingerprint)
 
-    @property
-    def name(self) -> str:
-        """Base and adapter as shown to people."""
-        return f"{self.base.name} + {self.label}"
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of base and adapter."""
-        parts = f"{self.base.fingerprint} {self.adapter_hash} always"
-        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    @classmethod
+    def held_open(cls, gated: GatedModel) -> AlwaysOn:
+        """A gated model whose gate is open for every prompt."""
+        return cls(gated.base, gated.lora, f"{gated.name} (open)", f"{gated.fingerprint}-open")
 
     @property
     def has_system_role(self) -> bool:
@@ -62,8 +62,7 @@ class AlwaysOn:
         cancel: threading.Event | None = None,
     ) -> list[Completion]:
         """Answer every prompt with the adapter on. See `Generator.generate`."""
-        with self.base.lock, self.lora.active(self.base.model):
-            return self.base.generate(prompts, sampling, seed, cancel=cancel)
+        return self.base.generate(prompts, sampling, seed, cancel=cancel, router=self._router)
 
     def stream(
         self,
@@ -74,8 +73,7 @@ class AlwaysOn:
         cancel: threading.Event | None = None,
     ) -> Iterator[list[Completion]]:
         """Yield all answers so far after every token. See `Generator.stream`."""
-        with self.base.lock, self.lora.active(self.base.model):
-            yield from self.base.stream(prompts, sampling, seed, cancel=cancel)
+        return self.base.stream(prompts, sampling, seed, cancel=cancel, router=self._router)
 
     def score_choices(
         self,
@@ -84,6 +82,33 @@ class AlwaysOn:
         *,
         cancel: threading.Event | None = None,
     ) -> list[list[ChoiceScore]]:
-        """Log-likelihood of each choice, with the adapter on."""
-        with self.base.lock, self.lora.active(self.base.model):
-            return self.base.score_choices(prompts, choices, cancel=cancel)
+        """Log-likelihood of each choice. See `Generator.score_choices`."""
+        return self.base.score_choices(prompts, choices, cancel=cancel, adapter=self.lora)
+
+    def score_tokens(
+        self, prompts: Sequence[Prompt], answers: Sequence[str]
+    ) -> list[list[TokenScore]]:
+        """Log p of each token of given answers. See `TokenScorer.score_tokens`."""
+        return self.base.score_tokens(prompts, answers, adapter=self.lora)
+
+    def _router(self, rows: Sequence[int]) -> _AllOpen:
+        return _AllOpen(self.base, self.lora, len(rows))
+
+
+class _AllOpen:
+    """Every row uses the adapter; see `prism_core.decoding.Router`."""
+
+    decides = False
+
+    def __init__(self, base: LocalModel, lora: LoraWeights, rows: int) -> None:
+        self._model, self.lora = base.model, lora
+        self.is_open = torch.ones(rows, dtype=torch.bool)
+
+    def prefill(self, _mask: torch.Tensor) -> AbstractContextManager[None]:
+        return self.decode()
+
+    def decode(self) -> AbstractContextManager[None]:
+        return self.lora.active(self._model)
+
+    def select(self, rows: torch.Tensor) -> None:
+        self.is_open = self.is_open[rows.cpu()]

@@ -168,8 +168,7 @@ def load_gate(folder: Path, info: BundleInfo, base: LocalModel) -> Gate:
         ModelError: the gate is missing or damaged.
     """
     if info.recipe == "rl":
-        size = base.model.config.get_text_config(decoder=True).hidden_size
-        return Gate.always_open(size).to(base.model.device)
+        return Gate.always_open(base.model)
     return Gate.load(folder, base.model)
 
 

@@ -17,13 +17,13 @@ from typing import Literal, get_args
 
 from prism_core.chat import encode_prompt
 from prism_core.errors import InputError
-from prism_core.gated_model import GatedModel, GateMode, RowRouter
+from prism_core.gated_model import GatedModel, GateMode
 from prism_core.generator import Generator
 from prism_core.models import LocalModel
 from prism_core.prompts import build_prompt
 from prism_core.stats import rate_of
 from prism_core.tasks import Item, get_task, pick_items
-from prism_core.types import ChoiceScore, Estimate, GateReading, Prompt, PromptVariant
+from prism_core.types import Estimate, GateReading, Prompt, PromptVariant
 
 Way = Literal["letters", "cloze"]
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -120,40 +120,23 @@ def score_choice_items(
         for item in items
     ]
     texts = [choice_texts(item, scoring) for item in items]
-    readings: dict[int, GateReading] = {}
+    readings: list[GateReading] = []
     if isinstance(model, GatedModel):
-        scores = _gated(model, prompts, texts, gates, cancel, readings)
+        readings = model.readings(prompts, gates, cancel=cancel)
+        decided: list[GateMode] = ["open" if r.is_open else "closed" for r in readings]
+        scores = model.score_choices(prompts, texts, cancel=cancel, gates=decided)
     else:
         scores = model.score_choices(prompts, texts, cancel=cancel)
     lengths = _prompt_tokens(model, prompts)
     return [
         ChoiceScores(
-            tuple(s.logprob for s in row), tuple(s.tokens for s in row), length, readings.get(i)
+            tuple(s.logprob for s in row),
+            tuple(s.tokens for s in row),
+            length,
+            readings[i] if readings else None,
         )
         for i, (row, length) in enumerate(zip(scores, lengths, strict=True))
     ]
-
-
-def _gated(
-    model: GatedModel,
-    prompts: Sequence[Prompt],
-    texts: Sequence[Sequence[str]],
-    gates: GateMode,
-    cancel: threading.Event | None,
-    readings: dict[int, GateReading],
-) -> list[list[ChoiceScore]]:
-    """As `GatedModel.score_choices`, keeping what the gate said of each row."""
-    made: list[tuple[list[int], RowRouter]] = []
-
-    def router(rows: Sequence[int]) -> RowRouter:
-        parts = (model.base.model, model.lora, model.gate, model.threshold)
-        made.append((list(rows), RowRouter(*parts, [gates] * len(rows))))
-        return made[-1][1]
-
-    scores = model.base.score_choices(prompts, texts, cancel=cancel, router=router)
-    for rows, one in made:
-        readings.update(zip(rows, one.readings, strict=True))
-    return scores
 
 
 def _prompt_tokens(model: Generator, prompts: Sequence[Prompt]) -> list[int]:

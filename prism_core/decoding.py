@@ -18,9 +18,11 @@ import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 
+from prism_core.adapters import LoraWeights
 from prism_core.errors import CancelledError
 from prism_core.kv_cache import is_mergeable, merged, new_cache
 from prism_core.lean import LeanDecoder, SlotCache
+from prism_core.lean_lora import RowLora, row_lora
 from prism_core.sampling import draw_tokens, row_keys
 from prism_core.speculation import decode_lean
 from prism_core.stopping import stoppable
@@ -36,6 +38,10 @@ _COMPACT_AT = 0.8
 class Router(Protocol):
     """Decides in the prefill which rows use an adapter, and keeps to it while decoding."""
 
+    @property
+    def decides(self) -> bool:
+        """Whether it must see each prompt whole, so that no beginning may be read for several."""
+
     def prefill(self, mask: torch.Tensor) -> AbstractContextManager[None]:
         """Wraps the prefill's forward pass; `mask` (B, T) is 0 where a row is padded."""
 
@@ -46,8 +52,12 @@ class Router(Protocol):
         """Keep only these rows of the batch."""
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no row uses the adapter, once the prefill is done."""
+    def lora(self) -> LoraWeights:
+        """The adapter."""
+
+    @property
+    def is_open(self) -> torch.Tensor:
+        """Which rows use the adapter, (B,), on the CPU; told once the prefill is done."""
 
 
 @dataclass
@@ -159,29 +169,56 @@ def decode(
 
     A row ends with a stop id, which is yielded, or after `sampling.max_new_tokens`. The iterator
     ends when all rows have ended or `cancel` is set. Where `lean` is given, it is asked for a
-    decoder after the first token, and rows without an adapter take its faster steps.
+    decoder after the first token, and the rows take its faster steps.
     """
     guard = lock or nullcontext()
     keys = row_keys(seeds)
     try:
         with guard, torch.inference_mode(), stoppable(model, cancel):
-            logits, cache, mask = prefill(model, rows, router)
+            if router is None or router.decides:
+                logits, cache, mask = prefill(model, rows, router)
+            else:
+                with router.decode():
+                    logits, cache, mask = prefill(model, rows)
     except CancelledError:
         return
-    if lean is not None and (router is None or router.is_idle):
+    seen = _pad_with_first(rows, model.device)
+    if lean is not None:
         with guard, torch.inference_mode():
-            slots = SlotCache(cache, mask)
-        seen = _pad_with_first(rows, model.device)
-        yield from decode_lean(lean, slots, logits, sampling, keys, seen, stop_ids, cancel, guard)
-        return
-    state = _State(
-        cache=cache,
-        mask=mask,
-        positions=mask.sum(dim=1, keepdim=True),
-        seen=_pad_with_first(rows, model.device),
-        rows=torch.arange(len(rows)),
-    )
-    running = torch.ones(len(rows), dtype=torch.bool)
+            lora, fits = _on_packed_weights(model, router)
+            slots = SlotCache(cache, mask) if fits else None
+        if slots is not None:
+            yield from decode_lean(
+                lean, slots, logits, sampling, keys, seen, stop_ids, cancel, guard, lora
+            )
+            return
+    state = _State(cache, mask, mask.sum(dim=1, keepdim=True), seen, torch.arange(len(rows)))
+    yield from _library_steps(model, state, logits, sampling, keys, stop_ids, cancel, guard, router)
+
+
+def _on_packed_weights(
+    model: PreTrainedModel, router: Router | None
+) -> tuple[RowLora | None, bool]:
+    """The open rows' adapter, if there are any, and whether packed weights can carry it."""
+    if router is None or not bool(router.is_open.any()):
+        return None, True
+    lora = row_lora(router.lora, model, router.is_open)
+    return lora, lora is not None
+
+
+def _library_steps(
+    model: PreTrainedModel,
+    state: _State,
+    logits: torch.Tensor,
+    sampling: Sampling,
+    keys: torch.Tensor,
+    stop_ids: frozenset[int],
+    cancel: threading.Event | None,
+    guard: AbstractContextManager[object],
+    router: Router | None,
+) -> Iterator[list[tuple[int, int]]]:
+    """As `decode`, by the library's own layers, from what the prefill left."""
+    running = torch.ones(len(state.rows), dtype=torch.bool)
     for step in range(sampling.max_new_tokens):
         if cancel is not None and cancel.is_set():
             return

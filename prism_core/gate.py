@@ -52,14 +52,15 @@ class Gate(nn.Module):
         self.register_buffer("spread", torch.ones(width))
 
     @classmethod
-    def always_open(cls, size: int) -> Gate:
+    def always_open(cls, model: PreTrainedModel) -> Gate:
         """A gate that says 1 whatever it reads, for adapters that have none of their own."""
-        gate = cls(size)
+        with torch.random.fork_rng(devices=[]):  # its random beginning is not seen outside
+            gate = cls(model.config.get_text_config(decoder=True).hidden_size)
         last = cast(nn.Linear, gate.net[-1])
         with torch.no_grad():
             last.weight.zero_()
             last.bias.fill_(_CERTAIN)
-        return gate.eval().requires_grad_(False)
+        return gate.to(model.device).eval().requires_grad_(False)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """Log-odds of shape (B,)."""

@@ -4,6 +4,7 @@
 2. In the prefill a hook behind layer 0 reads the prompt's feature and asks the gate, row by row.
 3. Rows above the threshold get the LoRA branch in every later layer, and keep it while decoding.
 4. A batch without open rows runs the base alone: no hook, no arithmetic, the same bits.
+5. To score given texts, layer 0 is asked first, and closed and open rows are scored apart.
 Departure from the paper's released code: no second forward pass.
 """
 
@@ -26,6 +27,7 @@ from prism_core.errors import InputError
 from prism_core.gate import Gate, hidden_of, pool, read_features
 from prism_core.generator import Seed
 from prism_core.models import LocalModel
+from prism_core.stopping import stoppable
 from prism_core.types import ChoiceScore, Completion, GateReading, Prompt, Sampling, TokenScore
 
 GateMode = Literal["auto", "open", "closed"]
@@ -35,6 +37,8 @@ PAPER_THRESHOLD = 0.5
 
 class RowRouter:
     """Routes the rows of one batch; see `prism_core.decoding.Router`."""
+
+    decides = True
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class RowRouter:
         self.model, self.lora, self.gate, self.threshold = model, lora, gate, threshold
         self.modes = list(modes)
         self.readings: list[GateReading] = []
-        self._open = torch.zeros(len(modes), dtype=torch.bool)
+        self.is_open = torch.zeros(len(modes), dtype=torch.bool)
 
     @contextmanager
     def prefill(self, mask: torch.Tensor) -> Iterator[None]:
@@ -56,7 +60,7 @@ class RowRouter:
 
         def after_first_layer(_module: nn.Module, _args: object, output: object) -> None:
             self._decide(pool(hidden_of(output), mask, self.gate.feature))
-            if bool(self._open.any()):
+            if bool(self.is_open.any()):
                 handles.extend(self.lora.attach(self.model, self._open_rows()))
 
         handles.append(decoder_layers(self.model)[0].register_forward_hook(after_first_layer))
@@ -68,32 +72,24 @@ class RowRouter:
 
     def decode(self) -> AbstractContextManager[None]:
         """The adapter on the open rows, or nothing at all."""
-        if not bool(self._open.any()):
+        if not bool(self.is_open.any()):
             return nullcontext()
         return self.lora.active(self.model, self._open_rows())
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no row is open."""
-        return not bool(self._open.any())
-
     def select(self, rows: torch.Tensor) -> None:
         """Keep only these rows; an index may repeat."""
-        self._open = self._open[rows.cpu()]
+        self.is_open = self.is_open[rows.cpu()]
 
     def _open_rows(self) -> torch.Tensor | None:
         """Indices of the open rows; None where all are open."""
-        if bool(self._open.all()):
+        if bool(self.is_open.all()):
             return None
-        return self._open.nonzero().squeeze(1).to(self.model.device)
+        return self.is_open.nonzero().squeeze(1).to(self.model.device)
 
     def _decide(self, features: torch.Tensor) -> None:
         probabilities = self.gate(features).cpu().tolist()
-        self.readings = [
-            GateReading(p, p >= self.threshold if mode == "auto" else mode == "open")
-            for p, mode in zip(probabilities, self.modes, strict=True)
-        ]
-        self._open = torch.tensor([r.is_open for r in self.readings])
+        self.readings = _decided(probabilities, self.modes, self.threshold)
+        self.is_open = torch.tensor([r.is_open for r in self.readings])
 
 
 class GatedModel:
@@ -179,8 +175,12 @@ class GatedModel:
         gates: Sequence[GateMode] | GateMode = "auto",
     ) -> list[list[ChoiceScore]]:
         """Log-likelihood of each choice, each prompt by its own gate."""
-        batches = _Batches(self, _modes(gates, len(prompts)))
-        return self.base.score_choices(prompts, choices, cancel=cancel, router=batches.router)
+        found: dict[int, list[ChoiceScore]] = {}
+        for rows, adapter in self._parts(prompts, gates, cancel):
+            asked, offered = [prompts[i] for i in rows], [choices[i] for i in rows]
+            scores = self.base.score_choices(asked, offered, cancel=cancel, adapter=adapter)
+            found |= dict(zip(rows, scores, strict=True))
+        return [found[i] for i in range(len(prompts))]
 
     def score_tokens(
         self,
@@ -190,16 +190,64 @@ class GatedModel:
         gates: Sequence[GateMode] | GateMode = "auto",
     ) -> list[list[TokenScore]]:
         """Log p of each token of given answers, each prompt by its own gate."""
-        batches = _Batches(self, _modes(gates, len(prompts)))
-        return self.base.score_tokens(prompts, answers, router=batches.router)
+        found: dict[int, list[TokenScore]] = {}
+        for rows, adapter in self._parts(prompts, gates):
+            asked, given = [prompts[i] for i in rows], [answers[i] for i in rows]
+            scores = self.base.score_tokens(asked, given, adapter=adapter)
+            found |= dict(zip(rows, scores, strict=True))
+        return [found[i] for i in range(len(prompts))]
 
-    def probabilities(self, prompts: Sequence[Prompt]) -> list[float]:
-        """P(persona helps) for each prompt; computes layer 0 alone."""
+    def probabilities(
+        self, prompts: Sequence[Prompt], *, cancel: threading.Event | None = None
+    ) -> list[float]:
+        """P(persona helps) for each prompt; computes layer 0 alone.
+
+        Raises:
+            CancelledError: `cancel` was set.
+        """
+        if not prompts:
+            return []
         rows = [encode_prompt(self.base.tokenizer, p) for p in prompts]
-        with self.base.lock:
+        with self.base.lock, stoppable(self.base.model, cancel):
             features = read_features(self.base.model, rows, self.gate.feature)
         with torch.inference_mode():
             return [float(p) for p in self.gate(features.to(self.gate.mean.device))]
+
+    def readings(
+        self,
+        prompts: Sequence[Prompt],
+        gates: Sequence[GateMode] | GateMode = "auto",
+        *,
+        cancel: threading.Event | None = None,
+    ) -> list[GateReading]:
+        """What the gate says of each prompt, and whether its row is open.
+
+        Raises:
+            InputError: a gate mode is unknown, or there are not as many as prompts.
+            CancelledError: `cancel` was set.
+        """
+        modes = _modes(gates, len(prompts))
+        return _decided(self.probabilities(prompts, cancel=cancel), modes, self.threshold)
+
+    def _parts(
+        self,
+        prompts: Sequence[Prompt],
+        gates: Sequence[GateMode] | GateMode,
+        cancel: threading.Event | None = None,
+    ) -> list[tuple[list[int], LoraWeights | None]]:
+        """The closed rows and the open ones, by index, with what each part is scored with.
+
+        To score given texts, the gate is asked first: each part then reads what its prompts share
+        once. Layer 0 costs a thirtieth of what is saved.
+        """
+        modes = _modes(gates, len(prompts))
+        asked = [i for i, mode in enumerate(modes) if mode == "auto"]
+        probabilities = self.probabilities([prompts[i] for i in asked], cancel=cancel)
+        for i, p in zip(asked, probabilities, strict=True):
+            modes[i] = "open" if p >= self.threshold else "closed"
+        closed = [i for i, mode in enumerate(modes) if mode == "closed"]
+        opened = [i for i, mode in enumerate(modes) if mode == "open"]
+        return [part for part in ((closed, None), (opened, self.lora)) if part[0]]
 
 
 def gated_fingerprint(base: str, adapter_hash: str, threshold: float) -> str:
@@ -228,6 +276,15 @@ class _Batches:
             for i, reading in zip(rows, router.readings, strict=False):
                 stamped[i] = replace(stamped[i], gate=reading)
         return stamped
+
+
+def _decided(
+    probabilities: Sequence[float], modes: Sequence[GateMode], threshold: float
+) -> list[GateReading]:
+    return [
+        GateReading(p, p >= threshold if mode == "auto" else mode == "open")
+        for p, mode in zip(probabilities, modes, strict=True)
+    ]
 
 
 def _modes(gates: Sequence[GateMode] | GateMode, rows: int) -> list[GateMode]:

@@ -3,8 +3,9 @@
 The library takes some 40 small operations a layer, many of them copies; with few rows they cost
 more than the weights' arithmetic. Here a layer takes about 20: query, key and value are one
 product, and so are gate and up; keys are read where they lie, once a group of heads. The numbers
-are the library's up to rounding. A model of another make, or one that carries hooks or adapters,
-decodes by the library's own layers.
+are the library's up to rounding. Rows that use an adapter get its low-rank updates on top
+(`prism_core/lean_lora.py`). A model of another make, or one that carries hooks, decodes by the
+library's own layers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch import nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 
-from prism_core.packed import CoarseLinear, ExactLinear, FairLinear, can_be_coarse
+from prism_core.lean_lora import RowLora
+from prism_core.packed import CoarseLinear, ExactLinear, FairLinear, LayerMaps, can_be_coarse
 
 Linear = ExactLinear | CoarseLinear
 _SPARE = 64
@@ -27,20 +29,10 @@ _MOST_PARAMETERS = 600_000_000
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """One decoder layer's linear maps."""
-
-    qkv: Linear
-    out: Linear
-    gate_up: Linear
-    down: Linear
-
-
-@dataclass(frozen=True)
 class _Weights:
     """All linear maps, exact or coarse."""
 
-    layers: tuple[_Layer, ...]
+    layers: tuple[LayerMaps, ...]
     head: Linear | FairLinear
 
 
@@ -117,15 +109,29 @@ class LeanDecoder:
         return _versions(model) == self._built_from
 
     def step(
-        self, cache: SlotCache, ids: torch.Tensor, ahead: int = 0, *, coarse: bool = False
+        self,
+        cache: SlotCache,
+        ids: torch.Tensor,
+        ahead: int = 0,
+        *,
+        coarse: bool = False,
+        lora: RowLora | None = None,
     ) -> torch.Tensor:
         """Read ids (B, S) into the slots that start `ahead` of each row's end.
+
+        Args:
+            cache: keys and values so far.
+            ids: the tokens.
+            ahead: how many tokens lie between each row's end and these.
+            coarse: take the rounded weights.
+            lora: the adapter and the rows that use it, if any do.
 
         Returns:
             Logits (B, S, V). The cache's `used` is left to the caller.
         """
         weights = self.coarse if coarse and self.coarse else self.exact
         rows, new = ids.shape
+        layers = lora.over(weights.layers, new) if lora else weights.layers
         slots = (cache.used + ahead)[:, None] + torch.arange(new)
         x = self._embedding[ids.reshape(-1)]
         cos, sin = self._angles(x, slots - cache.padding[:, None])
@@ -133,7 +139,7 @@ class LeanDecoder:
         cache.reach(reach)
         bias = _visible(cache.is_real, slots, reach, self._heads // self._kv)
         where = (torch.arange(rows)[:, None], slots)
-        for i, layer in enumerate(weights.layers):
+        for i, layer in enumerate(layers):
             before, after = self._norms[i]
             h = rms_norm(x, (x.shape[-1],), before, self._epsilon)
             qkv = layer.qkv(h).view(rows, new, -1, self._size)
@@ -220,7 +226,7 @@ def _pack(
     for layer in decoder.layers:
         a, m = layer.self_attn, layer.mlp
         layers.append(
-            _Layer(
+            LayerMaps(
                 joined(a.q_proj, a.k_proj, a.v_proj),
                 joined(a.o_proj),
                 joined(m.gate_proj, m.up_proj),

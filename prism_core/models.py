@@ -11,11 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from prism_core.adapters import LoraWeights
 from prism_core.chat import encode_prompt, encode_text, has_system_role
 from prism_core.decoding import Router, decode
 from prism_core.errors import CancelledError, InputError
@@ -151,9 +153,9 @@ class LocalModel:
         choices: Sequence[Sequence[str]],
         *,
         cancel: threading.Event | None = None,
-        router: RouterFactory | None = None,
+        adapter: LoraWeights | None = None,
     ) -> list[list[ChoiceScore]]:
-        """Log-likelihood of each choice as the start of the answer.
+        """Log-likelihood of each choice as the start of the answer, with the adapter if given.
 
         Raises:
             InputError: a choice is empty, or a prompt is too long.
@@ -167,16 +169,13 @@ class LocalModel:
         scores: list[list[ChoiceScore]] = [[] for _ in prompts]
         width = [len(r) + sum(len(c) for c in cs) for r, cs in zip(rows, encoded, strict=True)]
         # A packed pass makes its own small batches, and reads a common beginning once a call.
-        is_packed = router is None and can_pack(self.model)
-        for batch in _batches(width, MAX_ROWS, SCORED_TOKENS * (16 if is_packed else 1)):
+        limit = SCORED_TOKENS * (16 if can_pack(self.model) else 1)
+        for batch in _batches(width, MAX_ROWS, limit):
             if cancel is not None and cancel.is_set():
                 raise CancelledError("scoring was stopped on request")
-            with self.lock, stoppable(self.model, cancel):
+            with self.lock, stoppable(self.model, cancel), self._with(adapter):
                 sums = choice_logprobs(
-                    self.model,
-                    [rows[i] for i in batch],
-                    [encoded[i] for i in batch],
-                    router(batch) if router else None,
+                    self.model, [rows[i] for i in batch], [encoded[i] for i in batch]
                 )
             for i, line in zip(batch, sums, strict=True):
                 scores[i] = [
@@ -189,9 +188,9 @@ class LocalModel:
         prompts: Sequence[Prompt],
         answers: Sequence[str],
         *,
-        router: RouterFactory | None = None,
+        adapter: LoraWeights | None = None,
     ) -> list[list[TokenScore]]:
-        """Log p of each token of given answers, one forward pass a batch."""
+        """Log p of each token of given answers, with the adapter if given."""
         rows = [self._encode(p) for p in prompts]
         encoded = [encode_text(self.tokenizer, a) for a in answers]
         if any(not ids for ids in encoded):
@@ -204,12 +203,9 @@ class LocalModel:
             )
         scores: list[list[TokenScore]] = [[] for _ in prompts]
         for batch in _batches(width, MAX_ROWS, SCORED_TOKENS):
-            with self.lock:
+            with self.lock, self._with(adapter):
                 lines = answer_logprobs(
-                    self.model,
-                    [rows[i] for i in batch],
-                    [encoded[i] for i in batch],
-                    router(batch) if router else None,
+                    self.model, [rows[i] for i in batch], [encoded[i] for i in batch]
                 )
             for i, line in zip(batch, lines, strict=True):
                 pieces = _pieces(self.tokenizer, encoded[i])
@@ -273,6 +269,9 @@ class LocalModel:
             for i in cut:
                 rows[i].finish = "cancelled"
             yield cut
+
+    def _with(self, adapter: LoraWeights | None) -> AbstractContextManager[None]:
+        return adapter.active(self.model) if adapter else nullcontext()
 
     def _lean(self) -> Callable[[], LeanDecoder] | None:
         """How to get the weights packed for decoding; None where the library's layers decode."""

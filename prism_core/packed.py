@@ -9,6 +9,8 @@ memory to read; `FairLinear` rounds to 8 bits, for the last map, where an error 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -17,6 +19,30 @@ GROUP = 32
 _TILES = 2
 _PLANNED_ROWS = 64
 _MULTIPLE = 16
+
+
+class LinearMap(Protocol):
+    """A linear map of rows."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Map rows (M, inputs) to (M, outputs), in memory of its own."""
+
+    def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
+        """`to + self(x)`, in memory of its own."""
+
+
+@dataclass(frozen=True)
+class LayerMaps:
+    """One decoder layer's linear maps; those with the same input are one."""
+
+    qkv: LinearMap
+    """Query, key and value."""
+    out: LinearMap
+    """Attention's output."""
+    gate_up: LinearMap
+    """The MLP's gate and its upward map."""
+    down: LinearMap
+    """The MLP's downward map."""
 
 
 class ExactLinear:

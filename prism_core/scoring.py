@@ -2,8 +2,7 @@
 
 Choices: the prompts' common beginning is read once, each prompt with all its choices in one pass
 (`packed_choices`); where that cannot be, each choice continues its prompt's cache. Answers: one
-plain forward pass, or where a router must see the prompt's end, the prompt first and the answer
-behind it.
+plain forward pass.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Rows = Sequence[Sequence[int]]
 
 @torch.inference_mode()
 def choice_logprobs(
-    model: PreTrainedModel, prompts: Rows, choices: Sequence[Rows], router: Router | None = None
+    model: PreTrainedModel, prompts: Rows, choices: Sequence[Rows]
 ) -> list[list[float]]:
     """Sum of log p over the tokens of each choice after its prompt, in nats.
 
@@ -30,23 +29,18 @@ def choice_logprobs(
         model: a decoder.
         prompts: token ids of each prompt, all of one batch.
         choices: for each prompt the token ids of its choices, each at least one token.
-        router: switches an adapter by row.
     """
-    if router is None and can_pack(model):
+    if can_pack(model):
         return packed_logprobs(model, prompts, choices)
-    logits, cache, mask = prefill(model, prompts, router)
+    logits, cache, mask = prefill(model, prompts)
     logprobs = logits.float().log_softmax(dim=-1)
     firsts = [[logprobs[i, c[0]].item() for c in row] for i, row in enumerate(choices)]
     longer = [(i, j) for i, row in enumerate(choices) for j, c in enumerate(row) if len(c) > 1]
     if longer:
         owners = torch.tensor([i for i, _ in longer], device=model.device)
         cache.batch_select_indices(owners)
-        if router is not None:
-            router.select(owners)
-        tails = [choices[i][j] for i, j in longer]
-        for (i, j), rest in zip(
-            longer, _tails(model, tails, cache, mask[owners], router), strict=True
-        ):
+        tails = _tails(model, [choices[i][j] for i, j in longer], cache, mask[owners])
+        for (i, j), rest in zip(longer, tails, strict=True):
             firsts[i][j] += sum(rest)
     return firsts
 
@@ -57,7 +51,8 @@ def continuation_scores(
 ) -> list[list[tuple[float, bool]]]:
     """Sum of log p over each continuation, and whether each of its tokens is the most probable.
 
-    Arguments as in `choice_logprobs`; no continuation may be empty.
+    Arguments as in `choice_logprobs`; no continuation may be empty. A router switches an adapter by
+    row.
     """
     logits, cache, mask = prefill(model, prompts, router)
     first = logits.float().log_softmax(dim=-1)
@@ -83,14 +78,10 @@ def continuation_scores(
 
 
 def _tails(
-    model: PreTrainedModel,
-    rows: Rows,
-    cache: DynamicCache,
-    mask: torch.Tensor,
-    router: Router | None,
+    model: PreTrainedModel, rows: Rows, cache: DynamicCache, mask: torch.Tensor
 ) -> list[list[float]]:
     """Log p of every token but the first of each row, the rows continuing a cache."""
-    logits = _tail_logits(model, rows, cache, mask, router)
+    logits = _tail_logits(model, rows, cache, mask, None)
     targets, _ = _pad_right([r[1:] for r in rows], model.device)
     scores = _gather(logits, targets)
     return [scores[i, : len(r) - 1].tolist() for i, r in enumerate(rows)]
@@ -119,11 +110,9 @@ def _tail_logits(
 
 @torch.inference_mode()
 def answer_logprobs(
-    model: PreTrainedModel, prompts: Rows, answers: Rows, router: Router | None = None
+    model: PreTrainedModel, prompts: Rows, answers: Rows
 ) -> list[list[float]]:
     """Log p of every token of each answer after its prompt, in nats."""
-    if router is not None:
-        return _routed_logprobs(model, prompts, answers, router)
     rows = [list(p) + list(a) for p, a in zip(prompts, answers, strict=True)]
     keep = max(len(a) for a in answers) + 1
     ids, mask = pad_left(rows, model.device)
@@ -136,19 +125,6 @@ def answer_logprobs(
     )
     scores = _gather(out.logits[:, :-1], ids[:, -(keep - 1) :])
     return [scores[i, keep - 1 - len(a) :].tolist() for i, a in enumerate(answers)]
-
-
-def _routed_logprobs(
-    model: PreTrainedModel, prompts: Rows, answers: Rows, router: Router
-) -> list[list[float]]:
-    """As `answer_logprobs`, the router having read each prompt's end."""
-    logits, cache, mask = prefill(model, prompts, router)
-    logprobs = logits.float().log_softmax(dim=-1)
-    firsts = [logprobs[i, a[0]].item() for i, a in enumerate(answers)]
-    if max(len(a) for a in answers) == 1:
-        return [[f] for f in firsts]
-    rests = _tails(model, answers, cache, mask, router)
-    return [[f, *rest] for f, rest in zip(firsts, rests, strict=True)]
 
 
 def _gather(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

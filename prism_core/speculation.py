@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from prism_core.lean import LeanDecoder, SlotCache
+from prism_core.lean_lora import RowLora
 from prism_core.sampling import draw_tokens
 from prism_core.types import Sampling
 
@@ -45,6 +46,7 @@ class _Rows:
     count: torch.Tensor  # (B,), tokens drawn so far
     names: list[int]  # index of each row in the caller's batch
     running: list[bool]
+    lora: RowLora | None  # the adapter, where some rows use it
 
     def compact(self) -> None:
         """Drop the rows that have ended, once they are many enough."""
@@ -53,6 +55,7 @@ class _Rows:
         kept = [i for i, on in enumerate(self.running) if on]
         index = torch.tensor(kept)
         self.cache.keep(index)
+        self.lora = self.lora.keep(index) if self.lora else None
         self.keys, self.seen = self.keys[index], self.seen[index]
         self.last, self.count = self.last[index], self.count[index]
         self.names = [self.names[i] for i in kept]
@@ -89,6 +92,7 @@ def decode_lean(
     stop_ids: frozenset[int],
     cancel: threading.Event | None,
     guard: AbstractContextManager[object],
+    lora: RowLora | None = None,
 ) -> Iterator[Tokens]:
     """Yield, token by token, (row, id) of every row that is still running.
 
@@ -102,11 +106,13 @@ def decode_lean(
         stop_ids: ids that end a row; they are yielded.
         cancel: ends the iterator; read at every token.
         guard: held during the arithmetic.
+        lora: the adapter and the rows that use it, if any do.
     """
     none = torch.zeros(len(keys), dtype=torch.long)
     with guard, torch.inference_mode():
         first = draw_tokens(logits, keys, 0, sampling, seen)
-    rows = _Rows(cache, keys, seen, first, none, list(range(len(keys))), [True] * len(keys))
+    names, running = list(range(len(keys))), [True] * len(keys)
+    rows = _Rows(cache, keys, seen, first, none, names, running, lora)
     decoder: LeanDecoder | None = None
     luck = _Luck()
     drawn, good = first[:, None], [0] * len(keys)
@@ -183,7 +189,7 @@ def _guess(
     for ahead in range(count):
         if cancel is not None and cancel.is_set():
             return None
-        logits = lean.step(rows.cache, token[:, None], ahead, coarse=True)[:, -1]
+        logits = lean.step(rows.cache, token[:, None], ahead, coarse=True, lora=rows.lora)[:, -1]
         token = draw_tokens(logits, rows.keys, rows.count + ahead, sampling, seen)
         drafts = torch.cat([drafts, token[:, None]], dim=1)
         seen = torch.cat([seen, token[:, None]], dim=1)
@@ -195,7 +201,8 @@ def _check(
 ) -> torch.Tensor:
     """The exact token at every place, (B, K + 1), as if all guesses before it were right."""
     count, places = drafts.shape[0], drafts.shape[1] + 1
-    logits = lean.step(rows.cache, torch.cat([rows.last[:, None], drafts], dim=1))
+    ids = torch.cat([rows.last[:, None], drafts], dim=1)
+    logits = lean.step(rows.cache, ids, lora=rows.lora)
     before = torch.arange(places)
     # A place has seen the guesses before it; the others are padded with the row's first id.
     earlier = torch.where(

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from prism_core.adapters import LoraWeights
+from prism_core.always_on import AlwaysOn
 from prism_core.chat import encode_prompt
 from prism_core.forcing import VariantOf
+from prism_core.gate import Gate
 from prism_core.gated_model import GatedModel, GateMode
 from prism_core.generator import Generator
-from prism_core.held_gate import HeldGate, without_gate
 from prism_core.models import LocalModel
 from prism_core.prompts import build_prompt
 from prism_core.records import JudgedPair, Query
@@ -180,7 +181,7 @@ def build_systems(
         systems.append(_always_on("kl_lora", parts, parts.kl))
     elif parts.prism is not None:
         note = "PRISM's own adapter with its gate held open."
-        systems.append(_held_open(parts.prism, note))
+        systems.append(_held_open("kl_lora", parts.prism, note))
     else:
         miss("kl_lora", _NO_PRISM)
     if parts.prism is None:
@@ -240,12 +241,16 @@ def _chosen_persona(parts: Ingredients) -> System:
 
 
 def _always_on(name: SystemName, parts: Ingredients, adapter: Adapter) -> System:
-    held = without_gate(parts.base, adapter.lora, LABELS[name], adapter.digest)
-    return System(name, _neutral("open", is_routed=True), held.gated, held)
+    gate = Gate.always_open(parts.base.model)
+    gated = GatedModel(
+        parts.base, adapter.lora, gate, label=LABELS[name], adapter_hash=adapter.digest
+    )
+    return _held_open(name, gated)
 
 
-def _held_open(prism: GatedModel, note: str) -> System:
-    return System("kl_lora", _neutral("open", is_routed=True), prism, HeldGate(prism), note)
+def _held_open(name: SystemName, gated: GatedModel, note: str = "") -> System:
+    plan = _neutral("open", is_routed=True)
+    return System(name, plan, gated, AlwaysOn.held_open(gated), note)
 
 
 def _gated(prism: GatedModel, held_out: Sequence[JudgedPair], seed: int) -> list[System]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from gated_parts import tiny_gated
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
@@ -59,6 +61,30 @@ def test_a_packed_pass_equals_a_pass_for_each_choice(
         found = score_choice_items(model, variant, items, way)
         for item, scores in zip(items, found, strict=True):
             assert scores.logprobs == pytest.approx(plainly(model, item, variant, way), abs=2e-4)
+
+
+@pytest.mark.parametrize("way", ["letters", "cloze"])
+@pytest.mark.parametrize("kind", ["llama", "gemma"])
+def test_a_gated_model_scores_each_row_with_its_own_adapter_or_none(
+    kind: str, way: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    base = tiny_model(kind, tokenizer)
+    items = [*pick_items(get_task("knowledge"), 1), ITEM]
+    gated = tiny_gated(base, tmp_path)
+    for variant in (PERSONA, PromptVariant()):
+        prompts = [build_prompt(choice_question(i, way), variant, True) for i in items]
+        ranked = sorted(gated.probabilities(prompts))
+        model = gated.with_threshold((ranked[1] + ranked[2]) / 2)
+        found = score_choice_items(model, variant, items, way)
+        assert sorted(s.gate.is_open for s in found if s.gate) == [False] * 2 + [True] * 3
+        for item, scores in zip(items, found, strict=True):
+            assert scores.gate is not None
+            with base._with(model.lora if scores.gate.is_open else None):
+                right = plainly(base, item, variant, way)
+            assert scores.logprobs == pytest.approx(right, abs=5e-4)
+        closed = score_choice_items(model, variant, items, way, gates="closed")
+        plain = score_choice_items(base, variant, items, way)
+        assert [s.logprobs for s in closed] == [s.logprobs for s in plain], "to the bit"
 
 
 def test_small_batches_and_mixed_beginnings_change_nothing(

@@ -12,11 +12,13 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from prism_core.adapters import PROJECTIONS, LoraWeights, decoder_layers
 from prism_core.chat import encode_prompt
-from prism_core.decoding import pad_left, prefill
+from prism_core.decoding import decode, pad_left, prefill
 from prism_core.errors import InputError, ModelError
 from prism_core.gate import Gate, read_features
 from prism_core.gated_model import GatedModel, RowRouter
 from prism_core.generator import Generator, TokenScorer
+from prism_core.lean import LeanDecoder, SlotCache
+from prism_core.lean_lora import row_lora
 from prism_core.models import LocalModel
 from prism_core.types import Message, Prompt, Sampling
 
@@ -107,6 +109,91 @@ def test_open_equals_peft(pair: tuple[GatedModel, Path]) -> None:
     ours = logits_of(model, "open")
     assert torch.allclose(ours, theirs, atol=1e-4)
     assert not torch.allclose(ours, logits_of(model, "closed"), atol=1e-2), "the adapter does act"
+
+
+def greedy_ids(model: GatedModel, mode: str, is_lean: bool) -> list[list[int]]:
+    """Sixteen greedy tokens of each row, by packed steps or by the library's."""
+    written: list[list[int]] = [[] for _ in PROMPTS]
+    how = model.base._lean() if is_lean else None
+    assert (how is not None) is is_lean
+    steps = decode(
+        model.base.model, rows_of(model), Sampling(max_new_tokens=16), [0] * 4, frozenset(),
+        router=router_of(model, mode), lean=how,
+    )  # fmt: skip
+    for step in steps:
+        for row, token in step:
+            written[row].append(token)
+    return written
+
+
+def skip_gemma(model: GatedModel) -> None:
+    if model.base._lean() is None:
+        pytest.skip("Gemma decodes by the library's layers")
+
+
+@pytest.mark.parametrize("mode", ["open", "auto"])
+def test_packed_steps_write_what_the_library_s_write(
+    pair: tuple[GatedModel, Path], mode: str
+) -> None:
+    skip_gemma(pair[0])
+    packed = greedy_ids(pair[0], mode, is_lean=True)
+    assert packed == greedy_ids(pair[0], mode, is_lean=False)
+    assert packed != greedy_ids(pair[0], "closed", is_lean=True)
+
+
+@torch.inference_mode()
+def test_packed_steps_write_what_peft_writes(pair: tuple[GatedModel, Path]) -> None:
+    model, folder = pair
+    skip_gemma(model)
+    fresh = AutoModelForCausalLM.from_config(model.base.model.config)
+    fresh.load_state_dict(model.base.model.state_dict())
+    peft = PeftModel.from_pretrained(fresh, folder).eval()
+    for row, ours in zip(rows_of(model), greedy_ids(model, "open", is_lean=True), strict=True):
+        ids = list(row)
+        for _ in ours:
+            ids.append(int(peft(torch.tensor([ids])).logits[0, -1].argmax()))
+        assert ids[len(row) :] == ours
+
+
+@pytest.mark.parametrize("part", ["_proj", "v_proj", "up_proj", "layers.2"])
+@torch.inference_mode()
+def test_a_packed_step_updates_the_open_rows_alone(
+    pair: tuple[GatedModel, Path], part: str
+) -> None:
+    model, _ = pair
+    skip_gemma(model)
+    base, opened = model.base.model, torch.tensor([True, False, False, True])
+    lora = LoraWeights({path: p for path, p in model.lora.pairs.items() if part in path})
+    packed, new = LeanDecoder(base), torch.tensor([[7, 8], [9, 10], [11, 12], [13, 14]])
+
+    def logits(is_open: torch.Tensor | None, *, coarse: bool = False) -> torch.Tensor:
+        _, cache, mask = prefill(base, rows_of(model))
+        rows = None if is_open is None else row_lora(lora, base, is_open)
+        return packed.step(SlotCache(cache, mask), new, lora=rows, coarse=coarse)
+
+    mixed, plain, all_open = logits(opened), logits(None), logits(torch.ones(4, dtype=torch.bool))
+    assert torch.equal(mixed[~opened], plain[~opened]), "closed rows keep the base to the bit"
+    assert torch.allclose(mixed[opened], all_open[opened], atol=1e-4)
+    _, cache, mask = prefill(base, rows_of(model))
+    with lora.active(base):
+        whole = base(
+            new,
+            attention_mask=torch.cat([mask, mask.new_ones(4, 2)], dim=1),
+            position_ids=mask.sum(1, keepdim=True) + torch.arange(2),
+            past_key_values=cache,
+        ).logits
+    assert torch.allclose(all_open, whole, atol=1e-3)
+    if part == "_proj":  # guesses have the adapter too
+        gap = (logits(opened, coarse=True) - mixed)[opened].std()
+        assert gap < (logits(None, coarse=True) - mixed)[opened].std()
+
+
+def test_an_adapter_outside_the_layers_takes_the_library_s_steps(
+    pair: tuple[GatedModel, Path],
+) -> None:
+    model, _ = pair
+    head = LoraWeights({"lm_head": next(iter(model.lora.pairs.values()))})
+    assert row_lora(head, model.base.model, torch.ones(4, dtype=torch.bool)) is None
 
 
 def test_a_mixed_batch_equals_each_row_alone(pair: tuple[GatedModel, Path]) -> None:

@@ -16,7 +16,7 @@ LAYERS: tuple[str, ...] = (
     "__init__ errors types stats",
     # L1: text, records and what keeps them
     """generator progress records thoughts train_spec prompts plain_yaml personas query_text
-    storage journal demo memory splits study_spec study_yaml study_table study_file
+    spreadsheet storage journal demo memory splits study_spec study_yaml study_table study_file
     checks tasks refusal graders persona_pool rl_tasks rl_spec rl_mixing rl_records
     persona_gym stability lottery robustness""",
     # L2: models, and what is put on them
@@ -24,9 +24,9 @@ LAYERS: tuple[str, ...] = (
     packed_choices
     remote remote_answer remote_errors losses adapters gate gate_fitting lora_training forcing
     teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model
-    packed lean speculation""",
+    packed lean lean_lora speculation""",
     # L3: models that decide, and judgements
-    """gated_model held_gate bundle judges judge_check metrics choice_scoring refusal_judge
+    """gated_model bundle judges judge_check metrics choice_scoring refusal_judge
     always_on rl_probe rl_eval rl_logps rl_rollouts rl_guards stability_run fidelity""",
     # L4: the five stages, the baselines, and what one question needs
     """queries answers verification gate_report gate_training distill_report distillation figures

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from gated_parts import CHEF, PEOPLE, POET, TEXTS, judged_pairs, tiny_gated, variant_of
 
+from prism_core.always_on import AlwaysOn
 from prism_core.errors import InputError
 from prism_core.gated_model import GatedModel
 from prism_core.generator import Generator, TokenScorer
-from prism_core.held_gate import HeldGate, without_gate
 from prism_core.models import LocalModel
 from prism_core.prompts import build_prompt
 from prism_core.routing import (
@@ -107,27 +107,23 @@ def test_personas_that_cannot_be_told_apart_are_refused(tiny: LocalModel) -> Non
         PersonaChooser([], tiny)
 
 
-def test_a_held_gate_is_a_generator_and_says_nothing(gated: GatedModel) -> None:
-    held = HeldGate(gated)
+def test_a_gate_held_open_is_a_generator_and_says_nothing(gated: GatedModel) -> None:
+    held = AlwaysOn.held_open(gated)
     assert isinstance(held, Generator)
     assert isinstance(held, TokenScorer)
     theirs = gated.generate(PROMPTS, SHORT, gates="open")
     assert [a.text for a in held.generate(PROMPTS, SHORT)] == [a.text for a in theirs]
     assert all(a.gate is None for a in held.generate(PROMPTS, SHORT))
     assert [a.text for a in list(held.stream(PROMPTS, SHORT))[-1]] == [a.text for a in theirs]
-    closed = HeldGate(gated, "closed").generate(PROMPTS, SHORT)
-    assert [a.text for a in closed] == [a.text for a in gated.base.generate(PROMPTS, SHORT)]
-    assert held.fingerprint != HeldGate(gated, "closed").fingerprint
     [[score]] = held.score_choices(PROMPTS[:1], [["a bird"]])
     assert score.logprob == pytest.approx(
         sum(t.logprob for t in held.score_tokens(PROMPTS[:1], ["a bird"])[0]), abs=1e-3
     )
 
 
-def test_an_adapter_without_a_gate_equals_the_gate_held_open(gated: GatedModel) -> None:
-    alone = without_gate(gated.base, gated.lora, "SFT", "x")
-    texts = [a.text for a in alone.generate(PROMPTS, SHORT)]
-    assert texts == [a.text for a in gated.generate(PROMPTS, SHORT, gates="open")]
+def test_stored_results_of_an_adapter_held_open_are_found_again(gated: GatedModel) -> None:
+    held = AlwaysOn.held_open(gated)
+    assert (held.name, held.fingerprint) == (f"{gated.name} (open)", f"{gated.fingerprint}-open")
 
 
 def test_every_system_is_there_and_asks_what_it_should(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,13 +11,16 @@ from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
 from prism_core import speculation
+from prism_core.bundle import load_bundle
 from prism_core.chat import encode_prompt
 from prism_core.decoding import decode, prefill
+from prism_core.gated_model import GateMode
 from prism_core.lean import LeanDecoder, SlotCache, is_lean
 from prism_core.models import LocalModel
 from prism_core.packed import CoarseLinear, ExactLinear, FairLinear, quantise
 from prism_core.types import Message, Prompt, Sampling
 
+DEMO = Path(__file__).resolve().parent.parent / "assets" / "adapters" / "demo"
 QUESTIONS = (
     "Write a line about the sea.",
     "2+2?",
@@ -50,6 +54,29 @@ def test_guessing_writes_what_plain_decoding_writes(
 ) -> None:
     plain = token_rows(model, PROMPTS[:rows], sampling, lean=False)
     assert token_rows(model, PROMPTS[:rows], sampling, lean=True) == plain
+
+
+@pytest.mark.parametrize("gates", ["open", ["closed", "open", "closed"]], ids=["open", "mixed"])
+def test_guesses_with_an_adapter_are_checked_and_mostly_right(
+    model: LocalModel, gates: list[GateMode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = load_bundle(DEMO, model)
+    rates = []
+    true_note = speculation._Luck.note
+
+    def note(luck: speculation._Luck, right: int, wrong: int) -> None:
+        rates.append((right, wrong))
+        true_note(luck, right, wrong)
+
+    monkeypatch.setattr(speculation._Luck, "note", note)
+    sampling = SETTINGS[0]
+    packed = gated.generate(PROMPTS, sampling, gates=gates)
+    right, wrong = map(sum, zip(*rates, strict=True))
+    assert right / (right + wrong) > 0.7
+    monkeypatch.setattr(model, "_lean", lambda: None)
+    plain = gated.generate(PROMPTS, sampling, gates=gates)
+    assert [c.text for c in packed] == [c.text for c in plain]
+    assert packed[1].text != model.generate(PROMPTS[1:2], sampling)[0].text
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])

@@ -1,0 +1,160 @@
+"""A LoRA on top of packed weights, for the rows of a batch that use it.
+
+1. Maps that share an input are one product in `prism_core/lean.py`, and so are their updates: the
+   downward matrices lie one behind the other, the upward ones on a diagonal of blocks.
+2. A row that is switched off has the few numbers in the middle multiplied by nought, which leaves
+   its result as it was, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from prism_core.adapters import LoraPair, LoraWeights
+from prism_core.packed import LayerMaps, LinearMap
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """The update of one map: `x -> x @ down @ up`."""
+
+    down: torch.Tensor
+    """Of shape (inputs, ranks)."""
+    up: torch.Tensor
+    """Of shape (ranks, outputs), times the adapter's scale."""
+
+    def over(self, linear: LinearMap, on: torch.Tensor | None) -> LinearMap:
+        """The map with this update in rows where `on` (M, 1) is 1; None stands for all."""
+        return _Updated(linear, self, on)
+
+    def add_to(self, out: torch.Tensor, x: torch.Tensor, on: torch.Tensor | None) -> torch.Tensor:
+        """Update `out` (M, outputs) in place, given the inputs (M, inputs)."""
+        low = x @ self.down
+        return out.addmm_(low if on is None else low.mul_(on), self.up)
+
+
+@dataclass(frozen=True)
+class _Updated:
+    """A linear map and its update."""
+
+    linear: LinearMap
+    low: LowRank
+    on: torch.Tensor | None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.low.add_to(self.linear(x), x, self.on)
+
+    def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
+        return self.low.add_to(self.linear.added(x, to), x, self.on)
+
+
+@dataclass(frozen=True)
+class LayerLora:
+    """One decoder layer's updates, of the maps that `LayerMaps` names; None where there is none."""
+
+    qkv: LowRank | None
+    """Query, key and value."""
+    out: LowRank | None
+    """Attention's output."""
+    gate_up: LowRank | None
+    """The MLP's gate and its upward map."""
+    down: LowRank | None
+    """The MLP's downward map."""
+
+    def over(self, maps: LayerMaps, on: torch.Tensor | None) -> LayerMaps:
+        """The layer's maps, updated in rows where `on` is 1."""
+        return LayerMaps(
+            self.qkv.over(maps.qkv, on) if self.qkv else maps.qkv,
+            self.out.over(maps.out, on) if self.out else maps.out,
+            self.gate_up.over(maps.gate_up, on) if self.gate_up else maps.gate_up,
+            self.down.over(maps.down, on) if self.down else maps.down,
+        )
+
+
+@dataclass(frozen=True)
+class RowLora:
+    """An adapter and the rows of a batch that use it."""
+
+    layers: tuple[LayerLora, ...]
+    """The updates, layer by layer."""
+    is_open: torch.Tensor
+    """Which rows use them, (B,)."""
+
+    def over(self, layers: Sequence[LayerMaps], tokens: int) -> list[LayerMaps]:
+        """The maps for so many tokens of each row, with the open rows' updates."""
+        on = None
+        if not bool(self.is_open.all()):
+            on = self.is_open.float().repeat_interleave(tokens)[:, None]
+        return [mine.over(maps, on) for mine, maps in zip(self.layers, layers, strict=True)]
+
+    def keep(self, index: torch.Tensor) -> RowLora | None:
+        """The same for these rows alone; None where none of them uses the adapter."""
+        is_open = self.is_open[index]
+        return RowLora(self.layers, is_open) if bool(is_open.any()) else None
+
+
+_FUSED: WeakKeyDictionary[LoraWeights, tuple[LayerLora, ...] | None] = WeakKeyDictionary()
+"""The updates of each adapter in use; it sits on one model."""
+
+
+def row_lora(lora: LoraWeights, model: PreTrainedModel, is_open: torch.Tensor) -> RowLora | None:
+    """An adapter for the packed steps of a batch, on a model that `is_lean` accepts.
+
+    Args:
+        lora: the adapter.
+        model: the model that it was placed on.
+        is_open: which rows use it, (B,).
+
+    Returns:
+        The adapter, or None where it changes a map outside the decoder's layers.
+    """
+    if lora not in _FUSED:
+        _FUSED[lora] = _fuse(lora, model)
+    layers = _FUSED[lora]
+    return RowLora(layers, is_open) if layers is not None else None
+
+
+def _fuse(lora: LoraWeights, model: PreTrainedModel) -> tuple[LayerLora, ...] | None:
+    left = {model.get_submodule(path): pair for path, pair in lora.pairs.items()}
+    decoder: Any = model.get_decoder()
+
+    def joined(*parts: nn.Linear) -> LowRank | None:
+        return _diagonal(parts, [left.pop(part, None) for part in parts])
+
+    layers = []
+    for layer in decoder.layers:
+        a, m = layer.self_attn, layer.mlp
+        layers.append(
+            LayerLora(
+                joined(a.q_proj, a.k_proj, a.v_proj),
+                joined(a.o_proj),
+                joined(m.gate_proj, m.up_proj),
+                joined(m.down_proj),
+            )
+        )
+    return None if left else tuple(layers)
+
+
+def _diagonal(parts: Sequence[nn.Linear], pairs: Sequence[LoraPair | None]) -> LowRank | None:
+    """The updates of maps of the same input, whose outputs lie one behind the other."""
+    found = [pair for pair in pairs if pair is not None]
+    if not found:
+        return None
+    down = torch.cat([pair.down for pair in found])
+    up = down.new_zeros((len(down), sum(part.out_features for part in parts)))
+    row = column = 0
+    for part, pair in zip(parts, pairs, strict=True):
+        if pair is not None:
+            rank = len(pair.down)
+            block = pair.up.T * pair.scale
+            up[row : row + rank, column : column + part.out_features] = block
+            row += rank
+        column += part.out_features
+    return LowRank(down.T.contiguous(), up)
