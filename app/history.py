@@ -16,11 +16,11 @@ from typing import Any
 
 from app.shown import Shown
 from app.state import ARMS
+from prism_core.spreadsheet import safe_text
 
 MAX_ENTRIES = 200
 MAX_CHARACTERS = 1_500_000
 """Browsers keep about 5 MB a site; the oldest entries go first."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,8 @@ def _lines(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
+    if isinstance(value, str):
+        return safe_text(value)
     return "" if value is None else value
 
 

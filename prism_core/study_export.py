@@ -9,15 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from prism_core.errors import InputError, StorageError
+from prism_core.spreadsheet import safe_text
 from prism_core.study_file import save_study
 from prism_core.study_table import COLUMNS, Study
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def safe_text(text: str) -> str:
-    """The text, with an apostrophe in front where a spreadsheet would take it for a formula."""
-    return "'" + text if text.startswith(_FORMULA) else text
 
 
 def to_csv(study: Study) -> str:

@@ -12,8 +12,8 @@ import pandas as pd
 from app.studies_shelf import OpenStudy
 from app.views.text import count, escape, notice
 from prism_core.figures import View
+from prism_core.spreadsheet import safe_text
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COUNTS = ("items", "answers", "repeats", "personas", "k")
 
 
@@ -41,10 +41,9 @@ def csv_text(data: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula gets an apostrophe in front."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return "'" + value if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return safe_text(value) if isinstance(value, str) else value
 
 
 def about_panel(opened: OpenStudy) -> str:
