@@ -7,6 +7,7 @@ import gradio as gr
 from app.adapters_shelf import AdapterShelf
 from app.api import add_api
 from app.jobs import Jobs
+from app.landing import wire_landing
 from app.models_pool import ModelPool
 from app.probes import ProbeBook
 from app.settings import Settings, browser_secret
@@ -59,7 +60,7 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
         tried = gr.Textbox(visible="hidden", show_label=False, elem_id="px-tried")
         explored = gr.Textbox(visible="hidden", show_label=False, elem_id="px-explored")
         fragment(HEADER)
-        with gr.Tabs(elem_id="px-tabs") as tabs:
+        with gr.Tabs(elem_id="px-tabs", overflow_behavior="wrap") as tabs:
             shared = Shared(
                 page=page,
                 settings=settings,
@@ -76,17 +77,18 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 explored=explored,
                 tabs=tabs,
             )
-            with gr.Tab("Compare", id="compare"):
-                compare.build(shared)
+            with gr.Tab("Compare", id="compare") as tab:
+                compare.build(shared, tab)
             with gr.Tab("Train", id="train") as tab:
                 train.build(shared, tab)
             with gr.Tab("Study", id="study") as tab:
                 study.build(shared, tab)
             with gr.Tab("Explore", id="explore") as tab:
                 explore.build(shared, tab)
-            with gr.Tab("RL", id="rl"):
-                rl.build(shared)
-            with gr.Tab("Personas", id="personas"):
-                personas.build(shared)
+            with gr.Tab("RL", id="rl") as tab:
+                rl.build(shared, tab)
+            with gr.Tab("Personas", id="personas") as tab:
+                personas.build(shared, tab)
+        wire_landing(shared)
     page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1)
     return page

@@ -49,6 +49,13 @@
       link.remove();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     },
+    /* As if it had been clicked: only then the page tells the tab that it was opened. */
+    openTab(id, tries = 40) {
+      if (!id) return;
+      const tab = document.querySelector(`#px-tabs [role=tab][data-tab-id="${CSS.escape(id)}"]`);
+      if (tab) tab.click();
+      else if (tries) setTimeout(() => window.prism.openTab(id, tries - 1), 50);
+    },
     /* A hidden button that has just been given something to do. */
     press(selector) {
       setTimeout(() => document.querySelector(selector)?.click(), 200);

@@ -43,6 +43,7 @@ from prism_core.storage import Store, pack
 from prism_core.study_file import save_study
 from prism_core.study_plan import plan_study
 from prism_core.study_records import StudyEnd, StudyRecords
+from prism_core.study_spec import StudySpec
 from prism_core.study_table import Study
 
 ME, OTHER = "a" * 32, "b" * 32
@@ -179,9 +180,25 @@ def test_a_finished_run_is_read_from_its_file(shelf: StudyShelf, store: Store) -
 # The tab's listeners
 
 
+def asking(**query: str) -> Any:
+    return SimpleNamespace(query_params=query)
+
+
+def test_the_tab_opens_on_the_link_s_study(shelf: StudyShelf, store: Store, file: Path) -> None:
+    librarian = Librarian(shelf)
+    mine, theirs = shelf.imports.add(file, ME).id, shelf.imports.add(file, OTHER).id
+    empty = store.create_run("study", "Not begun", pack(StudySpec()), OTHER)
+    assert librarian.enter("", ME, asking())[0] == mine
+    assert librarian.enter("", ME, asking(study=theirs))[0] == theirs
+    assert librarian.enter(mine, ME, asking(study=theirs))[0] == mine  # it was chosen
+    assert librarian.enter("", ME, asking(study=empty.id))[0] == mine  # nothing to see yet
+    lost = librarian.enter("", ME, asking(study="gone"))[0]
+    assert "gone" in librarian.open(lost, ME)[1]
+
+
 def test_explore_without_a_study_explains_itself(shelf: StudyShelf) -> None:
     librarian = Librarian(shelf)
-    assert librarian.enter("", ME)[0] == ""
+    assert librarian.enter("", ME, asking())[0] == ""
     assert librarian.open("", ME)[0] == EMPTY and "Study tab" in EMPTY
     drawn = Painter(librarian, Gallery()).draw("", "", "tradeoff", "accuracy", False, False,
                                                *[[]] * 7)  # fmt: skip

@@ -11,6 +11,10 @@ import gradio as gr
 import pytest
 from train_records import ME
 
+from app.landing import Landing
+from app.settings import Settings
+from app.studies_shelf import StudyShelf
+from app.study_imports import StudyImports
 from app.tabs.rl_watch import RlWatcher, build_rl_watch
 from app.tabs.run_start import check_unfinished
 from app.tabs.run_watch import Controls, RunWatcher
@@ -78,14 +82,18 @@ def test_every_look_sets_every_component(store: Store, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["train", "rl", "study"])
-def test_a_link_leads_to_its_run_and_its_tab(store: Store, kind: str) -> None:
+def test_a_link_leads_to_its_run_and_its_tab(store: Store, tmp_path: Path, kind: str) -> None:
     watcher, _ = watchers(store)[kind]
     theirs = store.create_run(kind, "Theirs", SPECS[kind], OTHER)
     mine = store.create_run(kind, "Mine", SPECS[kind], ME)
-    found, _, tabs, fold = watcher.arrive("", ME, asking(**{watcher.what.key: theirs.id}))
-    assert found == theirs.id
-    assert getattr(tabs, "selected", None) == watcher.what.tab  # a study's link opens Explore
-    assert fold.open is False
+    link = asking(**{watcher.what.key: theirs.id})
+    found, _, fold = watcher.arrive("", ME, link)
+    assert found == theirs.id and fold.open is False
+    landing = Landing(store, StudyShelf(store, StudyImports(tmp_path, Settings())))
+    assert landing.tab(link) == kind  # a study that has not ended is watched
+    assert landing.tab(asking()) == ""
+    lost = {"train": "", "rl": "", "study": "explore"}  # Explore says what is wrong
+    assert landing.tab(asking(**{watcher.what.key: "f" * 32})) == lost[kind]
     assert watcher.arrive("", ME, asking(**{watcher.what.key: "f" * 32}))[0] == mine.id
     assert watcher.arrive("", ME, asking())[0] == mine.id
     assert watcher.arrive("", None, asking())[0] == ""

@@ -20,7 +20,7 @@ from app.views.cards import LETTERS, intro_cards
 from prism_core.personas import load_personas
 
 
-def build(shared: Shared) -> None:
+def build(shared: Shared, tab: gr.Tab) -> None:
     """Lay the tab out and connect it."""
     library = load_personas()
     examples = load_examples()
@@ -33,7 +33,7 @@ def build(shared: Shared) -> None:
     order, shown = gr.State(None), gr.State(None)
     runner = Runner(shared.settings, shared.pool, library, Running(), shared.shelf)
     _wire_run(shared, composer, runner, (status, cards, order, shown), (ballot, closer))
-    wire_inputs(Inputs(shared, composer, library, examples), status)
+    wire_inputs(Inputs(shared, composer, library, examples), tab, status)
     wire_closer(closer, shown, shared.pool)
     wire_history(panel, shared, status, composer.fields)
 

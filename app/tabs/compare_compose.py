@@ -17,7 +17,7 @@ from app.examples import Example, labels
 from app.settings import Settings
 from app.shared import fragment
 from app.state import DEFAULT_ARMS, DEFAULT_SAMPLING, MAX_SEED, Selection
-from app.views.cards import ARM_CHOICES
+from app.views.cards import ARM_CHOICES, persona_note
 from prism_core.types import Persona, Sampling
 
 LENGTH_CHOICES = [("Minimal", "min"), ("Short", "short"), ("Long", "long")]
@@ -161,7 +161,9 @@ def build_composer(
                 label="Placement",
                 elem_id="px-placement",
             )
-        parts["persona_text"] = fragment(elem_id="px-persona-text")
+        parts["persona_text"] = fragment(
+            persona_note(library.get(default.persona), default.length), elem_id="px-persona-text"
+        )
         parts["arms"] = gr.CheckboxGroup(
             ARM_CHOICES, value=list(DEFAULT_ARMS), label="Who answers", elem_id="px-arms"
         )

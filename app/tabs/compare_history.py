@@ -25,7 +25,7 @@ from app.history import (
     to_jsonl,
     write_history,
 )
-from app.shared import Shared, fragment
+from app.shared import QUIET, Shared, fragment
 from app.shown import Shown
 from app.state import Selection
 from app.tabs.compare_compose import values_of
@@ -161,28 +161,23 @@ def _exporter(write: Callable[[list[HistoryEntry]], str]) -> Callable[[object], 
 def wire_history(panel: HistoryPanel, shared: Shared, status: gr.HTML, fields: list[Any]) -> None:
     """Connect the history's own controls."""
     stored = shared.history_state
-    quiet: dict[str, Any] = {
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
     gr.on(
         [shared.page.load, stored.change],
         show,
         stored,
         [panel.fold, panel.empty, panel.table, panel.tools],
-        **quiet,
+        **QUIET,
     )
-    panel.table.select(reopen, stored, [status, *fields], **quiet)
+    panel.table.select(reopen, stored, [status, *fields], **QUIET)
     panel.clear.click(
         lambda: ([], notice("done", "Your history is gone from this browser.")),
         None,
         [stored, panel.status],
-        **quiet,
+        **QUIET,
     ).then(None, stored, None, js=TELL, api_visibility="private")
-    panel.heard.change(hear, [panel.heard, stored], stored, **quiet)
+    panel.heard.change(hear, [panel.heard, stored], stored, **QUIET)
     for button, (_, name, kind, write) in zip(panel.exports, EXPORTS, strict=True):
-        button.click(_exporter(write), stored, [panel.payload, panel.status], **quiet).then(
+        button.click(_exporter(write), stored, [panel.payload, panel.status], **QUIET).then(
             None,
             panel.payload,
             None,

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.examples import Example, labels, pick
-from app.shared import Shared
+from app.shared import QUIET, Shared
 from app.state import ARMS, Selection, check_selection, merge_personas, read_query
 from app.tabs.compare_compose import (
     Composer,
@@ -37,19 +37,24 @@ class Inputs:
     library: Mapping[str, Persona]
     examples: tuple[Example, ...]
 
-    def choices(self, stored: object, persona: str, control: str) -> tuple[Any, Any]:
-        """Offer the visitor's own personas; gives (persona, control)."""
+    def enter(
+        self,
+        stored: object,
+        visitor: object,
+        persona: str,
+        control: str,
+        adapter: str | None,
+        length: str,
+    ) -> list[Any]:
+        """Offer what other tabs may have changed; gives (persona, control, adapter, its text)."""
         personas = merge_personas(self.library, stored)
-        default = Selection()
-        return (
+        default, shelf = Selection(), self._shelf(visitor)
+        return [
             _choice(persona_choices(personas, self.library), persona, default.persona),
             _choice(control_choices(personas), control, default.control),
-        )
-
-    def adapters(self, visitor: object, chosen: str | None) -> Any:
-        """Offer the adapters on the visitor's shelf."""
-        offered = self._shelf(visitor)
-        return _choice(offered, chosen or "", _first(offered), visible=bool(offered))
+            _choice(shelf, adapter or "", _first(shelf), visible=bool(shelf)),
+            self.describe(stored, persona, length),
+        ]
 
     def take_adapter(
         self, visitor: object, tried: str, arms: list[str]
@@ -100,14 +105,15 @@ class Inputs:
         values[fields.index(self.composer.adapter)] = gr.Dropdown(
             adapters, value=chosen or None, visible=bool(adapters)
         )
-        if reading.is_empty:
-            return [gr.skip(), *values]
         for field, offered in (
             (self.composer.persona, persona_choices(personas, self.library)),
             (self.composer.control, control_choices(personas)),
         ):
             place = fields.index(field)
-            values[place] = gr.Dropdown(offered, value=values[place])
+            filled = {} if reading.is_empty else {"value": values[place]}
+            values[place] = gr.Dropdown(offered, **filled)
+        if reading.is_empty:
+            return [gr.skip(), *values]
         line = "The link filled in the inputs. Press Compare to run them."
         tone: Tone = "warn" if problems else "info"
         return [notice(tone, line, problems), *values]
@@ -117,42 +123,39 @@ class Inputs:
         return [(entry.title, entry.id) for entry in entries]
 
 
-def wire_inputs(inputs: Inputs, status: gr.HTML) -> None:
+def wire_inputs(inputs: Inputs, tab: gr.Tab, status: gr.HTML) -> None:
     """Connect what fills the composer in."""
     composer, shared = inputs.composer, inputs.shared
     own, visitor = shared.personas_state, shared.visitor_state
-    quiet: dict[str, Any] = {
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-    picks = [composer.persona, composer.control]
-    own.change(inputs.choices, [own, *picks], picks, **quiet)
-    shared.tabs.select(
-        inputs.adapters, [visitor, composer.adapter], composer.adapter, **quiet
+    picks = [composer.persona, composer.control, composer.adapter]
+    tab.select(
+        inputs.enter,
+        [own, visitor, *picks, composer.length],
+        [*picks, composer.persona_text],
+        **QUIET,
     )
     shared.tried.change(
         inputs.take_adapter,
         [visitor, shared.tried, composer.arms],
         [composer.adapter, composer.arms, status],
-        **quiet,
+        **QUIET,
     )
     gr.on(
-        [shared.page.load, own.change, composer.persona.change, composer.length.change],
+        [composer.persona.change, composer.length.change],
         inputs.describe,
         [own, composer.persona, composer.length],
         composer.persona_text,
-        **quiet,
+        **QUIET,
     )
     gr.on(
         [button.click for button in [composer.surprise, *composer.chips]],
         inputs.surprise,
         composer.question,
         [composer.question, composer.persona],
-        **quiet,
+        **QUIET,
     ).then(None, None, None, js="() => window.prism.run()", api_visibility="private")
     composer.link.click(
-        inputs.link, [own, *composer.fields], [composer.link_box, status], **quiet
+        inputs.link, [own, *composer.fields], [composer.link_box, status], **QUIET
     ).then(
         None,
         composer.link_box,
@@ -160,7 +163,7 @@ def wire_inputs(inputs: Inputs, status: gr.HTML) -> None:
         js="(query) => query ? window.prism.copyLink(query) : query",
         api_visibility="private",
     )
-    shared.page.load(inputs.arrive, [own, visitor], [status, *composer.fields], **quiet)
+    shared.page.load(inputs.arrive, [own, visitor], [status, *composer.fields], **QUIET)
 
 
 def _first(offered: Choices) -> str:

@@ -105,22 +105,22 @@ class Librarian:
 
     shelf: StudyShelf
 
-    def arrive(self, study_id: str, stored: object, request: gr.Request) -> list[Any]:
-        """The study that a link asks for; gives (id, study, other, tabs)."""
+    def enter(self, study_id: str, stored: object, request: gr.Request) -> list[Any]:
+        """The tab is opened: the chosen study, else the link's; gives (id, study, other)."""
         asked = str(dict(request.query_params).get("study", ""))[:80]
-        if not asked or study_id:
-            return [gr.skip()] * 4
-        try:
-            opened = self.shelf.open(asked, fresh=True)
-        except PrismError:
-            return [asked, gr.skip(), gr.skip(), gr.Tabs(selected="explore")]
-        tab = "explore" if opened.study.finished else "study"
-        if opened.study.rows.empty:
-            return [gr.skip(), gr.skip(), gr.skip(), gr.Tabs(selected=tab)]
-        return [asked, *self.choices(asked, stored), gr.Tabs(selected=tab)]
+        if not study_id and asked and self._has_answers(asked):
+            study_id = asked
+        return self._first(study_id, stored)
 
-    def enter(self, study_id: str, stored: object) -> list[Any]:
-        """The tab is opened: the first study unless one is chosen; gives (id, study, other)."""
+    def _has_answers(self, study_id: str) -> bool:
+        """Whether there is something to look at, if only why there is nothing."""
+        try:
+            return not self.shelf.open(study_id, fresh=True).study.rows.empty
+        except PrismError:
+            return True
+
+    def _first(self, study_id: str, stored: object) -> list[Any]:
+        """A study, else the first there is; gives (id, study, other)."""
         entries = self.shelf.entries(read_visitor(stored))
         found = study_id or (entries[0].id if entries else "")
         return [found, *self.choices(found, stored)]
@@ -187,7 +187,7 @@ class Librarian:
             self.shelf.forget(study_id)
         except PrismError as error:
             return [gr.skip(), gr.skip(), gr.skip(), notice("error", str(error)), hidden]
-        left = self.enter("", stored)
+        left = self._first("", stored)
         return [*left, notice("done", "The file is deleted."), hidden]
 
     def parquet(self, study_id: str) -> tuple[Any, str]:
@@ -229,10 +229,6 @@ def wire_bar(bar: Bar, shared: Shared, librarian: Librarian, tab: gr.Tab) -> Non
     """Connect the chooser's own controls."""
     visitor = shared.visitor_state
     chosen = [bar.study_id, bar.study, bar.other]
-    gr.on(
-        [shared.page.load, visitor.change], librarian.arrive, [bar.study_id, visitor],
-        [*chosen, shared.tabs], **QUIET,
-    )  # fmt: skip
     tab.select(librarian.enter, [bar.study_id, visitor], chosen, **QUIET)
     bar.study.input(lambda name: name or "", bar.study, bar.study_id, **QUIET).then(
         librarian.choices, [bar.study_id, visitor], [bar.study, bar.other], **QUIET

@@ -50,14 +50,14 @@ class Panel:
         return [self.picker, self.sheet, self.edit, self.delete, self.export_all, self.confirm]
 
 
-def build(shared: Shared) -> None:
+def build(shared: Shared, tab: gr.Tab) -> None:
     """Lay the tab out and connect it."""
     library = load_personas()
     panel = _build_panel(library)
     editor = build_editor()
     counter = TokenCounter(shared.pool, shared.settings.default_model)
     listeners = Listeners(library, counter)
-    _wire_reading(shared, panel, listeners)
+    _wire_reading(shared, tab, panel, listeners)
     _wire_editor(shared, panel, editor, listeners)
     _wire_files(shared, panel, listeners)
 
@@ -104,15 +104,9 @@ def _build_panel(library: Mapping[str, Persona]) -> Panel:
     return Panel(confirm=confirm, editing=gr.State(""), **parts)
 
 
-def _wire_reading(shared: Shared, panel: Panel, listeners: Listeners) -> None:
+def _wire_reading(shared: Shared, tab: gr.Tab, panel: Panel, listeners: Listeners) -> None:
     own, picker = shared.personas_state, panel.picker
-    gr.on(
-        [shared.page.load, own.change, picker.input, shared.tabs.select],
-        listeners.show,
-        [own, picker],
-        panel.shown,
-        **QUIET,
-    )
+    gr.on([tab.select, picker.input], listeners.show, [own, picker], panel.shown, **QUIET)
 
 
 def _wire_editor(shared: Shared, panel: Panel, editor: Editor, listeners: Listeners) -> None:

@@ -20,12 +20,12 @@ from prism_core.rl_spec import RlSpec
 from prism_core.sources import resolve
 
 
-def build(shared: Shared) -> None:
+def build(shared: Shared, tab: gr.Tab) -> None:
     """Lay the tab out and connect it."""
     form = build_rl_form(shared.settings)
     watch = build_rl_watch()
     starter, watcher = RlStarter(shared), RlWatcher(shared.store, shared.jobs)
-    _wire(shared, form, watch, starter, watcher)
+    _wire(shared, tab, form, watch, starter, watcher)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,12 @@ class RlStarter(RunStarter[RlSpec]):
 
 
 def _wire(
-    shared: Shared, form: RlForm, watch: RlWatch, starter: RlStarter, watcher: RlWatcher
+    shared: Shared,
+    tab: gr.Tab,
+    form: RlForm,
+    watch: RlWatch,
+    starter: RlStarter,
+    watcher: RlWatcher,
 ) -> None:
     preset, arm, model, name = (form.by_name[n] for n in ("preset", "arm", "model", "name"))
     chosen = preset.input(  # type: ignore[attr-defined]
@@ -70,7 +75,7 @@ def _wire(
     edits = [c.input for c in form.fields if c is not preset]  # type: ignore[attr-defined]
     gr.on(edits, starter.plan, form.fields, form.plan, trigger_mode="always_last", **QUIET)
     chosen.then(starter.plan, form.fields, form.plan, **QUIET)
-    shared.page.load(starter.plan, form.fields, form.plan, **QUIET)
+    tab.select(starter.plan, form.fields, form.plan, **QUIET)
     started = form.start.click(
         lambda: "", None, form.status, **QUIET
     ).then(
@@ -79,5 +84,5 @@ def _wire(
         [form.status, watch.run_id, form.fold],
         **QUIET,
     )  # fmt: skip
-    wire_controls(shared, watch, watcher, form.fold, started)
+    wire_controls(shared, tab, watch, watcher, form.fold, started)
     watch.try_it.click(shared.offer, watch.run_id, [shared.tried, shared.tabs], **QUIET)

@@ -20,7 +20,7 @@ from prism_core.bundle import INFO_FILE
 from prism_core.storage import RunRow
 
 REINFORCED = Watched(
-    kind="rl", noun="run", plural="runs", key="rl", tab="rl",
+    kind="rl", noun="run", plural="runs", key="rl",
     question="Delete this run and its adapter?",
     prefix="px-rl", renamed={"status": "px-rl-message"},
 )  # fmt: skip

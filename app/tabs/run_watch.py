@@ -38,8 +38,6 @@ class Watched:
     """What the page calls several."""
     key: str
     """The address's parameter that names one."""
-    tab: str | None
-    """The tab that a link opens; None where links belong to another tab."""
     question: str
     """What is asked before one is deleted."""
     prefix: str
@@ -189,17 +187,15 @@ class RunWatcher(ABC):
         ]
 
     def arrive(self, run_id: str, stored: object, request: gr.Request) -> list[Any]:
-        """The run that a link or the visitor asks for; gives (run id, runs, tabs, set-up)."""
+        """The run that a link or the visitor asks for; gives (run id, runs, set-up)."""
         asked = str(dict(request.query_params).get(self.what.key, "")) or None
         owner = read_visitor(stored)
         run = find_run(self.store, self.what.kind, asked, owner)
         if run is None and asked:
-            run, asked = find_run(self.store, self.what.kind, None, owner), None
+            run = find_run(self.store, self.what.kind, None, owner)
         found = run_id or (run.id if run is not None else "")
-        linked = asked and not run_id and self.what.tab
-        tabs = gr.Tabs(selected=self.what.tab) if linked else gr.skip()
         fold = gr.Accordion(open=False) if found and not run_id else gr.skip()
-        return [found, self.choices(stored, found), tabs, fold]
+        return [found, self.choices(stored, found), fold]
 
     def choices(self, stored: object, run_id: str) -> Any:
         """The visitor's runs, newest first."""
@@ -237,12 +233,18 @@ class RunWatcher(ABC):
 
 
 def wire_controls(
-    shared: Shared, watch: Controls, watcher: RunWatcher, fold: gr.Accordion, started: Any
+    shared: Shared,
+    tab: gr.Tab,
+    watch: Controls,
+    watcher: RunWatcher,
+    fold: gr.Accordion,
+    started: Any,
 ) -> None:
     """Connect the controls.
 
     Args:
         shared: the page.
+        tab: where they are; a run is looked for when it is opened.
         watch: the components.
         watcher: their listeners.
         fold: the set-up, folded when there is a run to see.
@@ -251,13 +253,7 @@ def wire_controls(
     visitor = shared.visitor_state
     mine = [watch.run_id, visitor]
     looking = [*mine, *watch.memory[:1]]
-    gr.on(
-        [shared.page.load, visitor.change],
-        watcher.arrive,
-        mine,
-        [watch.run_id, watch.runs, shared.tabs, fold],
-        **QUIET,
-    )
+    tab.select(watcher.arrive, mine, [watch.run_id, watch.runs, fold], **QUIET)
     gr.on([watch.run_id.change, watch.timer.tick], watcher.look, looking, watch.outputs, **QUIET)
     started.then(watcher.choices, [visitor, watch.run_id], watch.runs, **QUIET)
     chosen = watch.runs.input(lambda run: run or "", watch.runs, watch.run_id, **QUIET)

@@ -42,7 +42,9 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     starter = StudyStarter(shared, library)
     watcher = StudyWatcher(shared.store, shared.jobs)
     _wire_form(shared, form, starter, tab)
-    _wire_watch(shared, form, watch, starter, watcher)
+    _wire_watch(shared, tab, form, watch, starter, watcher)
+    # The page does an event's listeners one after another, so what takes long comes last.
+    _wire_measuring(form, starter, tab, shared.personas_state)
 
 
 def _adapter_choices(shared: Shared, owner: str | None) -> list[tuple[str, str]]:
@@ -120,7 +122,7 @@ def _wire_form(shared: Shared, form: StudyForm, starter: StudyStarter, tab: gr.T
     gr.on(edits, starter.plan, inputs, plan, **quiet)
     gr.on(edits, None, None, form.status, js="() => ''", api_visibility="private")
     # The plan at once; the measuring waits for its turn at the model.
-    gr.on([tab.select, own.change], starter.plan, inputs, plan, **QUIET)
+    tab.select(starter.plan, inputs, plan, **QUIET)
     form.mode.input(
         lambda mode: (gr.Column(visible=mode != YAML), gr.Column(visible=mode == YAML)),
         form.mode, [form.form_box, form.yaml_box], **QUIET,
@@ -131,15 +133,6 @@ def _wire_form(shared: Shared, form: StudyForm, starter: StudyStarter, tab: gr.T
         lambda judge: gr.CheckboxGroup(visible=bool(judge)), form.by_name["judge"],
         form.by_name["judgements"], **QUIET,
     )  # fmt: skip
-    for event, listener in (
-        (form.measure.click, starter.measure),
-        (tab.select, starter.measure_if_ready),
-    ):
-        event(
-            listener, inputs, [*plan, form.measuring], concurrency_id=MODEL_QUEUE,
-            concurrency_limit=1, show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
-
     def offered(stored: object, owner: object, people: object, chosen: object) -> list[Any]:
         personas = merge_personas(starter.library, stored)
         kept = [n for n in people if n in personas] if isinstance(people, list) else []
@@ -152,14 +145,26 @@ def _wire_form(shared: Shared, form: StudyForm, starter: StudyStarter, tab: gr.T
         ]
 
     picks = [form.by_name["personas"], form.by_name["adapters"]]
-    gr.on(
-        [own.change, shared.visitor_state.change, tab.select], offered,
-        [own, shared.visitor_state, *picks], picks, **QUIET,
-    )  # fmt: skip
+    tab.select(offered, [own, shared.visitor_state, *picks], picks, **QUIET)
+
+
+def _wire_measuring(
+    form: StudyForm, starter: StudyStarter, tab: gr.Tab, own: gr.BrowserState
+) -> None:
+    inputs, plan = [own, *form.fields], [form.plan, form.measure]
+    for event, listener in (
+        (form.measure.click, starter.measure),
+        (tab.select, starter.measure_if_ready),
+    ):
+        event(
+            listener, inputs, [*plan, form.measuring], concurrency_id=MODEL_QUEUE,
+            concurrency_limit=1, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
 
 
 def _wire_watch(
     shared: Shared,
+    tab: gr.Tab,
     form: StudyForm,
     watch: StudyWatch,
     starter: StudyStarter,
@@ -169,7 +174,7 @@ def _wire_watch(
         starter.start, [shared.visitor_state, shared.personas_state, *form.fields],
         [form.status, watch.run_id, form.fold], **QUIET,
     )  # fmt: skip
-    wire_controls(shared, watch, watcher, form.fold, started)
+    wire_controls(shared, tab, watch, watcher, form.fold, started)
     watch.explore.click(
         shared.explore, watch.run_id, [shared.explored, shared.tabs], **QUIET
     )

@@ -14,7 +14,6 @@ from prism_core.study_records import ANSWERS
 
 STUDYING = Watched(
     kind="study", noun="study", plural="studies", key="study",
-    tab=None,  # a study's link opens Explore
     question="Delete this study and its answers?",
     prefix="px-study",
     renamed={

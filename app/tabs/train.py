@@ -21,7 +21,6 @@ from app.tabs.train_results import Reader, Results, build_results
 from app.tabs.train_watch import Watch, Watcher, build_watch
 from app.train_form import limits_of, spec_of
 from app.views.train_plan import plan_panel
-from app.visitor import new_visitor, read_visitor
 from prism_core.demo import demo_queries
 from prism_core.errors import PrismError
 from prism_core.estimate import estimate_training
@@ -42,9 +41,11 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     watcher = Watcher(shared.store, shared.jobs, library)
     reader = Reader(shared.store, shared.shelf, FindingsBook(shared.store), watcher)
     _wire_form(shared, form, starter, tab)
-    _wire_watch(shared, form, watch, starter, watcher)
+    _wire_watch(shared, tab, form, watch, starter, watcher)
     _wire_results(shared, watch, results, reader)
-    wire_shelf(shelf, shared, watch.mark)
+    wire_shelf(shelf, shared, tab, watch.mark)
+    # The page does an event's listeners one after another, so what takes long comes last.
+    _wire_measuring(form, starter, tab, shared.personas_state)
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,25 @@ def _wire_form(shared: Shared, form: TrainForm, starter: Starter, tab: gr.Tab) -
     gr.on(edits, None, None, form.status, js="() => ''", api_visibility="private")
     gr.on(edits, starter.plan, inputs, plan, trigger_mode="always_last", **QUIET)
     chosen.then(starter.plan, inputs, plan, **QUIET)
-    gr.on([shared.page.load, own.change], starter.plan, inputs, plan, **QUIET)
+    # The plan at once; the measuring waits for its turn at the model.
+    tab.select(starter.plan, inputs, plan, **QUIET)
     judge.change(  # type: ignore[attr-defined]
         lambda name: gr.Textbox(visible=name == "remote"),
         judge,
         form.by_name["remote_model"],
         **QUIET,
     )
+
+    def offered(stored: object, picked: object) -> Any:
+        personas = merge_personas(starter.library, stored)
+        kept = [n for n in picked if n in personas] if isinstance(picked, list) else []
+        return gr.Dropdown(persona_choices(personas, starter.library), value=kept)
+
+    tab.select(offered, [own, form.personas], form.personas, **QUIET)
+
+
+def _wire_measuring(form: TrainForm, starter: Starter, tab: gr.Tab, own: gr.BrowserState) -> None:
+    inputs, plan = [own, *form.fields], [form.plan, form.measure]
     for event, listener in (
         (form.measure.click, starter.measure),
         (tab.select, starter.measure_if_ready),
@@ -131,30 +144,22 @@ def _wire_form(shared: Shared, form: TrainForm, starter: Starter, tab: gr.Tab) -
             api_visibility="private",
         )
 
-    def offered(stored: object, picked: object) -> Any:
-        personas = merge_personas(starter.library, stored)
-        kept = [n for n in picked if n in personas] if isinstance(picked, list) else []
-        return gr.Dropdown(persona_choices(personas, starter.library), value=kept)
-
-    own.change(offered, [own, form.personas], form.personas, **QUIET)
-
 
 def _wire_watch(
-    shared: Shared, form: TrainForm, watch: Watch, starter: Starter, watcher: Watcher
+    shared: Shared,
+    tab: gr.Tab,
+    form: TrainForm,
+    watch: Watch,
+    starter: Starter,
+    watcher: Watcher,
 ) -> None:
-    visitor = shared.visitor_state
-
-    def known(stored: object) -> Any:
-        return gr.skip() if read_visitor(stored) else new_visitor()
-
-    shared.page.load(known, visitor, visitor, **QUIET)
     started = form.start.click(
         starter.start,
-        [visitor, shared.personas_state, *form.fields],
+        [shared.visitor_state, shared.personas_state, *form.fields],
         [form.status, watch.run_id, form.fold],
         **QUIET,
     )
-    wire_controls(shared, watch, watcher, form.fold, started)
+    wire_controls(shared, tab, watch, watcher, form.fold, started)
 
 
 def _wire_results(shared: Shared, watch: Watch, results: Results, reader: Reader) -> None:

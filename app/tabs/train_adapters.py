@@ -183,20 +183,14 @@ class Keeper:
         return "", notice("done", f"Pushed to {url}.")
 
 
-def wire_shelf(panel: ShelfPanel, shared: Shared, mark: gr.Textbox) -> None:
-    """Connect the shelf's own controls; it is read again whenever `mark` changes."""
+def wire_shelf(panel: ShelfPanel, shared: Shared, tab: gr.Tab, mark: gr.Textbox) -> None:
+    """Connect the shelf's own controls; it is read again when `tab` opens or `mark` changes."""
     keeper = Keeper(shared.shelf)
     who = [shared.visitor_state, panel.picker]
     chosen = [panel.sheet, panel.tools, panel.hub, panel.own, panel.name, panel.confirm]
     listing = [panel.picker, *chosen]
 
-    gr.on(
-        [shared.page.load, shared.visitor_state.change, mark.change],
-        keeper.show,
-        who,
-        listing,
-        **QUIET,
-    )
+    gr.on([tab.select, mark.change], keeper.show, who, listing, **QUIET)
     panel.picker.input(keeper.pick, who, chosen, **QUIET)
     renamed = panel.rename.click(keeper.rename, [*who, panel.name], panel.status, **QUIET)
     panel.delete.click(lambda: gr.Row(visible=True), None, panel.confirm, **QUIET)

@@ -18,7 +18,7 @@ from prism_core.train_spec import TrainSpec
 from prism_core.types import Persona
 
 TRAINING = Watched(
-    kind="train", noun="run", plural="runs", key="run", tab="train",
+    kind="train", noun="run", plural="runs", key="run",
     question="Delete this run, its answers and its adapter?",
     prefix="px-run", renamed={"watch": "px-watch", "runs": "px-runs"},
 )  # fmt: skip
