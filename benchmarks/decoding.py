@@ -18,10 +18,10 @@ import torch
 from app.state import DEFAULT_SAMPLING
 from prism_core.bundle import load_bundle
 from prism_core.chat import encode_prompt
-from prism_core.decoding import pad_left
 from prism_core.generator import Generator
 from prism_core.models import LocalModel
 from prism_core.personas import load_personas
+from prism_core.prefill import pad_left
 from prism_core.prompts import build_prompt
 from prism_core.types import Message, Prompt, PromptVariant, Sampling
 

@@ -104,7 +104,7 @@ class _AllOpen:
         self._model, self.lora = base.model, lora
         self.is_open = torch.ones(rows, dtype=torch.bool)
 
-    def prefill(self, _mask: torch.Tensor) -> AbstractContextManager[None]:
+    def prefill(self, _mask: torch.Tensor, _rows: Sequence[int]) -> AbstractContextManager[None]:
         return self.decode()
 
     def decode(self) -> AbstractContextManager[None]:

@@ -50,18 +50,25 @@ class RowRouter:
     ) -> None:
         self.model, self.lora, self.gate, self.threshold = model, lora, gate, threshold
         self.modes = list(modes)
-        self.readings: list[GateReading] = []
+        self._found: dict[int, GateReading] = {}
         self.is_open = torch.zeros(len(modes), dtype=torch.bool)
 
+    @property
+    def readings(self) -> list[GateReading]:
+        """What the gate said of each row; empty until it has read them all."""
+        rows = range(len(self.modes))
+        return [self._found[i] for i in rows] if len(self._found) == len(rows) else []
+
     @contextmanager
-    def prefill(self, mask: torch.Tensor) -> Iterator[None]:
+    def prefill(self, mask: torch.Tensor, rows: Sequence[int]) -> Iterator[None]:
         """Read layer 0 on its way past, and switch the adapter on behind it for open rows."""
         handles: list[torch.utils.hooks.RemovableHandle] = []
 
         def after_first_layer(_module: nn.Module, _args: object, output: object) -> None:
-            self._decide(pool(hidden_of(output), mask, self.gate.feature))
-            if bool(self.is_open.any()):
-                handles.extend(self.lora.attach(self.model, self._open_rows()))
+            self._decide(pool(hidden_of(output), mask, self.gate.feature), rows)
+            is_open = self.is_open[torch.tensor(rows)]
+            if bool(is_open.any()):
+                handles.extend(self.lora.attach(self.model, self._places(is_open)))
 
         handles.append(decoder_layers(self.model)[0].register_forward_hook(after_first_layer))
         try:
@@ -74,22 +81,22 @@ class RowRouter:
         """The adapter on the open rows, or nothing at all."""
         if not bool(self.is_open.any()):
             return nullcontext()
-        return self.lora.active(self.model, self._open_rows())
+        return self.lora.active(self.model, self._places(self.is_open))
 
     def select(self, rows: torch.Tensor) -> None:
         """Keep only these rows; an index may repeat."""
         self.is_open = self.is_open[rows.cpu()]
 
-    def _open_rows(self) -> torch.Tensor | None:
+    def _places(self, is_open: torch.Tensor) -> torch.Tensor | None:
         """Indices of the open rows; None where all are open."""
-        if bool(self.is_open.all()):
-            return None
-        return self.is_open.nonzero().squeeze(1).to(self.model.device)
+        return None if bool(is_open.all()) else is_open.nonzero()[:, 0].to(self.model.device)
 
-    def _decide(self, features: torch.Tensor) -> None:
+    def _decide(self, features: torch.Tensor, rows: Sequence[int]) -> None:
         probabilities = self.gate(features).cpu().tolist()
-        self.readings = _decided(probabilities, self.modes, self.threshold)
-        self.is_open = torch.tensor([r.is_open for r in self.readings])
+        readings = _decided(probabilities, [self.modes[i] for i in rows], self.threshold)
+        for i, reading in zip(rows, readings, strict=True):
+            self._found[i] = reading
+            self.is_open[i] = reading.is_open
 
 
 class GatedModel:

@@ -20,7 +20,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from prism_core.bundle import load_bundle
-from prism_core.decoding import Router, decode
+from prism_core.decoding import decode
 from prism_core.errors import InputError
 from prism_core.gated_model import GatedModel, RowRouter
 from prism_core.models import LocalModel
@@ -276,8 +276,8 @@ class PrismLM(TemplateLM):
         g = self.gated
         return RowRouter(self.base.model, g.lora, g.gate, g.threshold, [mode] * rows)
 
-    def _count(self, router: Router | None) -> None:
-        if isinstance(router, RowRouter):
+    def _count(self, router: RowRouter | None) -> None:
+        if router is not None:
             self._read += len(router.readings)
             self._opened += sum(reading.is_open for reading in router.readings)
 

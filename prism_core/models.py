@@ -19,11 +19,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prism_core.adapters import LoraWeights
 from prism_core.chat import encode_prompt, encode_text, has_system_role
-from prism_core.decoding import Router, decode
+from prism_core.decoding import decode
 from prism_core.errors import CancelledError, InputError
 from prism_core.generator import Seed
 from prism_core.lean import LeanDecoder, is_lean
 from prism_core.packed_choices import can_pack
+from prism_core.prefill import Router
 from prism_core.progress import Progress
 from prism_core.sampling import check_sampling
 from prism_core.scoring import answer_logprobs, choice_logprobs

@@ -18,6 +18,7 @@ from prism_core.types import Sampling
 _FIRST_CANDIDATES = 64
 _GROWTH = 16
 _NEGLIGIBLE = -80.0
+_BLOCK = 64
 _ROWS_AT_ONCE = 16
 """So few rows of logits stay in a processor's cache from one pass over them to the next."""
 
@@ -131,16 +132,34 @@ def _nucleus(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, to
     """Logits (minus infinity where cut) and ids of the candidates, most probable first, (B, K)."""
     vocabulary = logits.shape[-1]
     if sampling.top_k:
-        values, ids = logits.topk(min(sampling.top_k, vocabulary), dim=-1)
+        values, ids = _largest(logits, min(sampling.top_k, vocabulary))
         return _cut(values, values.softmax(dim=-1), sampling.top_p), ids
     total = _log_sum_exp(logits)
     count = min(_FIRST_CANDIDATES, vocabulary)
     while True:
-        values, ids = logits.topk(count, dim=-1)
+        values, ids = _largest(logits, count)
         mass = (values - total).exp()
         if count == vocabulary or bool((mass.sum(-1) >= sampling.top_p).all()):
             return _cut(values, mass, sampling.top_p), ids
         count = min(count * _GROWTH, vocabulary)
+
+
+def _largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest logits and their ids, largest first, (B, count).
+
+    They lie in the `count` blocks whose largest are the largest: every other block has so many
+    better ones before it. To look there alone takes a third of the time of a plain selection.
+    """
+    rows, vocabulary = logits.shape
+    blocks = vocabulary // _BLOCK
+    if vocabulary % _BLOCK or count * 4 > blocks:
+        return logits.topk(count, dim=-1)
+    # Token t lies in block t % blocks.
+    table = logits.view(rows, _BLOCK, blocks)
+    best = table.amax(dim=1).topk(count, dim=-1).indices
+    inside = table.gather(2, best[:, None].expand(-1, _BLOCK, -1)).view(rows, -1)
+    values, at = inside.topk(count, dim=-1)
+    return values, at // count * blocks + best.gather(1, at % count)
 
 
 def _log_sum_exp(logits: torch.Tensor) -> torch.Tensor:

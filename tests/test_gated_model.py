@@ -12,14 +12,15 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from prism_core.adapters import PROJECTIONS, LoraWeights, decoder_layers
 from prism_core.chat import encode_prompt
-from prism_core.decoding import decode, pad_left, prefill
+from prism_core.decoding import decode
 from prism_core.errors import InputError, ModelError
 from prism_core.gate import Gate, read_features
-from prism_core.gated_model import GatedModel, RowRouter
+from prism_core.gated_model import GatedModel, GateMode, RowRouter
 from prism_core.generator import Generator, TokenScorer
 from prism_core.lean import LeanDecoder, SlotCache
 from prism_core.lean_lora import row_lora
 from prism_core.models import LocalModel
+from prism_core.prefill import _by_width, pad_left, prefill
 from prism_core.types import Message, Prompt, Sampling
 
 QUESTIONS = ("Tell me of the sea.", "2 + 2?", "Name a flightless bird.", "Why is the sky blue?")
@@ -206,6 +207,22 @@ def test_a_mixed_batch_equals_each_row_alone(pair: tuple[GatedModel, Path]) -> N
         assert answer.text == alone.text
         assert answer.gate and alone.gate
         assert answer.gate.probability == pytest.approx(alone.gate.probability, abs=1e-5)
+
+
+def test_rows_of_different_lengths_keep_their_own_gates(pair: tuple[GatedModel, Path]) -> None:
+    model, _ = pair
+    long = [(Message("user", "Tell me all about the sea. " * 12 + q),) for q in QUESTIONS[:2]]
+    prompts: list[Prompt] = [PROMPTS[0], long[0], PROMPTS[1], long[1]]
+    rows = [encode_prompt(model.base.tokenizer, p) for p in prompts]
+    assert len(_by_width([len(row) for row in rows])) == 2
+    read = model.generate(prompts, SHORT)
+    said = [c.gate.probability for c in read if c.gate]
+    assert said == pytest.approx(model.probabilities(prompts), abs=1e-5)
+    modes: list[GateMode] = ["open", "closed", "closed", "open"]
+    for prompt, mode, c in zip(prompts, modes, model.generate(prompts, SHORT, gates=modes),
+                               strict=True):  # fmt: skip
+        assert c.gate and c.gate.is_open is (mode == "open")
+        assert c.text == model.generate([prompt], SHORT, gates=mode)[0].text
 
 
 def test_closed_rows_of_a_mixed_batch_keep_the_base_to_the_bit(

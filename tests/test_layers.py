@@ -20,8 +20,8 @@ LAYERS: tuple[str, ...] = (
     checks tasks refusal graders persona_pool rl_tasks rl_spec rl_mixing rl_records
     persona_gym stability lottery robustness""",
     # L2: models, and what is put on them
-    """cache_folder hub embedded sources weights kv_cache sampling chat decoding scoring models
-    packed_choices
+    """cache_folder hub embedded sources weights kv_cache sampling chat prefill decoding scoring
+    models packed_choices
     remote remote_answer remote_errors losses adapters gate gate_fitting lora_training forcing
     teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model
     packed lean lean_lora speculation""",

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from prism_core.chat import encode_prompt, encode_text
-from prism_core.decoding import shared_prefix
 from prism_core.errors import CancelledError, InputError
 from prism_core.generator import Generator, TokenScorer
 from prism_core.models import LocalModel
+from prism_core.prefill import _by_width, prefill, shared_prefix
 from prism_core.types import Message, Prompt, Sampling
 
 QUESTIONS = (
@@ -130,6 +130,25 @@ def test_a_shared_persona_changes_no_answer(model: LocalModel) -> None:
     together = model.generate(prompts, Sampling(max_new_tokens=10))
     alone = [model.generate([p], Sampling(max_new_tokens=10))[0] for p in prompts]
     assert [c.text for c in together] == [c.text for c in alone]
+
+
+def test_padding_is_weighed_against_passes_by_hand() -> None:
+    # Together: 32 + 3 x 200 = 632 tokens' worth. Apart: 32 + 200 and 32 + 2 x 40, in all 344.
+    assert _by_width([40, 200, 38]) == [[0, 2], [1]]
+    # Together: 32 + 3 x 50 = 182. Apart: 32 + 50 and 32 + 2 x 40, in all 194.
+    assert _by_width([40, 50, 38]) == [[0, 1, 2]]
+
+
+@torch.inference_mode()
+def test_rows_of_different_lengths_are_read_apart_and_put_together(tiny: LocalModel) -> None:
+    rows = [[1, *range(10, 10 + n)] for n in (30, 180, 25, 170, 31)]
+    rows = [[i + 5, *row] for i, row in enumerate(rows)]  # they share no beginning
+    assert len(_by_width([len(row) for row in rows])) == 2
+    logits, cache, mask = prefill(tiny.model, rows)
+    assert mask.sum(dim=1).tolist() == [len(row) for row in rows]
+    assert cache.get_seq_length() == mask.shape[1] == 182
+    for row, mine in zip(rows, logits, strict=True):
+        assert torch.allclose(tiny.model(torch.tensor([row])).logits[0, -1], mine, atol=1e-4)
 
 
 def test_a_typed_control_token_stays_text(model: LocalModel) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prism_core.sampling import draw_tokens, row_keys
+from prism_core.sampling import _largest, draw_tokens, row_keys
 from prism_core.types import Sampling
 
 P = torch.tensor([0.5, 0.3, 0.15, 0.05])
@@ -69,3 +69,13 @@ def test_repetition_penalty_by_hand() -> None:
     logits = torch.tensor([[2.0, 1.5, -1.0]])
     sampling = Sampling(temperature=0.0, repetition_penalty=1.5)
     assert draw_tokens(logits, row_keys([0]), 0, sampling, torch.tensor([[0, 2]])).item() == 1
+
+
+@pytest.mark.parametrize("count", [1, 40, 64])
+def test_the_largest_are_found_block_by_block(count: int) -> None:
+    # All values differ, so there is one right order; 49152 / 64 = 768 blocks.
+    logits = torch.stack([torch.randperm(49152, generator=torch.Generator().manual_seed(i))
+                          for i in range(5)]).float()  # fmt: skip
+    values, ids = _largest(logits, count)
+    right = logits.topk(count)
+    assert torch.equal(values, right.values) and torch.equal(ids, right.indices)
