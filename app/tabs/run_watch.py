@@ -42,10 +42,10 @@ class Watched:
     """What is asked before one is deleted."""
     prefix: str
     """How the ids of its elements begin."""
-    renamed: Mapping[str, str | None] = field(default_factory=dict)
-    """The ids of the parts that do not follow the prefix; None for none at all."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """The ids of the parts that do not follow the prefix."""
 
-    def elem_id(self, part: str) -> str | None:
+    def elem_id(self, part: str) -> str:
         """The id of a part's element."""
         return self.renamed.get(part, f"{self.prefix}-{part}")
 

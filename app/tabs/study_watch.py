@@ -17,7 +17,7 @@ STUDYING = Watched(
     question="Delete this study and its answers?",
     prefix="px-study",
     renamed={
-        "id": "px-study-run", "delete": "px-study-run-delete", "confirm": None,
+        "id": "px-study-run", "delete": "px-study-run-delete", "confirm": "px-study-run-confirm",
         "status": "px-study-run-status",
     },
 )  # fmt: skip

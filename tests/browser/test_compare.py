@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlparse
 
 import pytest
-from browser_helpers import ANSWER_MS
+from browser_helpers import ANSWER_MS, unfold
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
@@ -101,7 +101,7 @@ def test_stop_in_the_middle_then_run_again(visit: Visit) -> None:
     stopped = texts(page)
     page.wait_for_timeout(1500)
     assert texts(page) == stopped  # nothing goes on writing
-    page.get_by_role("button", name="Sampling and model").click()
+    unfold(page, "Sampling and model")
     page.locator("#px-tokens input[type=number]").fill("8")
     page.locator("#px-tokens input[type=number]").press("Tab")
     compare(page)
@@ -185,7 +185,7 @@ def test_link_brings_the_inputs_back(visit: Visit) -> None:
     expect(page.locator("#px-question textarea")).to_have_value("Who wrote Hamlet? é/&?")
     expect(page.locator("#px-persona input")).to_have_value("Critic")
     expect(page.get_by_label("Short", exact=True)).to_be_checked()
-    page.get_by_role("button", name="Sampling and model").click()
+    unfold(page, "Sampling and model")
     expect(page.locator("#px-seed input")).to_have_value("5")
     expect(page.locator("#px-tokens input[type=number]")).to_have_value("12")
 

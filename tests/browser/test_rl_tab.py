@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browser_helpers import ANSWER_MS, open_tab
+from browser_helpers import ANSWER_MS, open_tab, unfold
 from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -30,7 +30,7 @@ def set_number(page: Page, where: str, value: int) -> None:
 def choose_tiny(page: Page, name: str, steps: int) -> None:
     page.locator("#px-rl-name :is(input, textarea)").fill(name)
     set_number(page, "#px-rl-level", 0)
-    page.get_by_role("button", name="Advanced").last.click()
+    unfold(page, "Advanced")
     for where, value in (
         ("steps", steps), ("prompts", 1), ("rollouts", 4), ("held-out", 8), ("repeats", 1),
         ("answer-tokens", 4), ("rank", 2),
@@ -74,7 +74,7 @@ def test_a_run_from_start_to_compare(visit: Visit) -> None:
     page.click("#px-rl-try")
     expect(page.locator("#px-adapter input")).to_have_value("Tiny <b>RL</b>", timeout=20_000)
     page.fill("#px-question textarea", "Who are you?")
-    page.get_by_role("button", name="Sampling and model").click()
+    unfold(page, "Sampling and model")
     set_number(page, "#px-tokens", 8)
     page.click("#px-run")
     expect(page.locator("#px-status .px-done")).to_be_visible(timeout=ANSWER_MS * 2)
@@ -101,5 +101,5 @@ def test_cancel_resume_and_delete(visit: Visit) -> None:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_layout(visit: Visit, width: int) -> None:
     page = open_rl(visit(viewport={"width": width, "height": 900}))
-    page.get_by_role("button", name="Advanced").last.click()
+    unfold(page, "Advanced")
     assert page.evaluate("document.documentElement.scrollWidth") <= width

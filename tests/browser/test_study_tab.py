@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from browser_helpers import open_tab
 from playwright.sync_api import Page, expect
+
+from prism_core.storage import Store
+from prism_core.study_records import ANSWERS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 Visit = Callable[..., Page]
@@ -78,19 +82,23 @@ def test_a_spec_goes_from_the_form_to_yaml_and_back(visit: Visit) -> None:
     expect(page.locator("#px-study-plan")).to_contain_text("no field 'evil'", timeout=30_000)
 
 
-@pytest.mark.slow
-def test_a_study_from_start_to_explore(visit: Visit, data_home: Path, tmp_path: Path) -> None:
-    spec = tmp_path / "tiny.yaml"
-    spec.write_text(
-        "name: Tiny <b>study</b>\ntasks: [knowledge]\npersonas: [math, neutral_text]\n"
-        "lengths: [short]\nn_per_category: 3\n",
-        encoding="utf-8",
-    )
-    page = open_study(visit())
+def write_spec(page: Page, spec: Path, text: str) -> None:
+    """Bring a spec as a file."""
+    spec.write_text(text, encoding="utf-8")
     page.locator("#px-study-mode").get_by_label("A spec as YAML").check()
     with page.expect_file_chooser() as chooser:
         page.click("#px-study-yaml-file")
     chooser.value.set_files(spec)
+
+
+def test_a_study_from_start_to_explore(visit: Visit, data_home: Path, tmp_path: Path) -> None:
+    page = open_study(visit())
+    write_spec(
+        page,
+        tmp_path / "tiny.yaml",
+        "name: Tiny <b>study</b>\ntasks: [knowledge]\npersonas: [math, neutral_text]\n"
+        "lengths: [short]\nn_per_category: 3\n",
+    )
     expect(page.locator("#px-study-plan")).to_contain_text("36", timeout=30_000)  # 3 x 12
     page.click("#px-study-start")
     expect(page.locator("#px-study-panel")).to_contain_text("Tiny <b>study</b>", timeout=30_000)
@@ -109,3 +117,42 @@ def test_a_study_from_start_to_explore(visit: Visit, data_home: Path, tmp_path: 
     expect(page.locator("#px-first-reading")).to_contain_text("too few items for a verdict")
     run_id = page.url.split("study=")[1]
     assert any(data_home.rglob(f"*{run_id}*"))
+
+
+def test_cancel_explore_what_there_is_resume_and_delete(
+    visit: Visit, data_home: Path, tmp_path: Path
+) -> None:
+    page = open_study(visit())
+    write_spec(
+        page,
+        tmp_path / "long.yaml",
+        "name: Long study\ntasks: [knowledge]\npersonas: [critic, math, stem, coding]\n"
+        "lengths: [short, long]\nplacements: [system, user]\nn_per_category: 60\n",
+    )
+    expect(page.locator("#px-study-plan")).to_contain_text("4,080", timeout=30_000)  # 17 x 240
+    page.click("#px-study-start")
+    expect(page.locator("#px-study-explore")).to_be_visible(timeout=RUN_MS)  # there are answers
+    run_id = page.url.split("study=")[1]
+    began = time.monotonic()
+    page.click("#px-study-cancel")
+    with Store(home=data_home) as store:
+        while store.get_run(run_id).status != "cancelled":
+            assert time.monotonic() - began < 3  # two seconds to stop, and the click's way there
+            time.sleep(0.05)
+        before = store.count_records(run_id)[ANSWERS]
+    expect(page.locator("#px-study-panel .px-state")).to_have_text("Cancelled")
+    page.click("#px-study-explore")
+    expect(page.locator("#px-study-about")).to_contain_text(f"{before:,} answers", timeout=60_000)
+
+    open_tab(page, "Study")
+    page.click("#px-study-resume")
+    with Store(home=data_home) as store:
+        end = time.monotonic() + RUN_MS / 1000
+        while store.count_records(run_id)[ANSWERS] <= before:  # it goes on where it was
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    page.click("#px-study-cancel")
+    expect(page.locator("#px-study-panel .px-state")).to_have_text("Cancelled")
+    page.click("#px-study-run-delete")
+    page.locator("#px-study-run-confirm").get_by_role("button", name="Yes, delete it").click()
+    expect(page.locator("#px-study-watch")).to_be_hidden()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser_helpers import ANSWER_MS, open_tab
+from browser_helpers import ANSWER_MS, open_tab, unfold
 from playwright.sync_api import Page, expect
 from train_records import EVIL, finish, make_run
 
@@ -66,7 +66,7 @@ def choose_custom(page: Page, name: str, personas: tuple[str, ...], queries: int
         page.get_by_role("option", name=persona).click()
     page.keyboard.press("Escape")
     set_number(page, "#px-queries", queries)
-    page.get_by_role("button", name="Advanced").click()
+    unfold(page, "Advanced")
     set_number(page, "#px-train-answer-tokens", 16)
     set_number(page, "#px-train-rank", 4)
     page.locator("#px-train-name :is(input, textarea)").fill(name)
@@ -101,7 +101,7 @@ def give_adapter(folder: Path, model: LocalModel) -> None:
 
 def test_what_cannot_be_run_is_said_in_place(visit: Visit) -> None:
     page = open_train(visit())
-    page.get_by_role("button", name="Advanced").click()
+    unfold(page, "Advanced")
     for where, value, sentence in BAD:
         box = page.locator(where)
         before = box.input_value()
@@ -191,7 +191,7 @@ def try_in_compare(page: Page) -> None:
     expect(page.locator("#px-run")).to_be_visible(timeout=20_000)
     expect(page.locator("#px-adapter input")).to_have_value("Tiny adapter", timeout=20_000)
     page.fill("#px-question textarea", "What is 2 + 2?")
-    page.get_by_role("button", name="Sampling and model").click()
+    unfold(page, "Sampling and model")
     set_number(page, "#px-tokens", 8)
     page.click("#px-run")
     expect(page.locator("#px-status .px-done")).to_be_visible(timeout=ANSWER_MS * 2)
@@ -261,5 +261,5 @@ def test_cancel_resume_and_delete_a_run(visit: Visit, data_home: Path) -> None:
 def test_layout(visit: Visit, width: int, scheme: str) -> None:
     page = open_train(visit(viewport={"width": width, "height": 900}, color_scheme=scheme))
     page.locator("#px-preset").get_by_label("Custom").check()
-    page.get_by_role("button", name="Advanced").click()
+    unfold(page, "Advanced")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
