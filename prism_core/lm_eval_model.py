@@ -65,7 +65,7 @@ class PrismLM(TemplateLM):
             max_length: the most tokens read; by default the model's context.
             batch_size: contexts read together; `auto` and None let the memory decide.
             max_batch_size: an upper limit of it.
-            device: such as `cuda:0`; by default chosen from the hardware.
+            device: such as `cuda:0`; by default, or where there is none, chosen from the hardware.
             add_bos_token: whether plain text begins with the tokenizer's first token.
             model: a model that is loaded already.
 
@@ -75,8 +75,7 @@ class PrismLM(TemplateLM):
         super().__init__()
         if gate not in ("auto", "open", "closed"):
             raise InputError(f"gate is '{gate[:40]}'; it must be auto, open or closed.")
-        where = torch.device(device) if device else None
-        self.base = model or LocalModel.load(pretrained, device=where)
+        self.base = model or LocalModel.load(pretrained, device=device_of(device))
         self.gated: GatedModel | None = None
         if adapter:
             limit = None if threshold is None else float(threshold)
@@ -296,3 +295,12 @@ def _cut(text: str, stops: Sequence[str]) -> str:
         text = text.split(stop, 1)[0]
     return text
 
+
+def device_of(name: str | None) -> torch.device | None:
+    """The device of a name; None lets the hardware decide.
+
+    The harness asks for `cuda:0` where nobody chose, and so on machines without one as well.
+    """
+    if not name or (name.startswith("cuda") and not torch.cuda.is_available()):
+        return None
+    return torch.device(name)

@@ -182,6 +182,15 @@ def test_bad_arguments_are_named(tiny: LocalModel) -> None:
         PrismLM(model=tiny, adapter="nobody")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_missing_is_not_insisted_on() -> None:
+    """The harness names `cuda:0` by default."""
+    from prism_core.lm_eval_model import device_of
+
+    assert device_of("cuda:0") is None and device_of(None) is None
+    assert device_of("cpu") == torch.device("cpu")
+
+
 def test_registering_twice_is_harmless() -> None:
     from lm_eval.api.registry import get_model
 
