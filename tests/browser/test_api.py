@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from browser_helpers import start_app, stop_app
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from playwright.sync_api import Browser, expect
+
+from app.shared import QUEUE_SIZE
 
 pytestmark = pytest.mark.browser  # needs the served app
 
@@ -110,5 +114,29 @@ def test_a_password_is_asked_for(tmp_path: Path) -> None:
         assert refused.value.code == 401
         client = Client(url, auth=("me", "secret"), verbose=False)
         assert client.predict(api_name="/models")[0]["reference"] == "embedded"
+    finally:
+        stop_app(process)
+
+
+def test_a_full_queue_is_said_in_the_page(chromium: Browser, tmp_path: Path) -> None:
+    url, process = start_app(tmp_path / "app.log", PRISM_DATA_HOME=str(tmp_path / "home"))
+    try:
+        client = Client(url, verbose=False)
+        story = {"question": "Tell a long story.", "max_new_tokens": 1000, "api_name": "/compare"}
+        jobs = [client.submit(**story) for _ in range(QUEUE_SIZE + 8)]
+        end = time.monotonic() + 60
+        while not any(job.done() for job in jobs):  # refused: none can have its answer so soon
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        page = chromium.new_page()
+        page.goto(url)
+        page.locator("#px-question textarea").fill("What is 2 + 2?")
+        page.click("#px-run")
+        expect(page.locator("#px-status")).to_contain_text(
+            f"The queue is full: {QUEUE_SIZE} requests are waiting already", timeout=30_000
+        )
+        expect(page.locator("#px-run")).to_be_enabled()  # nothing is lost: press it again later
+        expect(page.locator("#px-question textarea")).to_have_value("What is 2 + 2?")
+        page.close()
     finally:
         stop_app(process)
