@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from app.form_numbers import read_number, read_whole
 from app.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError
@@ -121,18 +122,5 @@ def _label(name: str) -> str:
 
 
 def _number(name: str, value: object) -> int | float:
-    kind = "a whole number" if name in WHOLE else "a number"
-    if value is None or value == "":
-        raise InputError(f"{_label(name)} is empty; it must be {kind}.")
-    problem = InputError(f"{_label(name)} is {str(value)[:40]!r}; it must be {kind}.")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise problem
-    try:
-        number = float(value)
-    except ValueError as error:
-        raise problem from error
-    if number != number or abs(number) > 1e12 or (name in WHOLE and not number.is_integer()):
-        raise problem
-    return int(number) if name in WHOLE else number
-
-
+    read = read_whole if name in WHOLE else read_number
+    return read(_label(name), value)

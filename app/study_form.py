@@ -6,12 +6,12 @@ as YAML, so limits are enforced here and not by the fields.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.adapters_shelf import PREFIX as SHIPPED_ADAPTER
+from app.form_numbers import read_number, read_whole
 from app.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError
@@ -199,22 +199,8 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _real(name: str, value: object) -> float:
-    label = LABELS[name]
-    if value is None or value == "" or isinstance(value, bool):
-        raise InputError(f"{label} is empty; it must be a number.")
-    try:
-        number = float(value)  # type: ignore[arg-type]  # whatever is no number is refused
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{label} is {str(value)[:40]!r}; it must be a number.") from error
-    if not math.isfinite(number):
-        raise InputError(f"{label} is {value}; it must be a number.")
-    return number
+    return read_number(LABELS[name], value)
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:
-    number = _real(name, value)
-    if not number.is_integer() or not low <= number <= high:
-        raise InputError(
-            f"{LABELS[name]} is {number:g}; it must be a whole number from {low} to {high:,}."
-        )
-    return int(number)
+    return read_whole(LABELS[name], value, low, high)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from app.form_numbers import read_number, read_whole
 from app.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError
@@ -203,20 +204,5 @@ def _check_name(name: str) -> None:
 
 
 def _number(name: str, value: object) -> int | float:
-    kind = "a whole number" if name in WHOLE else "a number"
-    problem = InputError(f"{label_of(name)} is {str(value)[:40]!r}; it must be {kind}.")
-    if value is None or value == "":
-        raise InputError(f"{label_of(name)} is empty; it must be {kind}.")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise problem
-    try:
-        number = float(value)
-    except ValueError as error:
-        raise problem from error
-    if number != number or abs(number) > 1e12:
-        raise problem
-    if name not in WHOLE:
-        return number
-    if not number.is_integer():
-        raise problem
-    return int(number)
+    read = read_whole if name in WHOLE else read_number
+    return read(label_of(name), value)
