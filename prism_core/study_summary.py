@@ -31,6 +31,8 @@ from prism_core.study_table import Study
 from prism_core.types import LENGTHS, Estimate
 
 Factor = Literal["length", "placement", "category"]
+ALPHA = 0.05
+"""A corrected p below this stands."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,10 @@ def table_lines(summary: Summary) -> list[str]:
 
 def _words(effect: CellEffect) -> str:
     said = {"up": "better", "down": "worse", "none": "no clear change", "too few": "too few items"}
-    return f"{said[effect.verdict]}; {effect.no_worse}" if effect.verdict != "too few" else (
-        said["too few"]
-    )
+    if effect.verdict == "too few":
+        return said["too few"]
+    alone = effect.verdict != "none" and effect.p_holm is not None and effect.p_holm >= ALPHA
+    return f"{said[effect.verdict]}{', but not after Holm' if alone else ''}; {effect.no_worse}"
 
 
 def _number(value: float | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from scipy.stats import binomtest
+from synthetic_study import make_study
 
 from prism_core.checks.check import Check
 from prism_core.cli import main
@@ -100,6 +101,15 @@ def test_few_items_get_no_verdict() -> None:
     # All 19 items are lost, and still nothing is called.
     assert found.difference.value == -1.0
     assert (found.verdict, found.no_worse, found.p_holm) == ("too few", "too few items", None)
+
+
+def test_a_change_that_the_correction_takes_away_is_not_called_one() -> None:
+    made = summarise(make_study(per_category=20))
+    shown = {p: table_lines(replace(made, effects=(replace(made.effects[0], verdict="down",
+             no_worse="inconclusive", p_holm=p),)))[2] for p in (0.01, 0.4, None)}  # fmt: skip
+    assert shown[0.01].endswith("worse; inconclusive")
+    assert shown[0.4].endswith("worse, but not after Holm; inconclusive")
+    assert shown[None].endswith("worse; inconclusive")  # it stands for itself, outside the grid
 
 
 def test_no_worse_is_said_only_where_the_interval_shows_it() -> None:
