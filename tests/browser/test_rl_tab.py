@@ -9,7 +9,7 @@ import pytest
 from browser_helpers import ANSWER_MS, open_tab, unfold
 from playwright.sync_api import Page, expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 Visit = Callable[..., Page]
 RUN_MS = 600_000
 """How long a tiny run may take on a slow, busy machine."""
@@ -53,6 +53,7 @@ def test_the_plan_follows_the_form_and_mistakes_are_said_in_place(visit: Visit) 
     expect(page.locator("#px-rl-watch")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_run_from_start_to_compare(visit: Visit) -> None:
     page = open_rl(visit())
     choose_tiny(page, "Tiny <b>RL</b>", 2)
@@ -81,6 +82,7 @@ def test_a_run_from_start_to_compare(visit: Visit) -> None:
     expect(page.locator(".px-prism .px-metrics")).to_contain_text("gate 1.00, open")
 
 
+@pytest.mark.slow
 def test_cancel_resume_and_delete(visit: Visit) -> None:
     page = open_rl(visit())
     choose_tiny(page, "Long run", 400)
