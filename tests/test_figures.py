@@ -255,6 +255,40 @@ def test_the_control_can_explain_everything() -> None:
     assert "it is the prompt, not the persona" in FIGURES["control"](study).reading
 
 
+@pytest.mark.parametrize(
+    ("persona", "control", "sentence"),
+    [  # of 30 right neutral answers these many are still right
+        (24, 12, "moves it even further than the persona does"),
+        (12, 24, "the control text moves it too, but not as far"),
+        (12, 30, "it is the persona: a control text of the same length changes nothing"),
+    ],
+)
+def test_the_control_check_says_what_moves_it_further(
+    persona: int, control: int, sentence: str
+) -> None:
+    study = make_study(per_category=30, adapter=False)
+    rows = study.rows[
+        study.rows["persona"].isin(["", "math", "neutral_text"])
+        & (study.rows["task"] == "knowledge") & (study.rows["length"].isin(["", "long"]))
+    ].copy()  # fmt: skip
+    number = rows.groupby(["cell", "category"]).cumcount()
+    for name, right in (("", 30), ("math", persona), ("neutral_text", control)):
+        here = rows["persona"] == name
+        rows.loc[here, "accuracy"] = (number[here] < right).astype(float)
+    assert sentence in FIGURES["control"](replace(study, rows=rows)).reading
+
+
+def test_of_several_controls_only_the_text_about_nobody_counts(study: Study) -> None:
+    before = FIGURES["control"](study)
+    other = study.rows[study.rows["persona"] == "neutral_text"].copy()
+    other["persona"], other["accuracy"] = "irrelevant", 0.0
+    other["cell"] = "irrelevant" + other["cell"].str.removeprefix("neutral_text")
+    more = replace(study, rows=pd.concat([study.rows, other], ignore_index=True))
+    after = FIGURES["control"](more)
+    pd.testing.assert_frame_equal(before.data, after.data)
+    assert any("neutral_text" in pick for pick in after.picks)
+
+
 def judged_rows(n: int = 60, agree: float = 0.75) -> pd.DataFrame:
     """Open items whose judge agrees with the check in a given share, and likes long answers."""
     rows = make_study(per_category=n, personas=("math",), lengths=("long",),

@@ -1,7 +1,9 @@
 """Figure 9: the control check: is it the persona, or just a long prompt?
 
 A control is a text of a persona's length and place that describes nobody. Three paired differences
-decide: persona minus neutral, control minus neutral, and persona minus control.
+decide: persona minus neutral, control minus neutral, and persona minus control. Of several controls
+the neutral text counts alone, for the others describe somebody after all: a plain assistant, or a
+person who has nothing to do with the question.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from prism_core.figures.dots import Dot, draw_dots
 from prism_core.figures.effects import CALL_WORDS, Effect, effects_of
 from prism_core.figures.pick import Pick
 from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
-from prism_core.figures.view import View
+from prism_core.figures.view import IntArray, View
 from prism_core.figures.words import effect_text, sentence
 from prism_core.stats import Pairs
 
 _CONTRASTS = ("persona minus neutral", "control minus neutral", "persona minus control")
+_NOBODY = "neutral_text"
+"""The control text that describes nobody."""
 _LOOKS = {
     _CONTRASTS[0]: (PERSONA, "circle"),
     _CONTRASTS[1]: (CONTROL, "triangle-up"),
@@ -39,11 +43,18 @@ class _Row:
     length: str
     contrast: str
     effect: Effect
+    text: str
+    """The control text, where it is one alone."""
 
     @property
     def pick(self) -> str:
-        kind = "control" if self.contrast == _CONTRASTS[1] else ""
-        return Pick(arm="persona", persona_kind=kind, length=self.length).to_text()
+        is_control = self.contrast == _CONTRASTS[1]
+        return Pick(
+            arm="persona",
+            persona=self.text if is_control else "",
+            persona_kind="control" if is_control else "",
+            length=self.length,
+        ).to_text()
 
 
 def control(view: View, options: FigureOptions) -> FigureResult:
@@ -88,7 +99,7 @@ def control(view: View, options: FigureOptions) -> FigureResult:
 
 def _rows(view: View) -> list[_Row]:
     cells = view.grid.cells
-    personas, controls = view.persona_rows(), view.persona_rows(controls=True)
+    personas, (controls, text) = view.persona_rows(), _controls(view)
     places: list[tuple[ScoreName, str, str]] = []
     pairs: list[Pairs] = []
     lengths = [x for x in LENGTH_ORDER if x in set(cells["length"].to_numpy()[personas])]
@@ -108,7 +119,18 @@ def _rows(view: View) -> list[_Row]:
                 if found.n:
                     places.append((score, length, contrast))
                     pairs.append(found)
-    return [_Row(*place, effect) for place, effect in zip(places, effects_of(pairs), strict=True)]
+    return [
+        _Row(*place, effect, text)
+        for place, effect in zip(places, effects_of(pairs), strict=True)
+    ]
+
+
+def _controls(view: View) -> tuple[IntArray, str]:
+    """The cells of the control, and its name where it is one alone."""
+    found = view.persona_rows(controls=True)
+    names = view.grid.cells["persona"].to_numpy()[found]
+    nobody = found[names == _NOBODY]
+    return (nobody, _NOBODY) if len(nobody) else (found, "")
 
 
 def _record(row: _Row) -> dict[str, Any]:
@@ -141,6 +163,14 @@ def _verdict(persona: Effect, text: Effect, gap: Effect) -> str:
     if gap.is_clear and not text.is_clear:
         return "it is the persona: a control text of the same length changes nothing clearly"
     if gap.is_clear:
+        mine, theirs = persona.estimate.value or 0.0, text.estimate.value or 0.0
+        if mine * theirs < 0:
+            return "the persona and a control text of the same length move it to opposite sides"
+        if abs(mine) < abs(theirs):
+            return (
+                "it is the prompt: a control text of the same length moves it even further than "
+                "the persona does"
+            )
         return "part of it is just the prompt: the control text moves it too, but not as far"
     if text.is_clear:
         return "a text that describes nobody does the same, so it is the prompt, not the persona"
