@@ -126,9 +126,9 @@ class Librarian:
         return [found, *self.choices(found, stored)]
 
     def offered(self, text: str, stored: object) -> list[Any]:
-        """Another tab offers a study; gives (id, study, other)."""
+        """Another tab offers a study; gives (id, study, other, status)."""
         study_id = text.split(" ")[0]
-        return [study_id, *self.choices(study_id, stored)]
+        return [study_id, *self.choices(study_id, stored), ""]
 
     def choices(self, study_id: str, stored: object) -> list[Any]:
         """What can be chosen; gives (study, other)."""
@@ -159,7 +159,7 @@ class Librarian:
         offered = filter_choices(opened.grid)
         return [
             about_panel(opened),
-            "",
+            gr.skip(),  # what was said on the way here, as that a file is open, stays
             gr.Button(visible=True),
             gr.Button(visible=True),
             gr.Button(visible=True),
@@ -230,11 +230,13 @@ def wire_bar(bar: Bar, shared: Shared, librarian: Librarian, tab: gr.Tab) -> Non
     visitor = shared.visitor_state
     chosen = [bar.study_id, bar.study, bar.other]
     tab.select(librarian.enter, [bar.study_id, visitor], chosen, **QUIET)
-    bar.study.input(lambda name: name or "", bar.study, bar.study_id, **QUIET).then(
+    bar.study.input(
+        lambda name: (name or "", ""), bar.study, [bar.study_id, bar.status], **QUIET
+    ).then(
         librarian.choices, [bar.study_id, visitor], [bar.study, bar.other], **QUIET
     )
     shared.explored.change(
-        librarian.offered, [shared.explored, visitor], chosen, **QUIET
+        librarian.offered, [shared.explored, visitor], [*chosen, bar.status], **QUIET
     )
     bar.upload.upload(
         librarian.bring, [bar.upload, visitor], [*chosen, bar.status], **QUIET

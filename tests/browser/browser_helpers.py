@@ -58,7 +58,8 @@ def start_app(
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port), *arguments],
             cwd=ROOT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+            # Threads that wait busily would take the processors from the browser beside them.
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", **environment},
             stdout=out,
             stderr=subprocess.STDOUT,
         )
