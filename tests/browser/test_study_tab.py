@@ -119,6 +119,7 @@ def test_a_study_from_start_to_explore(visit: Visit, data_home: Path, tmp_path: 
     assert any(data_home.rglob(f"*{run_id}*"))
 
 
+@pytest.mark.slow  # the worker tests cancel and resume in every run
 def test_cancel_explore_what_there_is_resume_and_delete(
     visit: Visit, data_home: Path, tmp_path: Path
 ) -> None:
