@@ -249,9 +249,9 @@ class GatedModel:
         """
         modes = _modes(gates, len(prompts))
         asked = [i for i, mode in enumerate(modes) if mode == "auto"]
-        probabilities = self.probabilities([prompts[i] for i in asked], cancel=cancel)
-        for i, p in zip(asked, probabilities, strict=True):
-            modes[i] = "open" if p >= self.threshold else "closed"
+        readings = self.readings([prompts[i] for i in asked], cancel=cancel)
+        for i, reading in zip(asked, readings, strict=True):
+            modes[i] = "open" if reading.is_open else "closed"
         closed = [i for i, mode in enumerate(modes) if mode == "closed"]
         opened = [i for i, mode in enumerate(modes) if mode == "open"]
         return [part for part in ((closed, None), (opened, self.lora)) if part[0]]

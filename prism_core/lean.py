@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,7 +21,14 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 
 from prism_core.lean_lora import RowLora
-from prism_core.packed import CoarseLinear, ExactLinear, FairLinear, LayerMaps, can_be_coarse
+from prism_core.packed import (
+    CoarseLinear,
+    ExactLinear,
+    FairLinear,
+    LayerMaps,
+    can_be_coarse,
+    fused_parts,
+)
 
 Linear = ExactLinear | CoarseLinear
 _SPARE = 64
@@ -204,8 +212,7 @@ def is_lean(model: PreTrainedModel) -> bool:
 def _linears(model: PreTrainedModel) -> Iterator[Any]:
     decoder: Any = model.get_decoder()
     for layer in decoder.layers:
-        a, m = layer.self_attn, layer.mlp
-        yield from (a.q_proj, a.k_proj, a.v_proj, a.o_proj, m.gate_proj, m.up_proj, m.down_proj)
+        yield from chain.from_iterable(fused_parts(layer))
     yield model.get_output_embeddings()
 
 
@@ -218,21 +225,10 @@ def _pack(
     model: PreTrainedModel, make: Callable[..., Linear], last: Callable[..., Linear | FairLinear]
 ) -> _Weights:
     decoder: Any = model.get_decoder()
-
-    def joined(*parts: nn.Linear) -> Linear:
-        return make(*_stacked(parts))
-
-    layers = []
-    for layer in decoder.layers:
-        a, m = layer.self_attn, layer.mlp
-        layers.append(
-            LayerMaps(
-                joined(a.q_proj, a.k_proj, a.v_proj),
-                joined(a.o_proj),
-                joined(m.gate_proj, m.up_proj),
-                joined(m.down_proj),
-            )
-        )
+    layers = [
+        LayerMaps(*(make(*_stacked(parts)) for parts in fused_parts(layer)))
+        for layer in decoder.layers
+    ]
     head: Any = model.get_output_embeddings()
     return _Weights(tuple(layers), last(*_stacked([head])))
 

@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from prism_core.adapters import LoraPair, LoraWeights
-from prism_core.packed import LayerMaps, LinearMap
+from prism_core.packed import LayerMaps, LinearMap, fused_parts
 
 
 @dataclass(frozen=True)
@@ -124,21 +124,12 @@ def row_lora(lora: LoraWeights, model: PreTrainedModel, is_open: torch.Tensor) -
 def _fuse(lora: LoraWeights, model: PreTrainedModel) -> tuple[LayerLora, ...] | None:
     left = {model.get_submodule(path): pair for path, pair in lora.pairs.items()}
     decoder: Any = model.get_decoder()
-
-    def joined(*parts: nn.Linear) -> LowRank | None:
-        return _diagonal(parts, [left.pop(part, None) for part in parts])
-
-    layers = []
-    for layer in decoder.layers:
-        a, m = layer.self_attn, layer.mlp
-        layers.append(
-            LayerLora(
-                joined(a.q_proj, a.k_proj, a.v_proj),
-                joined(a.o_proj),
-                joined(m.gate_proj, m.up_proj),
-                joined(m.down_proj),
-            )
+    layers = [
+        LayerLora(
+            *(_diagonal(parts, [left.pop(m, None) for m in parts]) for parts in fused_parts(layer))
         )
+        for layer in decoder.layers
+    ]
     return None if left else tuple(layers)
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 GROUP = 32
 """Weights that share a scale; the block of the GGUF formats as well."""
@@ -43,6 +44,13 @@ class LayerMaps:
     """The MLP's gate and its upward map."""
     down: LinearMap
     """The MLP's downward map."""
+
+
+def fused_parts(layer: nn.Module) -> tuple[tuple[nn.Linear, ...], ...]:
+    """A decoder layer's linear maps, those of one input together, in the order of `LayerMaps`."""
+    parts: Any = layer
+    a, m = parts.self_attn, parts.mlp
+    return (a.q_proj, a.k_proj, a.v_proj), (a.o_proj,), (m.gate_proj, m.up_proj), (m.down_proj,)
 
 
 class ExactLinear:

@@ -6,13 +6,13 @@ How many unfinished runs a visitor may have is decided here, for all tabs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import gradio as gr
 
-from app.shared import Shared
+from app.shared import MODEL_QUEUE, Shared
 from app.views.text import loading, notice
 from app.visitor import need_visitor
 from prism_core.errors import InputError, PrismError
@@ -136,4 +136,35 @@ class MeasuredStarter(RunStarter[SpecT]):
         again = self.shared.probes.known(model) is not None
         return gr.Button(
             MEASURE_AGAIN if again else MEASURE, visible=not model.startswith("remote:")
+        )
+
+
+def wire_measuring(
+    starter: MeasuredStarter[Any],
+    tab: gr.Tab,
+    button: gr.Button,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+) -> None:
+    """Measure the machine at a click, and when the tab is opened for the first time.
+
+    Args:
+        starter: the listeners.
+        tab: where they are.
+        button: measures again.
+        inputs: what `MeasuredStarter.spec` takes.
+        outputs: what `MeasuredStarter.measure` yields.
+    """
+    for event, listener in (
+        (button.click, starter.measure),
+        (tab.select, starter.measure_if_ready),
+    ):
+        event(
+            listener,
+            inputs,
+            outputs,
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=1,
+            show_progress="hidden",
+            api_visibility="private",
         )

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.probes import machine_sentence
-from app.shared import MODEL_QUEUE, QUIET, Shared
+from app.shared import QUIET, Shared
 from app.state import merge_personas
 from app.study_form import (
     STUDY_FIELDS,
@@ -18,7 +18,7 @@ from app.study_form import (
     study_of,
     study_of_yaml,
 )
-from app.tabs.run_start import MeasuredStarter, check_unfinished
+from app.tabs.run_start import MeasuredStarter, check_unfinished, wire_measuring
 from app.tabs.run_watch import wire_controls
 from app.tabs.study_compose import YAML, StudyForm, build_study_form, study_personas
 from app.tabs.study_watch import StudyWatch, StudyWatcher, build_study_watch
@@ -44,7 +44,13 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     _wire_form(shared, form, starter, tab)
     _wire_watch(shared, tab, form, watch, starter, watcher)
     # The page does an event's listeners one after another, so what takes long comes last.
-    _wire_measuring(form, starter, tab, shared.personas_state)
+    wire_measuring(
+        starter,
+        tab,
+        form.measure,
+        [shared.personas_state, *form.fields],
+        [form.plan, form.measure, form.measuring],
+    )
 
 
 def _adapter_choices(shared: Shared, owner: str | None) -> list[tuple[str, str]]:
@@ -133,6 +139,7 @@ def _wire_form(shared: Shared, form: StudyForm, starter: StudyStarter, tab: gr.T
         lambda judge: gr.CheckboxGroup(visible=bool(judge)), form.by_name["judge"],
         form.by_name["judgements"], **QUIET,
     )  # fmt: skip
+
     def offered(stored: object, owner: object, people: object, chosen: object) -> list[Any]:
         personas = merge_personas(starter.library, stored)
         kept = [n for n in people if n in personas] if isinstance(people, list) else []
@@ -146,20 +153,6 @@ def _wire_form(shared: Shared, form: StudyForm, starter: StudyStarter, tab: gr.T
 
     picks = [form.by_name["personas"], form.by_name["adapters"]]
     tab.select(offered, [own, shared.visitor_state, *picks], picks, **QUIET)
-
-
-def _wire_measuring(
-    form: StudyForm, starter: StudyStarter, tab: gr.Tab, own: gr.BrowserState
-) -> None:
-    inputs, plan = [own, *form.fields], [form.plan, form.measure]
-    for event, listener in (
-        (form.measure.click, starter.measure),
-        (tab.select, starter.measure_if_ready),
-    ):
-        event(
-            listener, inputs, [*plan, form.measuring], concurrency_id=MODEL_QUEUE,
-            concurrency_limit=1, show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
 
 
 def _wire_watch(

@@ -10,10 +10,10 @@ import psutil
 
 from app.findings import FindingsBook
 from app.probes import machine_sentence
-from app.shared import MODEL_QUEUE, QUIET, Shared
+from app.shared import QUIET, Shared
 from app.state import merge_personas
 from app.tabs.compare_compose import persona_choices
-from app.tabs.run_start import MeasuredStarter, check_unfinished
+from app.tabs.run_start import MeasuredStarter, check_unfinished, wire_measuring
 from app.tabs.run_watch import wire_controls
 from app.tabs.train_adapters import build_shelf, wire_shelf
 from app.tabs.train_compose import TrainForm, build_form, form_values, preset_changes
@@ -45,7 +45,13 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     _wire_results(shared, watch, results, reader)
     wire_shelf(shelf, shared, tab, watch.mark)
     # The page does an event's listeners one after another, so what takes long comes last.
-    _wire_measuring(form, starter, tab, shared.personas_state)
+    wire_measuring(
+        starter,
+        tab,
+        form.measure,
+        [shared.personas_state, *form.fields],
+        [form.plan, form.measure, form.measuring],
+    )
 
 
 @dataclass(frozen=True)
@@ -126,23 +132,6 @@ def _wire_form(shared: Shared, form: TrainForm, starter: Starter, tab: gr.Tab) -
         return gr.Dropdown(persona_choices(personas, starter.library), value=kept)
 
     tab.select(offered, [own, form.personas], form.personas, **QUIET)
-
-
-def _wire_measuring(form: TrainForm, starter: Starter, tab: gr.Tab, own: gr.BrowserState) -> None:
-    inputs, plan = [own, *form.fields], [form.plan, form.measure]
-    for event, listener in (
-        (form.measure.click, starter.measure),
-        (tab.select, starter.measure_if_ready),
-    ):
-        event(
-            listener,
-            inputs,
-            [*plan, form.measuring],
-            concurrency_id=MODEL_QUEUE,
-            concurrency_limit=1,
-            show_progress="hidden",
-            api_visibility="private",
-        )
 
 
 def _wire_watch(

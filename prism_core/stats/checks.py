@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
-def finite_array(values: Sequence[float], name: str) -> FloatArray:
+def finite_array(values: Sequence[float] | FloatArray, name: str) -> FloatArray:
     """Return `values` as a float array of shape (n,).
 
     Raises:

@@ -53,10 +53,7 @@ def means_of(
     """
     open_unit(level, "level")
     at_least(resamples, 100, "resamples")
-    arrays = [
-        finite_array(cell.tolist() if isinstance(cell, np.ndarray) else cell, f"cells[{i}]")
-        for i, cell in enumerate(cells)
-    ]
+    arrays = [finite_array(cell, f"cells[{i}]") for i, cell in enumerate(cells)]
     found: list[Estimate | None] = [None] * len(arrays)
     batches: dict[int, list[int]] = {}
     for i, array in enumerate(arrays):
