@@ -18,6 +18,7 @@ from transformers import DynamicCache, PreTrainedModel
 from prism_core.errors import CancelledError
 from prism_core.lean import LeanDecoder, SlotCache
 from prism_core.lean_lora import RowLora, row_lora
+from prism_core.lean_prefill import is_worth_packing, read_rows
 from prism_core.prefill import Router, prefill
 from prism_core.sampling import draw_tokens, row_keys
 from prism_core.speculation import decode_lean
@@ -60,10 +61,14 @@ def decode(
     decoder after the first token, and the rows take its faster steps.
     """
     guard = lock or nullcontext()
+    slots: SlotCache | None = None
+    lora: RowLora | None = None
     keys = row_keys(seeds)
     try:
         with guard, torch.inference_mode(), stoppable(model, cancel):
-            if router is None or router.decides:
+            if lean is not None and router is None and is_worth_packing(rows):
+                logits, slots = read_rows(lean(), rows, cancel)
+            elif router is None or router.decides:
                 logits, cache, mask = prefill(model, rows, router)
             else:
                 with router.decode():
@@ -72,9 +77,10 @@ def decode(
         return
     seen = _pad_with_first(rows, model.device)
     if lean is not None:
-        with guard, torch.inference_mode():
-            lora, fits = _on_packed_weights(model, router)
-            slots = SlotCache(cache, mask) if fits else None
+        if slots is None:
+            with guard, torch.inference_mode():
+                lora, fits = _on_packed_weights(model, router)
+                slots = SlotCache.from_prefill(cache, mask) if fits else None
         if slots is not None:
             yield from decode_lean(
                 lean, slots, logits, sampling, keys, seen, stop_ids, cancel, guard, lora

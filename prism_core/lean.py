@@ -1,4 +1,4 @@
-"""The decoding steps of a Llama-type model on a CPU, without the library's cost per layer.
+"""The passes of a Llama-type model that decodes on a CPU, without the library's cost per layer.
 
 The library takes some 40 small operations a layer, many of them copies; with few rows they cost
 more than the weights' arithmetic. Here a layer takes about 20: query, key and value are one
@@ -10,6 +10,7 @@ library's own layers.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,9 +18,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+from torch.linalg import vector_norm
+from torch.nn.functional import scaled_dot_product_attention, silu
 from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 
+from prism_core.errors import CancelledError
 from prism_core.lean_lora import RowLora
 from prism_core.packed import (
     CoarseLinear,
@@ -48,23 +51,43 @@ class SlotCache:
     """Keys and values of a batch, each row's next token in the slot behind its last.
 
     The prefill leaves rows of one width, some with padding; from there each row grows at its own
-    pace, and row b's token at position p lies in slot `padding[b] + p`. A buffer has the shape
+    pace, and row b's new token at position p lies in slot `padding[b] + p`. A buffer has the shape
     (B, slots, kv heads, head size).
     """
 
-    def __init__(self, cache: DynamicCache, mask: torch.Tensor) -> None:
-        """Take over a prefill's cache, which is emptied, and its mask (B, T)."""
-        width = mask.shape[1]
-        self.is_real = mask.bool()
-        self.padding = width - mask.sum(dim=1)
+    def __init__(
+        self, is_real: torch.Tensor, keys: list[torch.Tensor], values: list[torch.Tensor]
+    ) -> None:
+        """Buffers for rows of which some slots are padding and the others hold tokens, (B, T)."""
+        width = is_real.shape[1]
+        self.is_real = is_real
+        self.padding = width - is_real.sum(dim=1)
         self.used = torch.full_like(self.padding, width)
-        self.keys: list[torch.Tensor] = []
-        self.values: list[torch.Tensor] = []
+        self.keys, self.values = keys, values
+
+    @classmethod
+    def from_prefill(cls, cache: DynamicCache, mask: torch.Tensor) -> SlotCache:
+        """Take over a prefill's cache, which is emptied, and its mask (B, T)."""
+        room = mask.shape[1] + _SPARE
+        keys, values = [], []
         for i, layer in enumerate(cache.layers):
             whole: Any = layer
-            self.keys.append(_roomy(whole.keys.transpose(1, 2), width + _SPARE))
-            self.values.append(_roomy(whole.values.transpose(1, 2), width + _SPARE))
+            keys.append(_roomy(whole.keys.transpose(1, 2), room))
+            values.append(_roomy(whole.values.transpose(1, 2), room))
             cache.layers[i] = type(whole)()
+        return cls(mask.bool(), keys, values)
+
+    def copy_beginnings(
+        self, other: SlotCache, source: Sequence[int], lengths: Sequence[int]
+    ) -> None:
+        """Let row b begin with the first `lengths[b]` tokens of row `source[b]` of another."""
+        row, position = _places(lengths)
+        theirs = torch.tensor(list(source))[row]
+        to = (row, self.padding[row] + position)
+        where = (theirs, other.padding[theirs] + position)
+        for mine, others in ((self.keys, other.keys), (self.values, other.values)):
+            for layer, keys in zip(mine, others, strict=True):
+                layer.index_put_(to, keys[where])
 
     def reach(self, slots: int) -> None:
         """Make sure that there are so many slots."""
@@ -80,12 +103,43 @@ class SlotCache:
         self.values = [v[index] for v in self.values]
 
 
+def _places(lengths: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row and column of each of so many tokens a row, laid end to end, (N,) each."""
+    counts = torch.tensor(list(lengths))
+    row = torch.arange(len(counts)).repeat_interleave(counts)
+    return row, torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
+
+
 def _roomy(old: torch.Tensor, slots: int) -> torch.Tensor:
     rows, length, heads, size = old.shape
     # Slots not yet written must hold numbers: a weight of nought times NaN would be NaN.
     room = old.new_zeros((rows, slots, heads, size))
     room[:, :length] = old
     return room
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Which tokens a forward pass reads, and where they stand."""
+
+    rows: slice
+    """The cache's rows that it is about."""
+    ids: torch.Tensor
+    """The tokens of all rows, end to end, (N,)."""
+    row: torch.Tensor
+    """The row of each, among all rows of the cache, (N,)."""
+    slot: torch.Tensor
+    """The slot that each is written to, (N,)."""
+    position: torch.Tensor
+    """The position of each in its row, (N,)."""
+    grid: tuple[int, int]
+    """Rows and the most tokens of one: how attention lays the tokens out."""
+    cell: torch.Tensor | None
+    """The cell of each token in the grid, (N,); None where they fill it."""
+    bias: torch.Tensor | None
+    """0 where a cell may look and minus infinity elsewhere, (rows, 1, cells * groups, reach)."""
+    reach: int
+    """Slots to look at."""
 
 
 class LeanDecoder:
@@ -102,11 +156,8 @@ class LeanDecoder:
         self._epsilon = float(config.rms_norm_eps)
         self._embedding: torch.Tensor = decoder.embed_tokens.weight
         self._rotary = decoder.rotary_emb
-        self._norms = [
-            (layer.input_layernorm.weight, layer.post_attention_layernorm.weight)
-            for layer in decoder.layers
-        ]
-        self._last_norm = decoder.norm.weight
+        pairs = [(la.input_layernorm, la.post_attention_layernorm) for la in decoder.layers]
+        self._norms = [norm.weight for norm in (*chain.from_iterable(pairs), decoder.norm)]
         self.exact = _pack(model, ExactLinear, ExactLinear)
         fits = all(can_be_coarse(m.weight.shape) for m in _linears(model))
         self.coarse = _pack(model, CoarseLinear, FairLinear) if fits else None
@@ -115,6 +166,65 @@ class LeanDecoder:
     def fits(self, model: PreTrainedModel) -> bool:
         """Whether the model still has the weights that were packed."""
         return _versions(model) == self._built_from
+
+    def new_cache(self, lengths: Sequence[int]) -> SlotCache:
+        """A cache for rows of these lengths, padded on the left, for `read` to fill."""
+        width = max(lengths)
+        is_real = torch.arange(width) >= width - torch.tensor(list(lengths))[:, None]
+        shape = (len(lengths), width + _SPARE, self._kv, self._size)
+        keys, values = ([torch.zeros(shape) for _ in self.exact.layers] for _ in range(2))
+        return SlotCache(is_real, keys, values)
+
+    def read(
+        self,
+        cache: SlotCache,
+        rows: range,
+        ends: Sequence[Sequence[int]],
+        before: Sequence[int],
+        cancel: threading.Event | None = None,
+    ) -> torch.Tensor:
+        """Read the last tokens of some neighbouring rows into a cache from `new_cache`.
+
+        Args:
+            cache: it holds what stands before these tokens.
+            rows: the rows, one behind the other.
+            ends: each row's last tokens, at least one.
+            before: how many tokens each row has before them.
+            cancel: ends the pass at the next layer.
+
+        Returns:
+            Logits of each row's last token, (rows, V).
+
+        Raises:
+            CancelledError: `cancel` was set.
+        """
+        lengths = [len(end) for end in ends]
+        local, column = _places(lengths)
+        width = max(lengths)
+        of = slice(rows.start, rows.stop)
+        start = cache.padding[of] + torch.tensor(list(before))
+        slot = start[local] + column
+        # A cell that holds no token looks where its row's first one looks.
+        slots = start[:, None].repeat(1, width)
+        slots[local, column] = slot
+        reach = cache.is_real.shape[1]
+        x = self._layers(
+            self.exact.layers,
+            cache,
+            _Pass(
+                rows=of,
+                ids=torch.tensor([token for end in ends for token in end]),
+                row=local + rows.start,
+                slot=slot,
+                position=slot - cache.padding[of][local],
+                grid=(len(rows), width),
+                cell=local * width + column,
+                bias=_visible(cache.is_real[of], slots, reach, self._heads // self._kv),
+                reach=reach,
+            ),
+            cancel,
+        )
+        return self.exact.head(self._normed(x[torch.tensor(lengths).cumsum(0) - 1], -1))
 
     def step(
         self,
@@ -139,53 +249,82 @@ class LeanDecoder:
         """
         weights = self.coarse if coarse and self.coarse else self.exact
         rows, new = ids.shape
-        layers = lora.over(weights.layers, new) if lora else weights.layers
         slots = (cache.used + ahead)[:, None] + torch.arange(new)
-        x = self._embedding[ids.reshape(-1)]
-        cos, sin = self._angles(x, slots - cache.padding[:, None])
         reach = int(slots.max()) + 1
         cache.reach(reach)
-        bias = _visible(cache.is_real, slots, reach, self._heads // self._kv)
-        where = (torch.arange(rows)[:, None], slots)
+        x = self._layers(
+            lora.over(weights.layers, new) if lora else weights.layers,
+            cache,
+            _Pass(
+                rows=slice(None),
+                ids=ids.reshape(-1),
+                row=torch.arange(rows).repeat_interleave(new),
+                slot=slots.reshape(-1),
+                position=(slots - cache.padding[:, None]).reshape(-1),
+                grid=(rows, new),
+                cell=None,
+                bias=_visible(cache.is_real, slots, reach, self._heads // self._kv),
+                reach=reach,
+            ),
+        )
+        return weights.head(self._normed(x, -1)).view(rows, new, -1)
+
+    def _layers(
+        self,
+        layers: Sequence[LayerMaps],
+        cache: SlotCache,
+        read: _Pass,
+        cancel: threading.Event | None = None,
+    ) -> torch.Tensor:
+        """What the last layer makes of each token, (N, C); keys and values go to the cache."""
+        x = self._embedding[read.ids]
+        cos, sin = self._angles(x, read.position)
+        where = (read.row, read.slot)
         for i, layer in enumerate(layers):
-            before, after = self._norms[i]
-            h = rms_norm(x, (x.shape[-1],), before, self._epsilon)
-            qkv = layer.qkv(h).view(rows, new, -1, self._size)
-            turned = _turn(qkv[:, :, : self._heads + self._kv], cos, sin)
-            cache.keys[i].index_put_(where, turned[:, :, self._heads :])
-            cache.values[i].index_put_(where, qkv[:, :, self._heads + self._kv :])
-            k, v = cache.keys[i][:, :reach], cache.values[i][:, :reach]
-            x = layer.out.added(self._attend(turned[:, :, : self._heads], k, v, bias), x)
-            h = rms_norm(x, (x.shape[-1],), after, self._epsilon)
-            gate, up = layer.gate_up(h).chunk(2, dim=-1)
+            if cancel is not None and cancel.is_set():
+                raise CancelledError("stopped on request")
+            qkv = layer.qkv(self._normed(x, 2 * i)).view(len(x), -1, self._size)
+            turned = _turn(qkv[:, : self._heads + self._kv], cos, sin)
+            cache.keys[i].index_put_(where, turned[:, self._heads :])
+            cache.values[i].index_put_(where, qkv[:, self._heads + self._kv :])
+            k, v = (c[i][read.rows, : read.reach] for c in (cache.keys, cache.values))
+            x = layer.out.added(self._attend(turned[:, : self._heads], k, v, read), x)
+            gate, up = layer.gate_up(self._normed(x, 2 * i + 1)).chunk(2, dim=-1)
             x = layer.down.added(silu(gate).mul_(up), x)
-        x = rms_norm(x, (x.shape[-1],), self._last_norm, self._epsilon)
-        return weights.head(x).view(rows, new, -1)
+        return x
 
     def _attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, read: _Pass
     ) -> torch.Tensor:
-        """Attention; the heads that share a key count as more queries of it, (B * S, C)."""
-        rows, new, _, size = q.shape
+        """Attention; the heads that share a key count as more queries of it, (N, C)."""
+        rows, new = read.grid
         groups = self._heads // self._kv
-        q = q.reshape(rows, new, self._kv, groups, size).permute(0, 2, 1, 3, 4)
+        if read.cell is not None:
+            q = q.new_zeros((rows * new, *q.shape[1:])).index_copy_(0, read.cell, q)
+        q = q.reshape(rows, new, self._kv, groups, self._size).permute(0, 2, 1, 3, 4)
         mixed = scaled_dot_product_attention(
-            q.reshape(rows, self._kv, new * groups, size),
+            q.reshape(rows, self._kv, new * groups, self._size),
             k.transpose(1, 2),
             v.transpose(1, 2),
-            attn_mask=bias,
+            attn_mask=read.bias,
         )
-        mixed = mixed.view(rows, self._kv, new, groups, size).permute(0, 2, 1, 3, 4)
-        return mixed.reshape(rows * new, -1)
+        mixed = mixed.view(rows, self._kv, new, groups, self._size).permute(0, 2, 1, 3, 4)
+        mixed = mixed.reshape(rows * new, -1)
+        return mixed if read.cell is None else mixed[read.cell]
+
+    def _normed(self, x: torch.Tensor, norm: int) -> torch.Tensor:
+        """The root-mean-square norm of that number, of rows (N, C), in few passes over them."""
+        scale = vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        return (x * scale.add_(self._epsilon).rsqrt_()).mul_(self._norms[norm])
 
     def _angles(
         self, x: torch.Tensor, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines, and sines with the sign of the half they turn, (B, S, 1, head size)."""
-        cos, sin = self._rotary(x, positions)
-        sin = sin.clone()
+        """Cosines, and sines with the sign of the half they turn, (N, 1, head size)."""
+        cos, sin = self._rotary(x, positions[None])
+        sin = sin[0].clone()
         sin[..., : self._size // 2].neg_()
-        return cos[:, :, None], sin[:, :, None]
+        return cos[0][:, None], sin[:, None]
 
 
 def is_lean(model: PreTrainedModel) -> bool:
@@ -241,7 +380,7 @@ def _stacked(parts: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor | N
 
 
 def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding of (B, S, heads, head size)."""
+    """Rotary embedding of (N, heads, head size)."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 

@@ -170,7 +170,7 @@ def test_a_packed_step_updates_the_open_rows_alone(
     def logits(is_open: torch.Tensor | None, *, coarse: bool = False) -> torch.Tensor:
         _, cache, mask = prefill(base, rows_of(model))
         rows = None if is_open is None else row_lora(lora, base, is_open)
-        return packed.step(SlotCache(cache, mask), new, lora=rows, coarse=coarse)
+        return packed.step(SlotCache.from_prefill(cache, mask), new, lora=rows, coarse=coarse)
 
     mixed, plain, all_open = logits(opened), logits(None), logits(torch.ones(4, dtype=torch.bool))
     assert torch.equal(mixed[~opened], plain[~opened]), "closed rows keep the base to the bit"

@@ -7,9 +7,11 @@ import threading
 import pytest
 import torch
 
+from prism_core import lean_prefill
 from prism_core.chat import encode_prompt, encode_text
 from prism_core.errors import CancelledError, InputError
 from prism_core.generator import Generator, TokenScorer
+from prism_core.lean import LeanDecoder, SlotCache
 from prism_core.models import LocalModel
 from prism_core.prefill import _by_width, prefill, shared_prefix
 from prism_core.types import Message, Prompt, Sampling
@@ -54,7 +56,10 @@ def test_streamed_equals_not_streamed(model: LocalModel) -> None:
     snapshots = list(model.stream(PROMPTS[:3], SAMPLED, seed=5))
     whole = model.generate(PROMPTS[:3], SAMPLED, seed=5)
     assert [c.text for c in snapshots[-1]] == [c.text for c in whole]
-    assert len(snapshots) == max(c.tokens for c in whole), "one snapshot a token"
+    for row in range(3):
+        counts = [snapshot[row].tokens for snapshot in snapshots]
+        assert sorted(set(counts) | {0}) == list(range(whole[row].tokens + 1)), "token by token"
+        assert counts == sorted(counts)
     assert all(c.finish in ("stop", "length") for c in snapshots[-1])
 
 
@@ -149,6 +154,40 @@ def test_rows_of_different_lengths_are_read_apart_and_put_together(tiny: LocalMo
     assert cache.get_seq_length() == mask.shape[1] == 182
     for row, mine in zip(rows, logits, strict=True):
         assert torch.allclose(tiny.model(torch.tensor([row])).logits[0, -1], mine, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("alike", [0, 60, 300], ids=["nothing", "some", "all but one"])
+def test_packed_weights_read_many_rows_as_the_library_does(
+    tiny: LocalModel, monkeypatch: pytest.MonkeyPatch, alike: int
+) -> None:
+    monkeypatch.setattr(lean_prefill, "_PASS_TOKENS", 100)  # several passes
+    begin = [[9, *range(20, 20 + alike)], [8, *range(40, 40 + alike)]]
+    lengths = (30, 75, 25, 61, 31) if alike < 300 else (1, 1, 1, 1, 1)
+    rows = [[*begin[i % 2], *range(100 + i, 100 + i + n)] for i, n in enumerate(lengths)]
+    lean = LeanDecoder(tiny.model)
+    logits, cache = lean_prefill.read_rows(lean, rows)
+    theirs, their_cache, mask = prefill(tiny.model, rows)
+    assert torch.allclose(logits, theirs, atol=1e-4)
+    same = SlotCache.from_prefill(their_cache, mask)
+    # The cache goes on as the library's does.
+    ids = logits.argmax(dim=-1)[:, None]
+    assert torch.allclose(lean.step(cache, ids), lean.step(same, ids), atol=1e-4)
+
+
+def test_reading_many_rows_stops_within_a_layer(tiny: LocalModel) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(CancelledError):
+        lean_prefill.read_rows(LeanDecoder(tiny.model), [[1, 2], [3]], cancel)
+
+
+def test_large_batches_answer_as_small_ones_do(model: LocalModel) -> None:
+    prompts = [ask(f"Name {n} things that are blue and say why.") for n in range(2, 34)]
+    assert lean_prefill.is_worth_packing([encode_prompt(model.tokenizer, p) for p in prompts])
+    together = model.generate(prompts, Sampling(max_new_tokens=6))
+    alone = [model.generate([p], Sampling(max_new_tokens=6))[0] for p in prompts[::8]]
+    assert [c.text for c in together[::8]] == [c.text for c in alone]
 
 
 def test_a_typed_control_token_stays_text(model: LocalModel) -> None:

@@ -115,7 +115,7 @@ def test_packed_steps_give_the_library_s_logits(model: LocalModel) -> None:
     lean = LeanDecoder(model.model)
     with torch.inference_mode():
         _, cache, mask = prefill(model.model, rows)
-        slots = SlotCache(cache, mask)
+        slots = SlotCache.from_prefill(cache, mask)
         new = torch.tensor([[7, 8, 9], [10, 11, 12], [13, 14, 15]])
         first = lean.step(slots, new[:, :1])
         slots.used = slots.used + 1
