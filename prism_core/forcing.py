@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
 from prism_core.chat import encode_prompt, encode_text, render
 from prism_core.errors import ModelError
@@ -24,6 +25,8 @@ from prism_core.types import Message, PromptVariant
 
 VariantOf = Callable[[str], PromptVariant]
 """The variant that a persona's answers were written with, by the persona's name."""
+_WORTH_SHARING = 64
+"""Tokens that have to be saved before a beginning is read apart from the rows' ends."""
 _PROBE = "qz7 probe qz7"
 
 
@@ -128,10 +131,30 @@ class AnswerStates(torch.nn.Module):
         self.decoder = decoder
 
     def forward(self, ids: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """States (N, h) at the flat indices (N,) of a batch of ids (B, T), see `pad_forced`."""
+        """States (N, h) at the flat indices (N,) of a batch of ids (B, T), see `pad_forced`.
+
+        What all rows begin with (a persona, a template) is read once, gradients included.
+        """
+        rows, width = ids.shape
+        shared = _shared(ids, int((index % width).min()))
+        cache = DynamicCache(config=self.decoder.config) if shared else None
+        if cache is not None and not all(type(layer) is DynamicLayer for layer in cache.layers):
+            cache, shared = None, 0
+        if cache is not None:
+            self.decoder(input_ids=ids[:1, :shared], past_key_values=cache, use_cache=True)
+            cache.batch_repeat_interleave(rows)
         # Without a mask attention is purely causal, so padding on the right changes nothing.
-        states = self.decoder(input_ids=ids, use_cache=False).last_hidden_state
-        return states.flatten(0, 1).index_select(0, index)
+        states = self.decoder(
+            input_ids=ids[:, shared:], past_key_values=cache, use_cache=cache is not None
+        ).last_hidden_state
+        column = index % width - shared
+        return states.flatten(0, 1).index_select(0, index // width * (width - shared) + column)
+
+
+def _shared(ids: torch.Tensor, most: int) -> int:
+    """Columns from the left that are alike in all rows of ids (B, T), where that saves enough."""
+    alike = int((ids == ids[:1]).all(dim=0)[:most].long().cumprod(dim=0).sum())
+    return alike if alike * (len(ids) - 1) >= _WORTH_SHARING else 0
 
 
 def head_of(model: PreTrainedModel) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -21,7 +21,7 @@ from prism_core.checkpoints import CHECKPOINT_FILE
 from prism_core.distill_report import DistillConfig, DistillReport
 from prism_core.distillation import STAGE, WORK_FOLDER, DistillResult, distill
 from prism_core.errors import CancelledError, InputError, ModelError
-from prism_core.forcing import end_of_turn, force, head_of
+from prism_core.forcing import AnswerStates, _shared, end_of_turn, force, head_of
 from prism_core.models import LocalModel
 from prism_core.progress import Progress, ProgressReport
 from prism_core.prompts import build_prompt
@@ -342,6 +342,36 @@ def test_forcing_puts_one_answer_behind_two_prompts(tiny: LocalModel) -> None:
     room = len(whole.teacher) + 3
     assert len(force([done], variant_of, tiny, room).samples[0].answer) == 3
     assert force([done], variant_of, tiny, len(whole.teacher)).dropped == 1
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma"])
+def test_a_shared_beginning_changes_no_state_and_no_gradient(
+    family: str, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    decoder = tiny_model(family, tokenizer).model.get_decoder()
+    head, places = list(range(10, 90)), [(90, 4), (81, 2), (85, 6)]
+    rows = [[*head, *range(200 + k, 200 + k + n - 80 + a)] for k, (n, a) in enumerate(places)]
+    ids = torch.zeros((3, max(len(row) for row in rows)), dtype=torch.long)
+    for k, row in enumerate(rows):
+        ids[k, : len(row)] = torch.tensor(row)
+    index = torch.tensor([k * ids.shape[1] + n + j for k, (n, a) in enumerate(places)
+                          for j in range(-1, a)])  # fmt: skip
+    assert _shared(ids, 80) == 80
+    states_of = AnswerStates(decoder.train().requires_grad_(True))
+
+    def gradient(states: torch.Tensor) -> list[torch.Tensor]:
+        decoder.zero_grad()
+        states.pow(3).sum().backward()
+        return [p.grad.clone() for p in decoder.parameters() if p.grad is not None]
+
+    apart = torch.cat([
+        decoder(input_ids=torch.tensor([row])).last_hidden_state[0, n - 1 : n + a]
+        for row, (n, a) in zip(rows, places, strict=True)
+    ])  # fmt: skip
+    together = states_of(ids, index)
+    assert torch.allclose(together, apart, atol=1e-4)
+    for ours, theirs in zip(gradient(together), gradient(apart), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
 
 
 def test_the_teachers_files_are_few_and_made_once(
