@@ -9,40 +9,43 @@ from prism_core.errors import InputError
 _MOST = 1e12
 
 
-def read_number(label: str, value: object) -> float:
-    """A field's number.
+def read_number(
+    label: str, value: object, low: float | None = None, high: float | None = None
+) -> float:
+    """A field's number, within the limits that are given.
 
     Raises:
-        InputError: it is empty or no number; the message names the field and quotes it.
+        InputError: it is empty, no number, or outside; the message names the field and quotes it.
     """
-    return _read(label, value, "a number")
+    return _read(label, value, "a number", low, high)
 
 
 def read_whole(label: str, value: object, low: int | None = None, high: int | None = None) -> int:
-    """A field's whole number, within limits where both are given.
+    """A field's whole number, within the limits that are given.
 
     Raises:
         InputError: it is empty, no whole number, or outside; the message quotes it.
     """
-    kind = "a whole number"
-    if low is not None and high is not None:
-        kind += f" from {low} to {high:,}"
-    number = _read(label, value, kind)
-    if not number.is_integer() or not (low is None or high is None or low <= number <= high):
-        raise _refused(label, value, kind)
-    return int(number)
+    return int(_read(label, value, "a whole number", low, high))
 
 
-def _read(label: str, value: object, kind: str) -> float:
+def _read(
+    label: str, value: object, kind: str, low: float | None, high: float | None
+) -> float:
+    whole = kind == "a whole number"
+    kind += "" if low is None else f" from {low:,.10g}"
+    kind += "" if high is None else f" to {high:,.10g}"
     if value is None or value == "":
         raise InputError(f"{label} is empty; it must be {kind}.")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise _refused(label, value, kind)
     try:
         number = float(value)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise _refused(label, value, kind) from error
-    if not math.isfinite(number) or abs(number) > _MOST:
+    if not math.isfinite(number) or abs(number) > _MOST or (whole and not number.is_integer()):
+        raise _refused(label, value, kind)
+    if (low is not None and number < low) or (high is not None and number > high):
         raise _refused(label, value, kind)
     return number
 

@@ -38,6 +38,22 @@ def fragment(value: str = "", elem_id: str | None = None, **more: Any) -> gr.HTM
     return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None, **more)
 
 
+def typed_slider(low: float, high: float, **options: Any) -> gr.Slider:
+    """A slider that hands on what was typed into its box, like a number field without limits.
+
+    Gradio's own refuses a number beyond the ends before any listener is asked, with a bare
+    "Error"; here the listener answers, with a sentence. Whatever reads it has to check it. An
+    update may give it a value and no more: for other changes Gradio would make a plain slider.
+    """
+    made = gr.Slider(low, high, **options)
+    made.preprocess = _as_typed  # type: ignore[method-assign]
+    return made
+
+
+def _as_typed(payload: float) -> float:
+    return payload
+
+
 @dataclass(frozen=True)
 class Shared:
     """Handed to every tab."""

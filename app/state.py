@@ -269,7 +269,7 @@ def _number(what: str, value: object, low: float, high: float) -> float:
         raise InputError(f"The {name} is missing; give {kind} from {low:.10g} to {high:.10g}.")
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     whole = kind == "a number" or number.is_integer()
     if not math.isfinite(number) or not low <= number <= high or not whole:

@@ -17,6 +17,7 @@ from app.state import check_model
 from prism_core.errors import InputError
 from prism_core.personas import dump_persona, get_persona
 from prism_core.study_plan import StudyPlan
+from prism_core.study_spec import RANGES as SPEC_RANGES
 from prism_core.study_spec import AdapterArm, StudySpec, check_spec
 from prism_core.study_yaml import from_yaml
 from prism_core.types import Persona
@@ -37,6 +38,8 @@ LABELS = {
     "temperature": "Temperature",
 }
 MAX_REPEATS = 20
+RANGES = {name: (low, high) for name, low, high in SPEC_RANGES} | {"threshold": (0.0, 1.0)}
+"""What a spec allows, and so what the form says is allowed."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _real(name: str, value: object) -> float:
-    return read_number(LABELS[name], value)
+    return read_number(LABELS[name], value, *RANGES[name])
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:

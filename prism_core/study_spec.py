@@ -113,7 +113,7 @@ class StudySpec:
         return next((limit for limit in self.limits if limit.task == task), None)
 
 
-_RANGES: tuple[tuple[str, float, float], ...] = (
+RANGES: tuple[tuple[str, float, float], ...] = (
     ("n_per_category", 0, 5_000),
     ("item_seed", 0, 2**31 - 1),
     ("max_new_tokens", 1, 4_096),
@@ -121,6 +121,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("top_p", 0.01, 1.0),
     ("delta", 0.001, 0.5),
 )
+"""What a spec's numbers may be: field, least, most."""
 
 
 def check_spec(spec: StudySpec) -> StudySpec:
@@ -130,7 +131,7 @@ def check_spec(spec: StudySpec) -> StudySpec:
         InputError: a choice is not allowed; the message quotes it and says what is.
     """
     _check_title(spec.name)
-    for field, low, high in _RANGES:
+    for field, low, high in RANGES:
         _check_range(field, getattr(spec, field), low, high)
     for field in ("tasks", "personas", "lengths", "placements", "models", "seeds", "judgements"):
         _check_unique(field, getattr(spec, field))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -242,6 +244,27 @@ def test_a_sorted_table_still_finds_its_row(shelf: StudyShelf, file: Path) -> No
     assert (pick, second, page) == (found.picks[5], False, 1)
 
 
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [(-3, "Page is '-3'; it must be a whole number from 1."), (1.5, "Page is '1.5'"),
+     (None, "Page is empty"), (1e300, "Page is '1e+300'"), (10**400, "Page is '1000"),
+     (99, "answer"), (1, "answer")],
+)  # fmt: skip
+def test_a_page_of_answers_that_there_cannot_be(
+    shelf: StudyShelf, file: Path, page: object, said: str
+) -> None:
+    librarian = Librarian(shelf)
+    painter = Painter(librarian, Gallery())
+    study_id = shelf.imports.add(file, ME).id
+    pick = painter.result(study_id, "lift", "accuracy", False, False, *[[]] * 7).picks[0]
+    box, panel = Reader(librarian, painter).show(
+        study_id, "", pick, False, "all", "", False, page, *[[]] * 7
+    )
+    assert box.visible is True
+    assert said in html.unescape(panel)
+    assert ("px-pair" in panel) == (said == "answer")
+
+
 def test_values_from_the_page_may_be_anything(opened: OpenStudy) -> None:
     filters = filters_of(["x", None, [1, "math"], {}, ["user"], 3, []])
     assert filters == Filters(personas=("1", "math"), placements=("user",))
@@ -392,10 +415,20 @@ def test_the_form_makes_a_spec() -> None:
         ({"lengths": []}, "at least one length"),
         ({"n_per_category": None}, "Items of each category is empty"),
         ({"n_per_category": 2.5}, "whole number from 1"),
+        ({"n_per_category": -3}, "category is '-3'; it must be a whole number from 1 to 5,000"),
+        ({"n_per_category": 10**400}, "category is '1000"),
+        ({"n_per_category": math.nan}, "category is 'nan'"),
+        ({"repeats": 21, "temperature": 1.0}, "Repeats is '21'; .* from 1 to 20"),
+        ({"temperature": -0.5}, "Temperature is '-0.5'; it must be a number from 0 to 5"),
+        ({"temperature": 1e300}, "Temperature is '1e\\+300'"),
+        ({"max_new_tokens": 4097}, "Longest answer is '4097'; .* from 1 to 4,096"),
+        ({"item_seed": -1}, "Seed of the items is '-1'; .* from 0 to 2,147,483,647"),
+        ({"delta": None}, "Margin is empty; it must be a number from 0.001 to 0.5"),
+        ({"delta": 0.51}, "Margin is '0.51'"),
         ({"threshold": "high"}, "Threshold is 'high'"),
-        ({"threshold": "2", "adapters": ["shipped-demo"]}, "must lie between 0 and 1"),
+        ({"threshold": "2", "adapters": ["shipped-demo"]}, "must be a number from 0 to 1"),
         ({"repeats": 3}, "repeats at temperature 0"),
-        ({"delta": 0}, "delta is 0"),
+        ({"delta": 0}, "Margin is '0'"),
         ({"executor": "cloud"}, "must be one of local, ray"),
     ],
 )

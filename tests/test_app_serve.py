@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 import socket
 import threading
+from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from app.headers import HEADERS, SecurityHeaders
+from app.jobs import Jobs
 from app.loading import load_with_news
 from app.models_pool import ModelPool
 from app.serve import main, model_loader, parse
 from app.settings import Settings
 from app.theme import css, head, theme
+from app.ui import build_page
 from prism_core.errors import InputError, NotFoundError
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
+from prism_core.storage import Store
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,18 @@ def test_a_taken_port_and_an_unknown_host(capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert f"cannot listen on 127.0.0.1:{port}" in lines[0]
+
+
+def test_every_number_reaches_the_sentence_that_refuses_it(tmp_path: Path) -> None:
+    with Store(home=tmp_path) as store:
+        settings = Settings(cache=tmp_path)
+        page = build_page(settings, ModelPool(model_loader(settings)), store, Jobs(store))
+    numbers = [b for b in page.blocks.values() if isinstance(b, gr.Number | gr.Slider)]
+    assert len(numbers) > 40
+    for number in numbers:
+        assert number.preprocess(None) is None, number.label
+        for typed in (-1e300, 1e300):  # Gradio must not end it with a bare "Error" of its own
+            assert number.preprocess(typed) == typed, number.label
 
 
 def test_remote_models_are_used_only_where_listed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -530,6 +532,8 @@ def test_a_threshold_is_saved_by_the_owner_alone(store: Store, shelf: AdapterShe
     reader = Reader(store, shelf, FindingsBook(store), watcher(store))
     assert "no adapter" in reader.save(mine, OTHER, 0.3)
     assert "opens from 0.30" in reader.save(mine, ME, 0.3)
+    assert "'1.5'; it must be a number from 0 to 1" in html.unescape(reader.save(mine, ME, 1.5))
+    assert "Threshold is empty" in reader.save(mine, ME, None)
     mark = watcher(store).look(mine, ME, None)[10]
     loaded = reader.load(mark, ME, "")
     assert loaded[5] == 0.3  # the slider stands where the adapter does
@@ -537,7 +541,12 @@ def test_a_threshold_is_saved_by_the_owner_alone(store: Store, shelf: AdapterShe
     assert visible(reader.load(mark, OTHER, "")[10]) is False
     assert reader.load("nonsense", ME, "")[0].visible is False
     assert "1 to 5 of 5" in reader.pairs(mark, "", "", "", 99)
-    assert "1 to 3 of 3" in reader.pairs(mark, "", "distill", "", None)
+    assert "1 to 3 of 3" in reader.pairs(mark, "", "distill", "", 1)
+    assert "Page is empty" in reader.pairs(mark, "", "distill", "", None)
+    assert "Page is '-3'" in html.unescape(reader.pairs(mark, "", "", "", -3))
+    for wrong in (None, -0.1, math.nan, 10**400):
+        assert "a number from 0 to 1" in reader.at(mark, wrong)[2]
+    assert "Share routed" in reader.at(mark, 0.65)[2]
 
 
 def test_files_made_for_a_download_do_not_pile_up(store: Store, shelf: AdapterShelf) -> None:

@@ -15,8 +15,8 @@ from gradio.components import Component
 
 from app.examples import Example, labels
 from app.settings import Settings
-from app.shared import fragment
-from app.state import DEFAULT_ARMS, DEFAULT_SAMPLING, MAX_SEED, Selection
+from app.shared import fragment, typed_slider
+from app.state import DEFAULT_ARMS, DEFAULT_SAMPLING, Selection
 from app.views.cards import ARM_CHOICES, persona_note
 from prism_core.types import Persona, Sampling
 
@@ -206,7 +206,7 @@ def _actions() -> dict[str, Any]:
 def _sampling(settings: Settings) -> dict[str, Any]:
     d = DEFAULT_SAMPLING
     with gr.Row(elem_classes="px-row"):
-        tokens = gr.Slider(
+        tokens = typed_slider(
             1,
             settings.max_new_tokens,
             value=d.max_new_tokens,
@@ -215,7 +215,7 @@ def _sampling(settings: Settings) -> dict[str, Any]:
             info="Where an answer is cut at the latest.",
             elem_id="px-tokens",
         )
-        temperature = gr.Slider(
+        temperature = typed_slider(
             0,
             2,
             value=d.temperature,
@@ -223,7 +223,7 @@ def _sampling(settings: Settings) -> dict[str, Any]:
             label="Temperature",
             info="0 always takes the likeliest token.",
         )
-        penalty = gr.Slider(
+        penalty = typed_slider(
             1,
             2,
             value=d.repetition_penalty,
@@ -232,17 +232,15 @@ def _sampling(settings: Settings) -> dict[str, Any]:
             info="1 allows every repetition.",
         )
     with gr.Row(elem_classes="px-row"):
-        top_p = gr.Slider(
+        top_p = typed_slider(
             0.05, 1, value=d.top_p, step=0.05, label="Top-p", info="1 keeps every token."
         )
-        top_k = gr.Slider(
+        top_k = typed_slider(
             0, 1000, value=d.top_k, step=1, label="Top-k", info="0 keeps every token."
         )
         seed = gr.Number(
             value=0,
             precision=0,
-            minimum=0,
-            maximum=MAX_SEED,
             label="Seed",
             info="The same seed gives the same answers.",
             elem_id="px-seed",

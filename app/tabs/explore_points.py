@@ -9,6 +9,7 @@ import gradio as gr
 
 from app.explore_form import filters_of
 from app.explore_items import WHICH, ItemFilter, item_page
+from app.form_numbers import read_whole
 from app.shared import QUIET, fragment
 from app.tabs.explore_bar import Bar, Librarian
 from app.tabs.explore_figures import Figures, Painter
@@ -57,7 +58,7 @@ def build_points() -> Points:
                 elem_id="px-items-search", min_width=200,
             )  # fmt: skip
             parts["page"] = gr.Number(
-                1, label="Page", precision=0, minimum=1, elem_id="px-items-page", min_width=90
+                1, label="Page", precision=0, elem_id="px-items-page", min_width=90
             )
         parts["different"] = gr.Checkbox(
             False, label="Only answers that differ from neutral", elem_id="px-different",
@@ -105,7 +106,7 @@ class Reader:
             wanted = ItemFilter(
                 next((w for w in WHICH if w == which), "all"), str(text or ""), bool(different)
             )
-            number = int(page) if isinstance(page, int | float) and page >= 1 else 1
+            number = read_whole("Page", page, 1)
             view = make_view(opened.grid, filters_of(filters))
             found = item_page(opened, view, chosen, wanted, number)
         except InputError as error:

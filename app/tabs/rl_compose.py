@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from app.rl_form import PUBLIC_FAMILIES, RL_FIELDS, rl_within
 from app.settings import Settings
-from app.shared import fragment
+from app.shared import fragment, typed_slider
 from app.views.rl_progress import ARM_TITLES
 from app.views.text import escape
 from prism_core.persona_pool import PARTS, load_pool
@@ -105,7 +105,7 @@ def _main(start: RlSpec, settings: Settings) -> dict[str, Component]:
             "choose one that is solved now and then.", elem_id="px-rl-level",
         )  # fmt: skip
     with gr.Row(elem_classes="px-row"):
-        found["persona_share"] = gr.Slider(
+        found["persona_share"] = typed_slider(
             0.0, 1.0, value=start.persona_share, step=0.05,
             label="Share of prompts with a persona", elem_id="px-rl-share",
         )  # fmt: skip

@@ -11,7 +11,6 @@ from gradio.components import Component
 
 from app.settings import Settings
 from app.shared import fragment
-from app.state import MAX_SEED
 from app.study_form import STUDY_FIELDS, study_limits, study_limits_sentence
 from app.tabs.compare_compose import LENGTH_CHOICES, PLACEMENT_CHOICES
 from app.tabs.run_start import MEASURE
@@ -181,15 +180,15 @@ def _how(settings: Settings) -> dict[str, Component]:
     found: dict[str, Component] = {}
     with gr.Row(elem_classes="px-row"):
         found["n_per_category"] = gr.Number(
-            20, label="Items of each category", precision=0, minimum=1, maximum=5_000,
-            elem_id="px-study-n", info="Below 20 no verdict is given.",
+            20, label="Items of each category", precision=0, elem_id="px-study-n",
+            info="Below 20 no verdict is given.",
         )  # fmt: skip
         found["repeats"] = gr.Number(
-            1, label="Repeats of written answers", precision=0, minimum=1, maximum=20,
+            1, label="Repeats of written answers", precision=0,
             elem_id="px-study-repeats",
         )  # fmt: skip
         found["temperature"] = gr.Number(
-            0.0, label="Temperature", minimum=0, step=0.1, elem_id="px-study-temperature"
+            0.0, label="Temperature", step=0.1, elem_id="px-study-temperature"
         )
     free = study_limits(settings).free
     with gr.Row(elem_classes="px-row"):
@@ -208,15 +207,14 @@ def _advanced(settings: Settings) -> dict[str, Component]:
     found: dict[str, Component] = {}
     with gr.Row(elem_classes="px-row"):
         found["max_new_tokens"] = gr.Number(
-            96, label="Longest answer (tokens)", precision=0, minimum=1, maximum=4_096,
-            elem_id="px-study-tokens",
+            96, label="Longest answer (tokens)", precision=0, elem_id="px-study-tokens"
         )  # fmt: skip
         found["delta"] = gr.Number(
-            0.05, label="Margin of “no worse”", step=0.01, minimum=0.001, maximum=0.5,
+            0.05, label="Margin of “no worse”", step=0.01,
             info="Chosen before the data are seen.", elem_id="px-study-delta",
         )  # fmt: skip
         found["item_seed"] = gr.Number(
-            0, label="Seed of the items", precision=0, minimum=0, maximum=MAX_SEED
+            0, label="Seed of the items", precision=0, elem_id="px-study-seed"
         )
     with gr.Row(elem_classes="px-row"):
         found["scoring"] = gr.Radio(SCORINGS, value="auto", label="How choices are read")

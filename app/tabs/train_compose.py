@@ -14,7 +14,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app.settings import Settings
-from app.shared import fragment
+from app.shared import fragment, typed_slider
 from app.state import MAX_SEED
 from app.tabs.compare_compose import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
 from app.tabs.run_start import MEASURE
@@ -176,7 +176,7 @@ def _people(
         )
         with gr.Row(elem_classes="px-row"):
             found["length"] = gr.Radio(LENGTH_CHOICES, value=start.length, label="Persona length")
-            found["queries_per_persona"] = gr.Slider(
+            found["queries_per_persona"] = typed_slider(
                 1,
                 min(limits.queries_per_persona, 100),
                 value=start.queries_per_persona,
@@ -226,7 +226,7 @@ def _advanced(start: TrainSpec, settings: Settings) -> dict[str, Any]:
     )
     fragment("<h3>Gate</h3>")
     found["feature"] = gr.Radio(FEATURE_CHOICES, value=start.feature, label="What the gate reads")
-    found["held_out_share"] = gr.Slider(
+    found["held_out_share"] = typed_slider(
         0.1, 0.5, value=start.held_out_share, step=0.05, label="Share of topics held out"
     )
     fragment("<h3>Distillation</h3>")

@@ -9,7 +9,8 @@ import gradio as gr
 
 from app.adapters_shelf import AdapterShelf
 from app.findings import FindingsBook
-from app.shared import fragment
+from app.form_numbers import read_number, read_whole
+from app.shared import fragment, typed_slider
 from app.tabs.run_watch import find_run
 from app.tabs.train_watch import Watcher
 from app.train_story import Findings, PairFilter, spec_of_run
@@ -27,7 +28,7 @@ from app.views.train_results import (
     threshold_panel,
 )
 from app.visitor import need_visitor, read_visitor
-from prism_core.errors import PrismError
+from prism_core.errors import InputError, PrismError
 from prism_core.gate_report import PAPER_THRESHOLD, GateReport
 from prism_core.records import Route
 from prism_core.storage import RunRow, Store
@@ -146,7 +147,7 @@ def _gate() -> dict[str, Any]:
             parts["pr"] = gr.Plot(show_label=False, elem_id="px-pr", min_width=280)
             parts["calibration"] = gr.Plot(show_label=False, elem_id="px-cal", min_width=280)
         with gr.Row(elem_classes="px-row px-end"):
-            parts["threshold"] = gr.Slider(
+            parts["threshold"] = typed_slider(
                 0,
                 1,
                 value=PAPER_THRESHOLD,
@@ -209,6 +210,9 @@ class Reader:
         """One page of the judged questions."""
         try:
             run, found = self._find(mark)
+            wished = read_whole("Page", page, 1)
+        except InputError as error:
+            return notice("info", str(error))
         except PrismError as error:
             return notice("error", str(error))
         if run is None:
@@ -218,14 +222,14 @@ class Reader:
         wanted = PairFilter(str(persona or ""), chosen, str(text or "")[:200])
         fitting = [j for j in found.judged if wanted.takes(j)]
         last = max(1, -(-len(fitting) // PAGE))
-        number = int(page) if isinstance(page, int | float) and page >= 1 else 1
-        first = (min(number, last) - 1) * PAGE
+        first = (min(wished, last) - 1) * PAGE
         titles = self.watcher.titles(spec_of_run(run))
         return pairs_panel(fitting[first : first + PAGE], first, len(fitting), titles)
 
-    def at(self, mark: str, threshold: float) -> list[Any]:
+    def at(self, mark: str, given: object) -> list[Any]:
         """The gate at another threshold; gives (ROC, PR, what it does)."""
         try:
+            threshold = read_number("Threshold", given, 0, 1)
             _, found = self._find(mark)
         except PrismError as error:
             return [gr.skip(), gr.skip(), notice("error", str(error))]
@@ -237,10 +241,11 @@ class Reader:
             threshold_panel(found.gate, threshold),
         ]
 
-    def save(self, run_id: str, stored: object, threshold: float) -> str:
+    def save(self, run_id: str, stored: object, given: object) -> str:
         """Write the threshold into the adapter; gives the status line."""
         try:
-            info = self.shelf.set_threshold(run_id, need_visitor(stored), float(threshold))
+            threshold = read_number("Threshold", given, 0, 1)
+            info = self.shelf.set_threshold(run_id, need_visitor(stored), threshold)
         except PrismError as error:
             return notice("error", str(error))
         return notice("done", f"'{info.name}' now opens from {info.threshold:.2f} on.")
