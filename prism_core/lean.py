@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.linalg import vector_norm
 from torch.nn.functional import scaled_dot_product_attention, silu
-from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 
 from prism_core.errors import CancelledError
 from prism_core.lean_lora import RowLora
@@ -32,9 +32,9 @@ from prism_core.packed import (
     can_be_coarse,
     fused_parts,
 )
+from prism_core.slot_cache import SlotCache, places, visible
 
 Linear = ExactLinear | CoarseLinear
-_SPARE = 64
 _MOST_PARAMETERS = 600_000_000
 """Packing keeps a second copy of the weights; larger models do without."""
 
@@ -45,77 +45,6 @@ class _Weights:
 
     layers: tuple[LayerMaps, ...]
     head: Linear | FairLinear
-
-
-class SlotCache:
-    """Keys and values of a batch, each row's next token in the slot behind its last.
-
-    The prefill leaves rows of one width, some with padding; from there each row grows at its own
-    pace, and row b's new token at position p lies in slot `padding[b] + p`. A buffer has the shape
-    (B, slots, kv heads, head size).
-    """
-
-    def __init__(
-        self, is_real: torch.Tensor, keys: list[torch.Tensor], values: list[torch.Tensor]
-    ) -> None:
-        """Buffers for rows of which some slots are padding and the others hold tokens, (B, T)."""
-        width = is_real.shape[1]
-        self.is_real = is_real
-        self.padding = width - is_real.sum(dim=1)
-        self.used = torch.full_like(self.padding, width)
-        self.keys, self.values = keys, values
-
-    @classmethod
-    def from_prefill(cls, cache: DynamicCache, mask: torch.Tensor) -> SlotCache:
-        """Take over a prefill's cache, which is emptied, and its mask (B, T)."""
-        room = mask.shape[1] + _SPARE
-        keys, values = [], []
-        for i, layer in enumerate(cache.layers):
-            whole: Any = layer
-            keys.append(_roomy(whole.keys.transpose(1, 2), room))
-            values.append(_roomy(whole.values.transpose(1, 2), room))
-            cache.layers[i] = type(whole)()
-        return cls(mask.bool(), keys, values)
-
-    def copy_beginnings(
-        self, other: SlotCache, source: Sequence[int], lengths: Sequence[int]
-    ) -> None:
-        """Let row b begin with the first `lengths[b]` tokens of row `source[b]` of another."""
-        row, position = _places(lengths)
-        theirs = torch.tensor(list(source))[row]
-        to = (row, self.padding[row] + position)
-        where = (theirs, other.padding[theirs] + position)
-        for mine, others in ((self.keys, other.keys), (self.values, other.values)):
-            for layer, keys in zip(mine, others, strict=True):
-                layer.index_put_(to, keys[where])
-
-    def reach(self, slots: int) -> None:
-        """Make sure that there are so many slots."""
-        if self.keys[0].shape[1] < slots:
-            self.keys = [_roomy(k, slots + slots // 2) for k in self.keys]
-            self.values = [_roomy(v, slots + slots // 2) for v in self.values]
-
-    def keep(self, index: torch.Tensor) -> None:
-        """Keep only these rows."""
-        self.is_real, self.padding = self.is_real[index], self.padding[index]
-        self.used = self.used[index]
-        self.keys = [k[index] for k in self.keys]
-        self.values = [v[index] for v in self.values]
-
-
-def _places(lengths: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Row and column of each of so many tokens a row, laid end to end, (N,) each."""
-    counts = torch.tensor(list(lengths))
-    row = torch.arange(len(counts)).repeat_interleave(counts)
-    return row, torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
-
-
-def _roomy(old: torch.Tensor, slots: int) -> torch.Tensor:
-    rows, length, heads, size = old.shape
-    # Slots not yet written must hold numbers: a weight of nought times NaN would be NaN.
-    room = old.new_zeros((rows, slots, heads, size))
-    room[:, :length] = old
-    return room
 
 
 @dataclass(frozen=True)
@@ -169,11 +98,7 @@ class LeanDecoder:
 
     def new_cache(self, lengths: Sequence[int]) -> SlotCache:
         """A cache for rows of these lengths, padded on the left, for `read` to fill."""
-        width = max(lengths)
-        is_real = torch.arange(width) >= width - torch.tensor(list(lengths))[:, None]
-        shape = (len(lengths), width + _SPARE, self._kv, self._size)
-        keys, values = ([torch.zeros(shape) for _ in self.exact.layers] for _ in range(2))
-        return SlotCache(is_real, keys, values)
+        return SlotCache.empty(lengths, len(self.exact.layers), self._kv, self._size)
 
     def read(
         self,
@@ -199,7 +124,7 @@ class LeanDecoder:
             CancelledError: `cancel` was set.
         """
         lengths = [len(end) for end in ends]
-        local, column = _places(lengths)
+        local, column = places(lengths)
         width = max(lengths)
         of = slice(rows.start, rows.stop)
         start = cache.padding[of] + torch.tensor(list(before))
@@ -219,7 +144,7 @@ class LeanDecoder:
                 position=slot - cache.padding[of][local],
                 grid=(len(rows), width),
                 cell=local * width + column,
-                bias=_visible(cache.is_real[of], slots, reach, self._heads // self._kv),
+                bias=visible(cache.is_real[of], slots, reach, self._heads // self._kv),
                 reach=reach,
             ),
             cancel,
@@ -263,7 +188,7 @@ class LeanDecoder:
                 position=(slots - cache.padding[:, None]).reshape(-1),
                 grid=(rows, new),
                 cell=None,
-                bias=_visible(cache.is_real, slots, reach, self._heads // self._kv),
+                bias=visible(cache.is_real, slots, reach, self._heads // self._kv),
                 reach=reach,
             ),
         )
@@ -382,15 +307,3 @@ def _stacked(parts: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor | N
 def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary embedding of (N, heads, head size)."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
-
-
-def _visible(
-    is_real: torch.Tensor, slots: torch.Tensor, reach: int, groups: int
-) -> torch.Tensor | None:
-    """0 where a token may look and minus infinity elsewhere, (B, 1, S * groups, reach)."""
-    if slots.shape[1] == 1 and bool((slots == reach - 1).all()) and bool(is_real.all()):
-        return None
-    hidden = torch.arange(reach) > slots[:, :, None]
-    hidden[:, :, : is_real.shape[1]] |= ~is_real[:, None]
-    bias = torch.zeros(hidden.shape).masked_fill_(hidden, float("-inf"))
-    return bias.repeat_interleave(groups, dim=1)[:, None]

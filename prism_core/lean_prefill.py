@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from prism_core.lean import LeanDecoder, SlotCache
+from prism_core.lean import LeanDecoder
 from prism_core.prefill import groups_alike, worth_sharing
+from prism_core.slot_cache import SlotCache
 
 _FEWEST_TOKENS = 1_024
 """Fewer are read by the library's layers, so that a first answer need not wait for packing."""

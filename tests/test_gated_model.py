@@ -17,16 +17,20 @@ from prism_core.errors import InputError, ModelError
 from prism_core.gate import Gate, read_features
 from prism_core.gated_model import GatedModel, GateMode, RowRouter
 from prism_core.generator import Generator, TokenScorer
-from prism_core.lean import LeanDecoder, SlotCache
+from prism_core.lean import LeanDecoder
 from prism_core.lean_lora import row_lora
 from prism_core.models import LocalModel
 from prism_core.prefill import _by_width, pad_left, prefill
+from prism_core.slot_cache import SlotCache
 from prism_core.types import Message, Prompt, Sampling
 
 QUESTIONS = ("Tell me of the sea.", "2 + 2?", "Name a flightless bird.", "Why is the sky blue?")
 PROMPTS: list[Prompt] = [(Message("user", q),) for q in QUESTIONS]
 SHORT = Sampling(max_new_tokens=8)
 KINDS = sorted(TINY_CONFIGS)
+PACKED = [kind for kind in KINDS if kind != "gemma"]
+"""Those that decode by packed steps; Gemma decodes by the library's layers."""
+packed_kinds = pytest.mark.parametrize("pair", PACKED, indirect=True)
 
 
 def save_random_lora(base: LocalModel, folder: Path) -> None:
@@ -127,25 +131,27 @@ def greedy_ids(model: GatedModel, mode: str, is_lean: bool) -> list[list[int]]:
     return written
 
 
-def skip_gemma(model: GatedModel) -> None:
-    if model.base._lean() is None:
-        pytest.skip("Gemma decodes by the library's layers")
+@pytest.mark.parametrize("kind", KINDS)
+def test_which_kinds_decode_by_packed_steps(
+    tokenizer: PreTrainedTokenizerBase, kind: str
+) -> None:
+    assert (tiny_model(kind, tokenizer)._lean() is not None) is (kind in PACKED)
 
 
+@packed_kinds
 @pytest.mark.parametrize("mode", ["open", "auto"])
 def test_packed_steps_write_what_the_library_s_write(
     pair: tuple[GatedModel, Path], mode: str
 ) -> None:
-    skip_gemma(pair[0])
     packed = greedy_ids(pair[0], mode, is_lean=True)
     assert packed == greedy_ids(pair[0], mode, is_lean=False)
     assert packed != greedy_ids(pair[0], "closed", is_lean=True)
 
 
+@packed_kinds
 @torch.inference_mode()
 def test_packed_steps_write_what_peft_writes(pair: tuple[GatedModel, Path]) -> None:
     model, folder = pair
-    skip_gemma(model)
     fresh = AutoModelForCausalLM.from_config(model.base.model.config)
     fresh.load_state_dict(model.base.model.state_dict())
     peft = PeftModel.from_pretrained(fresh, folder).eval()
@@ -156,13 +162,13 @@ def test_packed_steps_write_what_peft_writes(pair: tuple[GatedModel, Path]) -> N
         assert ids[len(row) :] == ours
 
 
+@packed_kinds
 @pytest.mark.parametrize("part", ["_proj", "v_proj", "up_proj", "layers.2"])
 @torch.inference_mode()
 def test_a_packed_step_updates_the_open_rows_alone(
     pair: tuple[GatedModel, Path], part: str
 ) -> None:
     model, _ = pair
-    skip_gemma(model)
     base, opened = model.base.model, torch.tensor([True, False, False, True])
     lora = LoraWeights({path: p for path, p in model.lora.pairs.items() if part in path})
     packed, new = LeanDecoder(base), torch.tensor([[7, 8], [9, 10], [11, 12], [13, 14]])

@@ -24,7 +24,7 @@ LAYERS: tuple[str, ...] = (
     models packed_choices
     remote remote_answer remote_errors losses adapters gate gate_fitting lora_training forcing
     teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model
-    packed lean lean_lora lean_prefill speculation""",
+    packed lean lean_lora lean_prefill slot_cache speculation""",
     # L3: models that decide, and judgements
     """gated_model bundle judges judge_check metrics choice_scoring refusal_judge
     always_on rl_probe rl_eval rl_logps rl_rollouts rl_guards stability_run fidelity""",

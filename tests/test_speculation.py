@@ -15,10 +15,11 @@ from prism_core.bundle import load_bundle
 from prism_core.chat import encode_prompt
 from prism_core.decoding import decode
 from prism_core.gated_model import GateMode
-from prism_core.lean import LeanDecoder, SlotCache, is_lean
+from prism_core.lean import LeanDecoder, is_lean
 from prism_core.models import LocalModel
 from prism_core.packed import CoarseLinear, ExactLinear, FairLinear, quantise
 from prism_core.prefill import prefill
+from prism_core.slot_cache import SlotCache
 from prism_core.types import Message, Prompt, Sampling
 
 DEMO = Path(__file__).resolve().parent.parent / "assets" / "adapters" / "demo"
