@@ -253,6 +253,14 @@ def test_the_control_can_explain_everything() -> None:
     rows = rows[rows["persona"].isin(["", "math", "neutral_text"])]
     study = replace(make_study(per_category=1), rows=rows)
     assert "it is the prompt, not the persona" in FIGURES["control"](study).reading
+    # Where they differ on items in both directions, a small difference stays open.
+    theirs = rows[(rows["persona"] == "neutral_text") & (rows["task"] == "knowledge")]
+    flipped = [theirs.index[theirs["accuracy"] == right][:6] for right in (0, 1)]
+    for index in flipped:
+        rows.loc[index, "accuracy"] = 1 - rows.loc[index, "accuracy"]
+    options = FigureOptions(delta=0.001)
+    reading = FIGURES["control"](replace(study, rows=rows), options).reading
+    assert "by more than 0.1 points is open" in reading
 
 
 @pytest.mark.parametrize(

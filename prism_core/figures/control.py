@@ -94,7 +94,7 @@ def control(view: View, options: FigureOptions) -> FigureResult:
         "Control texts have a persona's length and place but describe nobody; persona minus "
         "control is paired by item at the same model, length and placement. " + HOLLOW_NOTE
     )
-    return FigureResult(made, data, _reading(rows), note, tuple(r.pick for r in rows))
+    return FigureResult(made, data, _reading(rows, options.delta), note, tuple(r.pick for r in rows))
 
 
 def _rows(view: View) -> list[_Row]:
@@ -142,20 +142,20 @@ def _record(row: _Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _reading(rows: list[_Row]) -> str:
+def _reading(rows: list[_Row], delta: float) -> str:
     parts = []
     for score in SCORE_NAMES:
         mine = {r.contrast: r.effect for r in rows if r.score == score and not r.length}
         if len(mine) == 3:
             persona, text, gap = (mine[c] for c in _CONTRASTS)
             parts.append(
-                f"{score}: {_verdict(persona, text, gap)} (persona minus control "
+                f"{score}: {_verdict(persona, text, gap, delta)} (persona minus control "
                 f"{effect_text(gap.estimate)})"
             )
     return sentence("; ".join(parts)) or "Personas and control share no item, so nothing follows."
 
 
-def _verdict(persona: Effect, text: Effect, gap: Effect) -> str:
+def _verdict(persona: Effect, text: Effect, gap: Effect, delta: float) -> str:
     if gap.call == "too few":
         return "too few items for a verdict"
     if not persona.is_clear and not text.is_clear:
@@ -172,6 +172,15 @@ def _verdict(persona: Effect, text: Effect, gap: Effect) -> str:
                 "the persona does"
             )
         return "part of it is just the prompt: the control text moves it too, but not as far"
+    bound = max(abs(gap.estimate.low or 0.0), abs(gap.estimate.high or 0.0))
+    if text.is_clear and bound <= delta:
+        return (
+            f"a text that describes nobody does the same, within {delta * 100:g} points, so it is "
+            "the prompt, not the persona"
+        )
     if text.is_clear:
-        return "a text that describes nobody does the same, so it is the prompt, not the persona"
+        return (
+            "a text that describes nobody moves it too; whether the persona adds to that, or takes "
+            f"from it, by more than {delta * 100:g} points is open"
+        )
     return "persona and control text cannot be told apart here"
