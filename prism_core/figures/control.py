@@ -94,7 +94,8 @@ def control(view: View, options: FigureOptions) -> FigureResult:
         "Control texts have a persona's length and place but describe nobody; persona minus "
         "control is paired by item at the same model, length and placement. " + HOLLOW_NOTE
     )
-    return FigureResult(made, data, _reading(rows, options.delta), note, tuple(r.pick for r in rows))
+    reading = _reading(rows, options.delta)
+    return FigureResult(made, data, reading, note, tuple(r.pick for r in rows))
 
 
 def _rows(view: View) -> list[_Row]:
