@@ -1,7 +1,7 @@
 """The prefill of many rows by packed weights: all their tokens in one product, without padding.
 
-1. What rows share (a persona's text, the whole prompt of several samples) is read once: first the
-   beginnings of all groups, then every row's own end.
+1. What several rows begin with is read once: a template for all, a persona for its questions, a
+   question for its samples. Such beginnings form a tree, which is read level by level.
 2. A linear map sees the tokens of all rows end to end; only attention lays them out row by row.
 3. A pass takes so many tokens that the processor is busy and little memory is needed.
 The cache is that of the decoding steps which follow (`prism_core/lean.py`).
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from prism_core.lean import LeanDecoder
-from prism_core.prefill import groups_alike, worth_sharing
 from prism_core.slot_cache import SlotCache
 
 _FEWEST_TOKENS = 1_024
@@ -23,8 +23,24 @@ _FEWEST_TOKENS = 1_024
 _LONGEST_ROW = 1_024
 """Attention keeps a number for each pair of a row's tokens; longer rows are the library's."""
 _PASS_TOKENS = 2_048
+_WORTH_SHARING = 32
+"""Tokens that a beginning has to save: what a pass costs beside its tokens, in tokens."""
 
 Rows = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A stretch of tokens behind those of another piece."""
+
+    tokens: Sequence[int]
+    """What is read."""
+    start: int
+    """How many tokens stand before it."""
+    level: int
+    """The level of the piece before it; -1 where it begins its rows."""
+    parent: int
+    """That piece's place in its level."""
 
 
 def is_worth_packing(rows: Rows) -> bool:
@@ -49,36 +65,58 @@ def read_rows(
     Raises:
         CancelledError: `cancel` was set.
     """
-    shared, source = [0] * len(rows), [0] * len(rows)
-    heads: list[Sequence[int]] = []
-    for group in groups_alike(rows):
-        length = worth_sharing([rows[i] for i in group])
-        if length:
-            for i in group:
-                shared[i], source[i] = length, len(heads)
-            heads.append(rows[group[0]][:length])
-    cache = lean.new_cache([len(row) for row in rows])
-    if heads:
-        beginnings = lean.new_cache([len(head) for head in heads])
-        _read(lean, beginnings, heads, [0] * len(heads), cancel)
-        cache.copy_beginnings(beginnings, source, shared)
-    ends = [row[start:] for row, start in zip(rows, shared, strict=True)]
-    return _read(lean, cache, ends, shared, cancel), cache
+    tree = _Tree(rows)
+    caches: list[SlotCache] = []
+    for level in [*tree.levels, tree.ends]:
+        cache = lean.new_cache([piece.start + len(piece.tokens) for piece in level])
+        for number, earlier in enumerate(caches):
+            behind = [i for i, piece in enumerate(level) if piece.level == number]
+            if behind:
+                parents, lengths = zip(*((level[i].parent, level[i].start) for i in behind), strict=True)
+                cache.copy_beginnings(behind, earlier, parents, lengths)
+        logits = torch.cat([
+            lean.read(cache, span, [level[i].tokens for i in span],
+                      [level[i].start for i in span], cancel)
+            for span in _spans([len(piece.tokens) for piece in level])
+        ])  # fmt: skip
+        caches.append(cache)
+    return logits, caches[-1]
 
 
-def _read(
-    lean: LeanDecoder,
-    cache: SlotCache,
-    ends: Rows,
-    before: Sequence[int],
-    cancel: threading.Event | None,
-) -> torch.Tensor:
-    """Read each row's end behind the tokens that its cache holds; logits of the last ones."""
-    parts = [
-        lean.read(cache, span, [ends[i] for i in span], [before[i] for i in span], cancel)
-        for span in _spans([len(end) for end in ends])
-    ]
-    return torch.cat(parts)
+class _Tree:
+    """What rows share, level by level, and each row's own end."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.levels: list[list[_Piece]] = []
+        ends: dict[int, _Piece] = {}
+        self._split(range(len(rows)), 0, (-1, 0), ends)
+        self.ends = [ends[i] for i in range(len(rows))]
+
+    def _split(
+        self, members: Sequence[int], start: int, behind: tuple[int, int], ends: dict[int, _Piece]
+    ) -> None:
+        """Share out the rows `members`, which have their first `start` tokens in common."""
+        rows = [self._rows[i] for i in members]
+        last = min(len(row) for row in rows) - 1  # every row keeps a token of its own
+        alike = start
+        while alike < last and all(row[alike] == rows[0][alike] for row in rows):
+            alike += 1
+        if (alike - start) * (len(rows) - 1) >= _WORTH_SHARING:
+            level = behind[0] + 1
+            if level == len(self.levels):
+                self.levels.append([])
+            self.levels[level].append(_Piece(rows[0][start:alike], start, *behind))
+            start, behind = alike, (level, len(self.levels[level]) - 1)
+        parts: dict[int, list[int]] = {}
+        for i, row in zip(members, rows, strict=True):
+            # A row that ends here is alone, even where its last token is another row's next.
+            parts.setdefault(-1 - i if len(row) == alike + 1 else row[alike], []).append(i)
+        for part in parts.values():
+            if len(part) > 1:
+                self._split(part, start, behind, ends)
+            else:
+                ends[part[0]] = _Piece(self._rows[part[0]][start:], start, *behind)
 
 
 def _spans(lengths: Sequence[int]) -> Iterator[range]:

@@ -80,10 +80,10 @@ def prefill(
         cache.batch_select_indices(index)
         return logits[index], cache, mask[index]
     can_part = is_mergeable(new_cache(model.config))
-    groups = groups_alike(rows) if router is None and can_part else [list(range(len(rows)))]
+    groups = _groups(rows) if router is None and can_part else [list(range(len(rows)))]
     parts, order = [], []
     for group in groups:
-        shared = worth_sharing([rows[i] for i in group]) if router is None else 0
+        shared = _worth_sharing([rows[i] for i in group]) if router is None else 0
         head = _read_head(model, rows[group[0]][:shared])
         width = [len(rows[i]) - shared for i in group]
         apart = can_part and model.device.type == "cpu"
@@ -106,7 +106,7 @@ def _together(model: PreTrainedModel, parts: Sequence[Read], order: Sequence[int
     )
 
 
-def groups_alike(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+def _groups(rows: Sequence[Sequence[int]]) -> list[list[int]]:
     """Rows that begin alike, group by group; rows that begin like no other make one group."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for i, row in enumerate(rows):
@@ -115,7 +115,7 @@ def groups_alike(rows: Sequence[Sequence[int]]) -> list[list[int]]:
     return [group for group in alike.values() if len(group) > 1] + ([alone] if alone else [])
 
 
-def worth_sharing(rows: Sequence[Sequence[int]]) -> int:
+def _worth_sharing(rows: Sequence[Sequence[int]]) -> int:
     """Length of the beginning that is to be read once for all these rows."""
     shared = shared_prefix(rows) if len(rows) > 1 else 0
     is_worth_it = shared >= _ALIKE or shared * (len(rows) - 1) >= _WORTH_SHARING

@@ -55,16 +55,15 @@ class SlotCache:
         return cls(is_real, keys, values)
 
     def copy_beginnings(
-        self, other: SlotCache, source: Sequence[int], lengths: Sequence[int]
+        self, rows: Sequence[int], other: SlotCache, source: Sequence[int], lengths: Sequence[int]
     ) -> None:
-        """Let row b begin with the first `lengths[b]` tokens of row `source[b]` of another."""
+        """Let `rows[k]` begin with the first `lengths[k]` tokens of row `source[k]` of another."""
         row, position = places(lengths)
-        theirs = torch.tensor(list(source))[row]
-        to = (row, self.padding[row] + position)
-        where = (theirs, other.padding[theirs] + position)
-        for mine, others in ((self.keys, other.keys), (self.values, other.values)):
-            for layer, keys in zip(mine, others, strict=True):
-                layer.index_put_(to, keys[where])
+        mine, theirs = (torch.tensor(list(which))[row] for which in (rows, source))
+        to, of = (mine, self.padding[mine] + position), (theirs, other.padding[theirs] + position)
+        for new, old in ((self.keys, other.keys), (self.values, other.values)):
+            for layer, states in zip(new, old, strict=True):
+                layer.index_put_(to, states[of])
 
     def reach(self, slots: int) -> None:
         """Make sure that there are so many slots."""

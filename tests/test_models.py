@@ -157,16 +157,27 @@ def test_rows_of_different_lengths_are_read_apart_and_put_together(tiny: LocalMo
         assert torch.allclose(tiny.model(torch.tensor([row])).logits[0, -1], mine, atol=1e-4)
 
 
+PERSONA_A, PERSONA_B = [9, *range(20, 80)], [9, *range(120, 180)]
+SHARED_ROWS = {
+    "nothing": [[i, *range(200, 200 + 9 * i)] for i in (3, 1, 4, 2)],
+    "a beginning": [[*PERSONA_A, i, *range(300, 300 + 7 * i)] for i in (3, 1, 4, 2)],
+    "all": [[*PERSONA_A, 7]] * 4,
+    "personas, questions, samples": [
+        [*persona, *range(start, start + 40), *end]
+        for persona in (PERSONA_A, PERSONA_B)
+        for start in (300, 400)
+        for end in ([], [], [5, 6], [5])
+    ],
+}
+
+
 @torch.inference_mode()
-@pytest.mark.parametrize("alike", [0, 60, 300], ids=["nothing", "some", "all but one"])
+@pytest.mark.parametrize("kind", SHARED_ROWS)
 def test_packed_weights_read_many_rows_as_the_library_does(
-    tiny: LocalModel, monkeypatch: pytest.MonkeyPatch, alike: int
+    tiny: LocalModel, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(lean_prefill, "_PASS_TOKENS", 100)  # several passes
-    begin = [[9, *range(20, 20 + alike)], [8, *range(40, 40 + alike)]]
-    lengths = (30, 75, 25, 61, 31) if alike < 300 else (1, 1, 1, 1, 1)
-    rows = [[*begin[i % 2], *range(100 + i, 100 + i + n)] for i, n in enumerate(lengths)]
-    lean = LeanDecoder(tiny.model)
+    rows, lean = SHARED_ROWS[kind], LeanDecoder(tiny.model)
     logits, cache = lean_prefill.read_rows(lean, rows)
     theirs, their_cache, mask = prefill(tiny.model, rows)
     assert torch.allclose(logits, theirs, atol=1e-4)
@@ -174,6 +185,19 @@ def test_packed_weights_read_many_rows_as_the_library_does(
     # The cache goes on as the library's does.
     ids = logits.argmax(dim=-1)[:, None]
     assert torch.allclose(lean.step(cache, ids), lean.step(same, ids), atol=1e-4)
+
+
+def test_what_rows_share_is_read_once() -> None:
+    read = {
+        kind: sum(len(p.tokens) for level in [*tree.levels, tree.ends] for p in level)
+        for kind, tree in ((k, lean_prefill._Tree(rows)) for k, rows in SHARED_ROWS.items())
+    }
+    assert read["nothing"] == sum(map(len, SHARED_ROWS["nothing"]))
+    assert read["a beginning"] == 61 + (1 + 1 + 1 + 1) + 7 * (3 + 1 + 4 + 2)
+    assert read["all"] == 61 + 4
+    # The 9 that both personas begin with is not worth a pass. Each question is read but for its
+    # last token, which its shortest rows keep, and behind that: 1, 1, 3 and 2 tokens.
+    assert read["personas, questions, samples"] == 2 * (61 + 2 * (39 + 1 + 1 + 3 + 2))
 
 
 def test_reading_many_rows_stops_within_a_layer(tiny: LocalModel) -> None:
