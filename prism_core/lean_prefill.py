@@ -72,8 +72,8 @@ def read_rows(
         for number, earlier in enumerate(caches):
             behind = [i for i, piece in enumerate(level) if piece.level == number]
             if behind:
-                parents, lengths = zip(*((level[i].parent, level[i].start) for i in behind), strict=True)
-                cache.copy_beginnings(behind, earlier, parents, lengths)
+                parents = [level[i].parent for i in behind]
+                cache.copy_beginnings(behind, earlier, parents, [level[i].start for i in behind])
         logits = torch.cat([
             lean.read(cache, span, [level[i].tokens for i in span],
                       [level[i].start for i in span], cancel)
