@@ -9,10 +9,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
+
+from prism_core.storage import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGUMENTS = [
@@ -82,6 +85,31 @@ def stop_app(process: subprocess.Popen[bytes]) -> None:
 def open_tab(page: Page, name: str) -> None:
     """Open a tab of the page; all are in sight at any width."""
     page.get_by_role("tab", name=name, exact=True).click()
+
+
+def set_number(page: Page, where: str, value: float) -> None:
+    """Type a number into a field or a slider's box, and leave it."""
+    box = page.locator(f"{where} input[type=number]")
+    box.fill(str(value))
+    box.press("Tab")
+
+
+def cancel_at_once(page: Page, button: str, data_home: Path, run_id: str) -> None:
+    """Press Cancel; the run has to be cancelled in two seconds and the click's way there."""
+    began = time.monotonic()
+    page.click(button)
+    with Store(home=data_home) as store:
+        while store.get_run(run_id).status != "cancelled":
+            assert time.monotonic() - began < 3
+            time.sleep(0.05)
+
+
+def nothing_sticks_out(page: Page, widths: Sequence[int] = (390, 1280)) -> None:
+    """Look at the page in a window of each width: nothing may need to be scrolled sideways."""
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(200)  # what follows the window's size has followed
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def unfold(page: Page, name: str) -> None:

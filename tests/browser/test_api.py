@@ -6,6 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,26 +85,32 @@ def test_mistakes_end_in_a_sentence(
         client.predict(**{"question": "Hi", **change}, api_name="/compare")
 
 
-def test_mcp_password_and_public_limits(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def public_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An app of its own: a public copy with MCP, whose queue may be filled."""
+    home = tmp_path_factory.mktemp("public")
     url, process = start_app(
-        tmp_path / "log", "--mcp", PRISM_PUBLIC="1", PRISM_MODEL_ALLOWLIST="org/listed"
-    )
-    try:
-        with urllib.request.urlopen(f"{url}/gradio_api/mcp/schema", timeout=20) as answer:
-            tools = {tool["name"].removeprefix("prism_studio_") for tool in json.load(answer)}
-        assert {"compare", "judge", "personas", "models"} <= tools
-        client = Client(url, verbose=False)
-        offered = [m["reference"] for m in client.predict(api_name="/models")]
-        assert offered == ["embedded", "org/listed"]
-        for change, sentence in (
-            ({"max_new_tokens": 257}, "from 1 to 256"),
-            ({"model": "org/other"}, "cannot be loaded here"),
-            ({"model": str(tmp_path)}, "cannot be loaded here"),
-        ):
-            with pytest.raises(AppError, match=sentence):
-                client.predict(question="Hi", **change, api_name="/compare")
-    finally:
-        stop_app(process)
+        home / "log", "--mcp", PRISM_PUBLIC="1", PRISM_MODEL_ALLOWLIST="org/listed",
+        PRISM_DATA_HOME=str(home / "data"),
+    )  # fmt: skip
+    yield url
+    stop_app(process)
+
+
+def test_mcp_and_public_limits(public_url: str, tmp_path: Path) -> None:
+    with urllib.request.urlopen(f"{public_url}/gradio_api/mcp/schema", timeout=20) as answer:
+        tools = {tool["name"].removeprefix("prism_studio_") for tool in json.load(answer)}
+    assert {"compare", "judge", "personas", "models"} <= tools
+    client = Client(public_url, verbose=False)
+    offered = [m["reference"] for m in client.predict(api_name="/models")]
+    assert offered == ["embedded", "org/listed"]
+    for change, sentence in (
+        ({"max_new_tokens": 257}, "from 1 to 256"),
+        ({"model": "org/other"}, "cannot be loaded here"),
+        ({"model": str(tmp_path)}, "cannot be loaded here"),
+    ):
+        with pytest.raises(AppError, match=sentence):
+            client.predict(question="Hi", **change, api_name="/compare")
 
 
 def test_a_password_is_asked_for(tmp_path: Path) -> None:
@@ -118,25 +125,21 @@ def test_a_password_is_asked_for(tmp_path: Path) -> None:
         stop_app(process)
 
 
-def test_a_full_queue_is_said_in_the_page(chromium: Browser, tmp_path: Path) -> None:
-    url, process = start_app(tmp_path / "app.log", PRISM_DATA_HOME=str(tmp_path / "home"))
-    try:
-        client = Client(url, verbose=False)
-        story = {"question": "Tell a long story.", "max_new_tokens": 1000, "api_name": "/compare"}
-        jobs = [client.submit(**story) for _ in range(QUEUE_SIZE + 8)]
-        end = time.monotonic() + 60
-        while not any(job.done() for job in jobs):  # refused: none can have its answer so soon
-            assert time.monotonic() < end
-            time.sleep(0.2)
-        page = chromium.new_page()
-        page.goto(url)
-        page.locator("#px-question textarea").fill("What is 2 + 2?")
-        page.click("#px-run")
-        expect(page.locator("#px-status")).to_contain_text(
-            f"The queue is full: {QUEUE_SIZE} requests are waiting already", timeout=30_000
-        )
-        expect(page.locator("#px-run")).to_be_enabled()  # nothing is lost: press it again later
-        expect(page.locator("#px-question textarea")).to_have_value("What is 2 + 2?")
-        page.close()
-    finally:
-        stop_app(process)
+def test_a_full_queue_is_said_in_the_page(chromium: Browser, public_url: str) -> None:
+    client = Client(public_url, verbose=False)
+    story = {"question": "Tell a long story.", "max_new_tokens": 256, "api_name": "/compare"}
+    jobs = [client.submit(**story) for _ in range(QUEUE_SIZE + 8)]
+    end = time.monotonic() + 60
+    while not any(job.done() for job in jobs):  # refused: none can have its answer so soon
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    page = chromium.new_page()
+    page.goto(public_url)
+    page.locator("#px-question textarea").fill("What is 2 + 2?")
+    page.click("#px-run")
+    expect(page.locator("#px-status")).to_contain_text(
+        f"The queue is full: {QUEUE_SIZE} requests are waiting already", timeout=30_000
+    )
+    expect(page.locator("#px-run")).to_be_enabled()  # nothing is lost: press it again later
+    expect(page.locator("#px-question textarea")).to_have_value("What is 2 + 2?")
+    page.close()

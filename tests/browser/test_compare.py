@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlparse
 
 import pytest
-from browser_helpers import ANSWER_MS, unfold
+from browser_helpers import ANSWER_MS, nothing_sticks_out, set_number, unfold
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
@@ -102,8 +102,7 @@ def test_stop_in_the_middle_then_run_again(visit: Visit) -> None:
     page.wait_for_timeout(1500)
     assert texts(page) == stopped  # nothing goes on writing
     unfold(page, "Sampling and model")
-    page.locator("#px-tokens input[type=number]").fill("8")
-    page.locator("#px-tokens input[type=number]").press("Tab")
+    set_number(page, "#px-tokens", 8)
     compare(page)
     assert len(texts(page)) == 3
     expect(page.locator(".px-neutral .px-metrics")).to_contain_text("8 tokens")
@@ -200,11 +199,26 @@ def test_a_link_with_mistakes_says_which(visit: Visit) -> None:
     expect(page.locator("#px-persona input")).to_have_value("Mathematician")
 
 
-def test_two_visitors_wait_in_turn_and_keep_their_histories(visit: Visit) -> None:
+def test_two_visitors_wait_in_turn_stop_and_leave(visit: Visit) -> None:
     one = ready(visit(link(question="The first visitor asks.", max_new_tokens=120)))
     two = ready(visit(link(question="The second visitor asks.")))
-    one.click("#px-run")
-    expect(one.locator(".px-caret").first).to_be_visible(timeout=ANSWER_MS)
+    wait_in_turn(one, two)
+    one.fill("#px-question textarea", "Tell a very long story.")
+    unfold(one, "Sampling and model")
+    set_number(one, "#px-tokens", 1000)
+    stop_while_waiting(one, two)
+    leave_while_writing(one, two)
+
+
+def begin(page: Page) -> None:
+    """Start a comparison and wait for its first words."""
+    page.click("#px-run")
+    expect(page.locator(".px-caret").first).to_be_visible(timeout=ANSWER_MS)
+
+
+def wait_in_turn(one: Page, two: Page) -> None:
+    """The second is told its place; each keeps a history of its own."""
+    begin(one)
     two.click("#px-run")
     expect(two.locator("#px-status")).to_contain_text("queue: 1/1", timeout=20_000)
     finish(one)
@@ -215,6 +229,31 @@ def test_two_visitors_wait_in_turn_and_keep_their_histories(visit: Visit) -> Non
         lines = download(page, "Export JSONL")
         assert f"The {own} visitor" in lines
         assert f"The {other} visitor" not in lines
+
+
+def stop_while_waiting(one: Page, two: Page) -> None:
+    """Who stops in the queue never begins."""
+    begin(one)
+    two.click("#px-run")
+    expect(two.locator("#px-stop")).to_be_visible()
+    two.wait_for_timeout(500)
+    two.click("#px-stop")
+    expect(two.locator("#px-status")).to_contain_text("Stopped before the first word")
+    one.click("#px-stop")
+    expect(one.locator("#px-status")).to_contain_text("Stopped after")
+    two.wait_for_timeout(1500)
+    expect(two.locator("#px-status")).to_contain_text("Stopped before the first word")
+    compare(two)
+    assert len(texts(two)) == 3
+
+
+def leave_while_writing(one: Page, two: Page) -> None:
+    """Who closes the page makes room for the next."""
+    begin(one)
+    one.close()
+    compare(two)  # 3 x 1,000 tokens would take minutes
+    seconds = float(two.locator("#px-status").inner_text().rsplit(" in ", 1)[1].split(" s")[0])
+    assert seconds < 60
 
 
 def test_two_tabs_of_one_visitor_keep_each_other_s_history(visit: Visit) -> None:
@@ -234,79 +273,43 @@ def test_two_tabs_of_one_visitor_keep_each_other_s_history(visit: Visit) -> None
         expect(tab.locator("#px-history > button")).not_to_contain_text("(")
 
 
-def test_a_visitor_who_leaves_makes_room(visit: Visit) -> None:
-    one = ready(visit(link(question="Tell a very long story.", max_new_tokens=1024)))
-    two = ready(visit(link(question="Hello?", max_new_tokens=2)))
-    one.click("#px-run")
-    expect(one.locator(".px-caret").first).to_be_visible(timeout=ANSWER_MS)
-    one.close()
-    compare(two)  # 1,024 tokens would take minutes
-    seconds = float(two.locator("#px-status").inner_text().rsplit(" in ", 1)[1].split(" s")[0])
-    assert seconds < 60
-
-
-def test_stop_while_waiting_in_the_queue(visit: Visit) -> None:
-    one = ready(visit(link(question="Tell a long story.", max_new_tokens=1000)))
-    two = ready(visit(link(question="Hello?")))
-    one.click("#px-run")
-    expect(one.locator(".px-caret").first).to_be_visible(timeout=ANSWER_MS)
-    two.click("#px-run")
-    expect(two.locator("#px-stop")).to_be_visible()
-    two.wait_for_timeout(500)
-    two.click("#px-stop")
-    expect(two.locator("#px-status")).to_contain_text("Stopped before the first word")
-    one.click("#px-stop")
-    expect(one.locator("#px-status")).to_contain_text("Stopped after")
-    two.wait_for_timeout(1500)
-    expect(two.locator("#px-status")).to_contain_text("Stopped before the first word")
-    compare(two)
-    assert len(texts(two)) == 3
-
-
-@pytest.mark.parametrize(
-    ("question", "sentence"),
-    [
-        ("", "The question is empty"),
-        ("   \u200b\u202e ", "The question is empty"),
-        ("x" * 9000, "at most 8,000 are allowed"),
-    ],
-    ids=["empty", "invisible", "enormous"],
-)
-def test_questions_that_cannot_be_asked(visit: Visit, question: str, sentence: str) -> None:
+def test_what_cannot_be_asked(visit: Visit) -> None:
     page = ready(visit(link()))
-    page.fill("#px-question textarea", question)
-    page.click("#px-run")
-    expect(page.locator("#px-status [role=alert]")).to_contain_text(sentence)
-    expect(page.locator("#px-run")).to_be_enabled()
-    expect(page.locator("#px-stop")).to_be_hidden()
-
-
-@pytest.mark.parametrize(
-    "question",
-    [
-        "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>",
-        "${window.hacked = 1} {{window.hacked}} `x` **bold** [link](javascript:hacked=1)",
-        "مرحبا، كيف حالك؟ \u202eabc",
-        "a\x07b\x1b[31m c",
-    ],
-    ids=["script", "template", "right-to-left", "control"],
-)
-def test_strange_questions_are_shown_safely(visit: Visit, question: str) -> None:
-    page = ready(visit(link(arms="neutral,persona", max_new_tokens=8)))
-    page.fill("#px-question textarea", "Repeat: " + question)
-    compare(page)
-    open_history(page)
-    expect(page.locator("#px-history-table")).to_contain_text("Repeat:")
-    assert page.evaluate("window.hacked") is None
-    assert page.locator("#px-cards script, #px-cards img, #px-history-table img").count() == 0
-
-
-def test_no_arm_chosen(visit: Visit) -> None:
-    page = ready(visit(link(question="Hello")))
+    for question, sentence in (
+        ("", "The question is empty"),
+        ("x" * 9000, "at most 8,000 are allowed"),
+        ("   \u200b\u202e ", "The question is empty"),
+    ):
+        page.fill("#px-question textarea", question)
+        page.click("#px-run")
+        expect(page.locator("#px-status [role=alert]")).to_contain_text(sentence)
+        expect(page.locator("#px-run")).to_be_enabled()
+        expect(page.locator("#px-stop")).to_be_hidden()
+    page.fill("#px-question textarea", "Hello")
     for name in ("Neutral", "Persona", "Control"):
         page.locator("#px-arms").get_by_label(name, exact=True).uncheck()
     page.click("#px-run")
     expect(page.locator("#px-status [role=alert]")).to_contain_text("No arm is chosen")
+
+
+def test_strange_questions_are_shown_safely(visit: Visit) -> None:
+    page = ready(visit(link(arms="neutral,persona", max_new_tokens=8)))
+    for number, question in enumerate(
+        (
+            "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>",
+            "${window.hacked = 1} {{window.hacked}} `x` **bold** [link](javascript:hacked=1)",
+            "مرحبا، كيف حالك؟ \u202eabc",  # from right to left
+            "a\x07b\x1b[31m c",
+        ),
+        start=1,
+    ):
+        page.fill("#px-question textarea", f"Repeat {number}: " + question)
+        compare(page)
+        if number == 1:
+            open_history(page)
+        expect(page.locator("#px-history-table")).to_contain_text(f"Repeat {number}:")
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("#px-cards script, #px-cards img, #px-history-table img").count() == 0
 
 
 def test_blind_vote_hides_until_the_vote_and_exports_pairs(visit: Visit) -> None:
@@ -345,20 +348,20 @@ def test_surprise_me_is_one_click_from_a_result(visit: Visit) -> None:
     expect(page.locator("#px-status")).to_contain_text("Stopped after")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_layout(visit: Visit, width: int, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "widths"), [("light", (1280, 390)), ("dark", (390, 1280))])
+def test_layout(visit: Visit, scheme: str, widths: tuple[int, int]) -> None:
     page = ready(
         visit(
             link(question="Hello", max_new_tokens=6),
-            viewport={"width": width, "height": 900},
+            viewport={"width": widths[0], "height": 900},
             color_scheme=scheme,
         )
     )
     compare(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width  # no sideways scrolling
-    tops = {round(page.locator(".px-arm").nth(i).bounding_box()["y"]) for i in range(3)}
-    assert len(tops) == (1 if width == 1280 else 3)  # side by side, or stacked
+    for width in widths:
+        nothing_sticks_out(page, [width])
+        tops = {round(page.locator(".px-arm").nth(i).bounding_box()["y"]) for i in range(3)}
+        assert len(tops) == (1 if width == 1280 else 3)  # side by side, or stacked
     assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
     page.click("#px-appearance")
     assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "light")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,10 @@ def click_heatmap(page: Page, x: int, y: int) -> None:
 
 def test_every_figure_renders(visit: Visit, file: Path, study: Study) -> None:
     page = bring(visit(), file)
+    page.locator("#px-overlay input").check()  # the paper's own numbers, labelled as such
+    expect(page.locator(f"{PLOT} .legend")).to_contain_text("reported")
+    page.locator("#px-overlay input").uncheck()
+    expect(page.locator(f"{PLOT} .legend")).not_to_contain_text("reported")
     for name, kind in FIGURES.items():
         choose(page, name)
         wanted = kind(study, FigureOptions(delta=study.spec.delta))
@@ -124,8 +129,10 @@ def test_a_click_shows_the_answers_behind_it(visit: Visit, file: Path) -> None:
     expect(page.locator("#px-first-reading")).to_contain_text("16 of 16 cells")
 
 
-def test_the_keyboard_reaches_the_answers_too(visit: Visit, file: Path) -> None:
-    page = bring(visit(), file)
+def test_the_keyboard_reaches_the_answers_too_and_their_text_stays_text(
+    visit: Visit, file: Path
+) -> None:
+    page = bring(visit(), file)  # `visit` fails on any dialog and script error
     choose(page, "lift")
     expect(page.locator("#px-first-reading")).to_contain_text("of 16 cells")
     page.get_by_role("button", name="The numbers").click()
@@ -134,10 +141,6 @@ def test_the_keyboard_reaches_the_answers_too(visit: Visit, file: Path) -> None:
     expect(page.locator("#px-items-panel")).to_contain_text("answered items")
     expect(page.locator("#px-items-panel")).to_contain_text("Humanities · Math")
 
-
-def test_text_of_a_study_stays_text(visit: Visit, file: Path) -> None:
-    page = bring(visit(), file)  # `visit` fails on any dialog and script error
-    choose(page, "lift")
     page.locator("#px-score").get_by_label("Alignment").check()
     page.wait_for_function(
         "(s) => document.querySelector(s).data[0].x.length === 4", arg=PLOT, 
@@ -164,12 +167,6 @@ def test_filters_hold_for_all_figures(visit: Visit, file: Path, study: Study) ->
     page.click("#px-filters-clear")
     expect(left).to_contain_text("Showing all")
     expect(page.locator("#px-first-reading")).to_contain_text("4 of 4 personas")
-
-
-def test_the_papers_numbers_are_labelled(visit: Visit, file: Path) -> None:
-    page = bring(visit(), file)
-    page.locator("#px-overlay input").check()
-    expect(page.locator(f"{PLOT} .legend")).to_contain_text("reported")
 
 
 def test_two_studies_and_their_files(
@@ -222,10 +219,10 @@ def test_what_is_no_study_is_said(visit: Visit, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("width", [390, 1400])
-def test_nothing_sticks_out(visit: Visit, file: Path, width: int) -> None:
-    page = bring(visit("?__theme=dark", viewport={"width": width, "height": 900}), file)
-    for name in ("tradeoff", "lift", "sweep"):
+def test_nothing_sticks_out(visit: Visit, file: Path) -> None:
+    page = bring(visit("?__theme=dark", viewport={"width": 390, "height": 900}), file)
+    for width, name in itertools.product((390, 1400), ("tradeoff", "lift", "sweep")):
+        page.set_viewport_size({"width": width, "height": 900})
         choose(page, name)
         page.wait_for_timeout(700)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

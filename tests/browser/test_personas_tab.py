@@ -103,14 +103,16 @@ def test_copy_edit_use_reload_export_import_delete(visit: Visit, tmp_path: Path)
     assert [p.title for p in parse_personas(text)] == ["Abacus fan", "Bard"]
 
 
-def test_mistakes_are_told_in_a_sentence(visit: Visit, tmp_path: Path) -> None:
-    page = open_personas(visit())
+def test_mistakes_are_told_in_a_sentence_on_a_phone_too(visit: Visit, tmp_path: Path) -> None:
+    page = open_personas(visit(viewport={"width": 390, "height": 844}))
     bomb = tmp_path / "bomb.yaml"
     bomb.write_text("a: &a [x, x]\nb: [*a, *a]\n")
     upload(page, bomb)
     told = "Nothing was imported. Line 1 uses the YAML anchor"
     expect(page.locator(STATUS)).to_contain_text(told)
     page.click("#px-new")
+    expect(page.locator("#px-editor")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.click("#px-edit-save")
     expect(page.locator("#px-edit-status")).to_contain_text("The title is empty")
     evil = "<img src=x onerror=alert(1)>"
@@ -137,10 +139,3 @@ def test_a_visitor_does_not_see_anothers_personas(visit: Visit, tmp_path: Path) 
     second.locator("#px-pick input").click()
     expect(second.get_by_role("option", name="Mathematician").first).to_be_visible()
     assert second.get_by_role("option", name="Bard").count() == 0
-
-
-def test_readable_on_a_phone(visit: Visit) -> None:
-    page = open_personas(visit(viewport={"width": 390, "height": 844}))
-    page.click("#px-new")
-    expect(page.locator("#px-editor")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390

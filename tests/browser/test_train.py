@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import re
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from browser_helpers import ANSWER_MS, open_tab, unfold
+from browser_helpers import (
+    ANSWER_MS,
+    cancel_at_once,
+    nothing_sticks_out,
+    open_tab,
+    set_number,
+    unfold,
+)
 from playwright.sync_api import Page, expect
 from train_records import EVIL, finish, make_run
 
@@ -47,12 +53,6 @@ def open_train(page: Page) -> Page:
     open_tab(page, "Train")
     expect(page.locator("#px-plan")).to_contain_text("What will happen", timeout=60_000)
     return page
-
-
-def set_number(page: Page, where: str, value: float) -> None:
-    box = page.locator(f"{where} input[type=number]")
-    box.fill(str(value))
-    box.press("Tab")
 
 
 def choose_custom(page: Page, name: str, personas: tuple[str, ...], queries: int) -> None:
@@ -115,6 +115,9 @@ def test_what_cannot_be_run_is_said_in_place(visit: Visit) -> None:
         box.press("Tab")
         expect(page.locator("#px-train-status [role=alert]")).to_have_count(0)
     expect(page.locator("#px-watch")).to_be_hidden()
+    page.locator("#px-preset").get_by_label("Custom").check()
+    expect(page.locator("#px-train-personas")).to_be_visible()
+    nothing_sticks_out(page)
 
 
 def test_a_run_from_start_to_end(visit: Visit, data_home: Path, model: LocalModel) -> None:
@@ -226,22 +229,18 @@ def keep_and_delete(page: Page) -> None:
 
 
 def test_cancel_resume_and_delete_a_run(visit: Visit, data_home: Path) -> None:
-    page = open_train(visit())
+    page = open_train(visit(color_scheme="dark"))
     choose_custom(page, "Long run", ("Mathematician", "Critic"), 60)
     run_id = start(page, "Long run")
     expect(page.locator(".px-step-now")).to_be_visible(timeout=RUN_MS)  # the worker has begun
+    nothing_sticks_out(page)
 
     stranger = visit(f"?run={run_id}")  # who has the link may look, and nothing more
     expect(stranger.locator("#px-run-panel")).to_contain_text("Long run", timeout=30_000)
     for button in ("cancel", "resume", "delete"):
         expect(stranger.locator(f"#px-run-{button}")).to_be_hidden()
 
-    began = time.monotonic()
-    page.click("#px-run-cancel")
-    with Store(home=data_home) as store:
-        while store.get_run(run_id).status != "cancelled":
-            assert time.monotonic() - began < 3  # two seconds to stop, and the click's way there
-            time.sleep(0.05)
+    cancel_at_once(page, "#px-run-cancel", data_home, run_id)
     expect(page.locator(".px-state")).to_have_text("Cancelled")
     page.click("#px-run-resume")
     expect(page.locator("#px-run-cancel")).to_be_visible()
@@ -254,12 +253,3 @@ def test_cancel_resume_and_delete_a_run(visit: Visit, data_home: Path) -> None:
     page.click("#px-run-delete")
     page.locator("#px-run-confirm").get_by_role("button", name="Yes, delete it").click()
     expect(page.locator("#px-watch")).to_be_hidden(timeout=20_000)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_layout(visit: Visit, width: int, scheme: str) -> None:
-    page = open_train(visit(viewport={"width": width, "height": 900}, color_scheme=scheme))
-    page.locator("#px-preset").get_by_label("Custom").check()
-    unfold(page, "Advanced")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
