@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# How many processes share the tests, a file at a time each; 0 runs them all in one.
+WORKERS ?= 2
 
 .PHONY: app test test-slow check bench install chromium screenshot clean
 
@@ -11,7 +13,8 @@ app: $(VENV)/.runtime
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/.development chromium
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder $(ARGS)
 
 test-slow: $(VENV)/.development chromium
 	$(BIN)/python -m pytest -m "not gpu" $(ARGS)

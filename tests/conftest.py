@@ -1,8 +1,14 @@
-"""Fixtures shared by all tests: the real embedded model, and tiny random ones for the maths."""
+"""Fixtures shared by all tests: the real embedded model, and tiny random ones for the maths.
+
+`make test` runs two workers, a file at a time each; with a browser file goes an app of its own.
+"""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+import torch
 from tiny_models import tiny_model
 from transformers import (
     AutoTokenizer,
@@ -11,6 +17,14 @@ from transformers import (
 
 from prism_core.models import LocalModel
 from prism_core.weights import embedded_folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let workers that run side by side share the processors, and what they start as well."""
+    if hasattr(config, "workerinput"):
+        each = max(1, (os.cpu_count() or 1) // config.workerinput["workercount"])
+        os.environ.setdefault("OMP_NUM_THREADS", str(each))
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(scope="session")
