@@ -27,9 +27,9 @@ from prism_core.lora_training import save_lora, trainable_lora
 from prism_core.models import LocalModel
 from prism_core.storage import Store
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 Visit = Callable[..., Page]
-RUN_MS = 200_000
+RUN_MS = 300_000
 """How long a tiny run may take on a slow, busy machine."""
 BAD = (
     ("#px-train-name :is(input, textarea)", " ", "The name '' is not allowed"),
