@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,9 +28,17 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+BROWSERS = ("chromium-headless-shell", "chromium")
+"""Debian's names; the first is Chromium without the window's own pages, and opens ours sooner."""
 START_SECONDS = 180
 ANSWER_MS = 120_000
 """How long an answer may take on a slow, busy machine."""
+
+
+def chromium_path() -> str | None:
+    """The browser to drive: what `PRISM_CHROMIUM` names, or the first that is installed."""
+    found = [os.environ.get("PRISM_CHROMIUM"), *map(shutil.which, BROWSERS)]
+    return next((path for path in found if path), None)
 
 
 def free_port() -> int:

@@ -7,13 +7,11 @@ skipped.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser_helpers import ARGUMENTS, start_app, stop_app
+from browser_helpers import ARGUMENTS, chromium_path, start_app, stop_app
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -34,7 +32,7 @@ def app_url(data_home: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[sync_api.Browser]:
-    path = os.environ.get("PRISM_CHROMIUM") or shutil.which("chromium")
+    path = chromium_path()
     if path is None:
         pytest.skip("Chromium is not installed")
     with sync_api.sync_playwright() as play:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
 
-from browser_helpers import ANSWER_MS, ARGUMENTS, ROOT, start_app, stop_app
+from browser_helpers import ANSWER_MS, ARGUMENTS, ROOT, chromium_path, start_app, stop_app
 from playwright.sync_api import expect, sync_playwright
 
 INPUTS = {
@@ -25,9 +24,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
         url, process = start_app(Path(folder) / "app.log", PRISM_DATA_HOME=folder)
         try:
-            browser = play.chromium.launch(
-                executable_path=shutil.which("chromium"), args=ARGUMENTS
-            )
+            browser = play.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
             page = browser.new_page(viewport={"width": 1280, "height": 860})
             page.goto(f"{url}/?{urlencode(INPUTS)}")
             expect(page.locator("#px-status")).to_contain_text("The link filled in the inputs")

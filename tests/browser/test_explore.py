@@ -36,6 +36,7 @@ def bring(page: Page, file: Path) -> Page:
     """Open the tab and a study file in it."""
     expect.set_options(timeout=WAIT)  # a busy machine
     open_tab(page, "Explore")
+    expect(page.locator("#px-study input")).not_to_have_value("")  # the tab has asked what there is
     with page.expect_file_chooser() as chooser:
         page.click("#px-study-upload")
     chooser.value.set_files(file)
