@@ -137,7 +137,8 @@ class AnswerStates(torch.nn.Module):
         """
         rows, width = ids.shape
         shared = _shared(ids, int((index % width).min()))
-        cache = DynamicCache(config=self.decoder.config) if shared else None
+        config: Any = self.decoder.config
+        cache = DynamicCache(config=config) if shared else None
         if cache is not None and not all(type(layer) is DynamicLayer for layer in cache.layers):
             cache, shared = None, 0
         if cache is not None:
