@@ -45,13 +45,14 @@ $(VENV)/.development: requirements-dev.txt requirements.txt | $(VENV)/bin/python
 # The browser tests drive a real Chromium: the one that PRISM_CHROMIUM names, or Debian's. Its
 # headless shell opens a page in half the time that the whole browser takes.
 chromium:
-	@command -v "$${PRISM_CHROMIUM:-chromium-headless-shell}" >/dev/null && exit 0; \
-	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  GET="$$SUDO apt-get install -y -qq --no-install-recommends"; \
-	  command -v apt-get >/dev/null && $$SUDO apt-get update -qq && \
-	    { $$GET chromium-headless-shell || $$GET chromium; } && exit 0; \
-	  command -v chromium >/dev/null || \
+	@command -v "$${PRISM_CHROMIUM:-chromium-headless-shell}" >/dev/null || \
+	  command -v chromium >/dev/null || command -v apt-get >/dev/null || \
 	  { echo "Please install Chromium, or set PRISM_CHROMIUM to its path."; exit 1; }
+	@command -v "$${PRISM_CHROMIUM:-chromium-headless-shell}" >/dev/null || \
+	  command -v chromium >/dev/null || \
+	  { SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	    $$SUDO apt-get update -qq && \
+	    $$SUDO apt-get install -y -qq --no-install-recommends chromium-headless-shell; }
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

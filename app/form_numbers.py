@@ -17,7 +17,7 @@ def read_number(
     Raises:
         InputError: it is empty, no number, or outside; the message names the field and quotes it.
     """
-    return _read(label, value, "a number", low, high)
+    return _read(label, value, False, low, high)
 
 
 def read_whole(label: str, value: object, low: int | None = None, high: int | None = None) -> int:
@@ -26,13 +26,13 @@ def read_whole(label: str, value: object, low: int | None = None, high: int | No
     Raises:
         InputError: it is empty, no whole number, or outside; the message quotes it.
     """
-    return int(_read(label, value, "a whole number", low, high))
+    return int(_read(label, value, True, low, high))
 
 
 def _read(
-    label: str, value: object, kind: str, low: float | None, high: float | None
+    label: str, value: object, whole: bool, low: float | None, high: float | None
 ) -> float:
-    whole = kind == "a whole number"
+    kind = "a whole number" if whole else "a number"
     kind += "" if low is None else f" from {low:,.10g}"
     kind += "" if high is None else f" to {high:,.10g}"
     if value is None or value == "":

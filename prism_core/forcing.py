@@ -19,6 +19,7 @@ from transformers.cache_utils import DynamicLayer
 from prism_core.chat import encode_prompt, encode_text, render
 from prism_core.errors import ModelError
 from prism_core.models import LocalModel
+from prism_core.prefill import shared_prefix
 from prism_core.prompts import build_prompt
 from prism_core.records import AnswerPair
 from prism_core.types import Message, PromptVariant
@@ -154,7 +155,7 @@ class AnswerStates(torch.nn.Module):
 
 def _shared(ids: torch.Tensor, most: int) -> int:
     """Columns from the left that are alike in all rows of ids (B, T), where that saves enough."""
-    alike = int((ids == ids[:1]).all(dim=0)[:most].long().cumprod(dim=0).sum())
+    alike = min(shared_prefix(ids.tolist()), most)
     return alike if alike * (len(ids) - 1) >= _WORTH_SHARING else 0
 
 

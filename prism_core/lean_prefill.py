@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from prism_core.lean import LeanDecoder
+from prism_core.prefill import shared_prefix
 from prism_core.slot_cache import SlotCache
 
 _FEWEST_TOKENS = 1_024
@@ -98,10 +99,7 @@ class _Tree:
     ) -> None:
         """Share out the rows `members`, which have their first `start` tokens in common."""
         rows = [self._rows[i] for i in members]
-        last = min(len(row) for row in rows) - 1  # every row keeps a token of its own
-        alike = start
-        while alike < last and all(row[alike] == rows[0][alike] for row in rows):
-            alike += 1
+        alike = start + shared_prefix([row[start:] for row in rows])
         if (alike - start) * (len(rows) - 1) >= _WORTH_SHARING:
             level = behind[0] + 1
             if level == len(self.levels):

@@ -15,14 +15,12 @@ import torch
 from transformers import PreTrainedModel
 
 from prism_core.kv_cache import is_mergeable, new_cache
-from prism_core.prefill import shared_prefix
+from prism_core.prefill import ALIKE, groups_alike, shared_prefix
 
 Rows = Sequence[Sequence[int]]
 
 States = tuple[torch.Tensor, torch.Tensor]
 
-SHARED_AT_LEAST = 48
-"""A common beginning shorter than this is read with each row."""
 PASS_TOKENS = (640, 8_192)
 """Tokens of one pass, on a CPU and on anything else: enough to keep it busy, little padding."""
 _FAMILIES = frozenset(
@@ -53,10 +51,10 @@ def packed_logprobs(
         choices: for each prompt the token ids of its choices, each at least one token.
     """
     found: list[list[float]] = [[] for _ in prompts]
-    for group in _groups(prompts):
+    for group in groups_alike(prompts):
         rows = [prompts[i] for i in group]
         shared = shared_prefix(rows) if len(rows) > 1 else 0
-        shared = shared if shared >= SHARED_AT_LEAST else 0
+        shared = shared if shared >= ALIKE else 0
         head = _read_head(model, rows[0][:shared]) if shared else []
         width = {i: len(prompts[i]) - shared + sum(len(c) - 1 for c in choices[i]) for i in group}
         for batch in _batches(width, PASS_TOKENS[model.device.type != "cpu"]):
@@ -64,15 +62,6 @@ def packed_logprobs(
             for i, sums in zip(batch, _score(model, layout, head, shared), strict=True):
                 found[i] = sums
     return found
-
-
-def _groups(prompts: Rows) -> list[list[int]]:
-    """Prompts that begin alike (one persona), and those that begin like no other."""
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for i, prompt in enumerate(prompts):
-        alike.setdefault(tuple(prompt[:SHARED_AT_LEAST]), []).append(i)
-    alone = [group[0] for group in alike.values() if len(group) == 1]
-    return [group for group in alike.values() if len(group) > 1] + ([alone] if alone else [])
 
 
 def _batches(width: Mapping[int, int], limit: int) -> Iterator[list[int]]:

@@ -21,7 +21,7 @@ from transformers import DynamicCache, PreTrainedModel
 from prism_core.adapters import LoraWeights
 from prism_core.kv_cache import is_mergeable, merged, new_cache
 
-_ALIKE = 48
+ALIKE = 48
 """Rows that begin with this many equal tokens are read as one group."""
 _WORTH_SHARING = 256
 """Tokens that have to be saved before a beginning is read apart from its rows' ends."""
@@ -80,7 +80,7 @@ def prefill(
         cache.batch_select_indices(index)
         return logits[index], cache, mask[index]
     can_part = is_mergeable(new_cache(model.config))
-    groups = _groups(rows) if router is None and can_part else [list(range(len(rows)))]
+    groups = groups_alike(rows) if router is None and can_part else [list(range(len(rows)))]
     parts, order = [], []
     for group in groups:
         shared = _worth_sharing([rows[i] for i in group]) if router is None else 0
@@ -106,11 +106,11 @@ def _together(model: PreTrainedModel, parts: Sequence[Read], order: Sequence[int
     )
 
 
-def _groups(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+def groups_alike(rows: Sequence[Sequence[int]]) -> list[list[int]]:
     """Rows that begin alike, group by group; rows that begin like no other make one group."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for i, row in enumerate(rows):
-        alike.setdefault(tuple(row[:_ALIKE]), []).append(i)
+        alike.setdefault(tuple(row[:ALIKE]), []).append(i)
     alone = [group[0] for group in alike.values() if len(group) == 1]
     return [group for group in alike.values() if len(group) > 1] + ([alone] if alone else [])
 
@@ -118,7 +118,7 @@ def _groups(rows: Sequence[Sequence[int]]) -> list[list[int]]:
 def _worth_sharing(rows: Sequence[Sequence[int]]) -> int:
     """Length of the beginning that is to be read once for all these rows."""
     shared = shared_prefix(rows) if len(rows) > 1 else 0
-    is_worth_it = shared >= _ALIKE or shared * (len(rows) - 1) >= _WORTH_SHARING
+    is_worth_it = shared >= ALIKE or shared * (len(rows) - 1) >= _WORTH_SHARING
     return shared if is_worth_it else 0
 
 

@@ -6,11 +6,12 @@ How many unfinished runs a visitor may have is decided here, for all tabs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import gradio as gr
+from gradio.components import Component
 
 from app.shared import MODEL_QUEUE, Shared
 from app.views.text import loading, notice
@@ -139,30 +140,45 @@ class MeasuredStarter(RunStarter[SpecT]):
         )
 
 
+class MeasuredForm(Protocol):
+    """A form whose plan is estimated from what the machine was measured to do."""
+
+    @property
+    def fields(self) -> list[Component]:
+        """What a spec is read from."""
+
+    @property
+    def plan(self) -> gr.HTML:
+        """Says what a run would do and how long it would take."""
+
+    @property
+    def measure(self) -> gr.Button:
+        """Measures the machine again."""
+
+    @property
+    def measuring(self) -> gr.HTML:
+        """Says that the machine is being measured."""
+
+
 def wire_measuring(
-    starter: MeasuredStarter[Any],
-    tab: gr.Tab,
-    button: gr.Button,
-    inputs: Sequence[Any],
-    outputs: Sequence[Any],
+    starter: MeasuredStarter[Any], tab: gr.Tab, form: MeasuredForm, own: gr.BrowserState
 ) -> None:
     """Measure the machine at a click, and when the tab is opened for the first time.
 
     Args:
         starter: the listeners.
         tab: where they are.
-        button: measures again.
-        inputs: what `MeasuredStarter.spec` takes.
-        outputs: what `MeasuredStarter.measure` yields.
+        form: what is read, and where the plan is shown.
+        own: the visitor's own personas.
     """
     for event, listener in (
-        (button.click, starter.measure),
+        (form.measure.click, starter.measure),
         (tab.select, starter.measure_if_ready),
     ):
         event(
             listener,
-            inputs,
-            outputs,
+            [own, *form.fields],
+            [form.plan, form.measure, form.measuring],
             concurrency_id=MODEL_QUEUE,
             concurrency_limit=1,
             show_progress="hidden",

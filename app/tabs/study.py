@@ -44,13 +44,7 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     _wire_form(shared, form, starter, tab)
     _wire_watch(shared, tab, form, watch, starter, watcher)
     # The page does an event's listeners one after another, so what takes long comes last.
-    wire_measuring(
-        starter,
-        tab,
-        form.measure,
-        [shared.personas_state, *form.fields],
-        [form.plan, form.measure, form.measuring],
-    )
+    wire_measuring(starter, tab, form, shared.personas_state)
 
 
 def _adapter_choices(shared: Shared, owner: str | None) -> list[tuple[str, str]]:

@@ -45,13 +45,7 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     _wire_results(shared, watch, results, reader)
     wire_shelf(shelf, shared, tab, watch.mark)
     # The page does an event's listeners one after another, so what takes long comes last.
-    wire_measuring(
-        starter,
-        tab,
-        form.measure,
-        [shared.personas_state, *form.fields],
-        [form.plan, form.measure, form.measuring],
-    )
+    wire_measuring(starter, tab, form, shared.personas_state)
 
 
 @dataclass(frozen=True)
