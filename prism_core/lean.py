@@ -26,15 +26,15 @@ from prism_core.errors import CancelledError
 from prism_core.lean_lora import RowLora
 from prism_core.packed import (
     CoarseLinear,
-    ExactLinear,
     FairLinear,
     LayerMaps,
+    LinearMap,
     can_be_coarse,
+    exact_linear,
     fused_parts,
 )
 from prism_core.slot_cache import SlotCache, places, visible
 
-Linear = ExactLinear | CoarseLinear
 _MOST_PARAMETERS = 600_000_000
 """Packing keeps a second copy of the weights; larger models do without."""
 
@@ -44,7 +44,7 @@ class _Weights:
     """All linear maps, exact or coarse."""
 
     layers: tuple[LayerMaps, ...]
-    head: Linear | FairLinear
+    head: LinearMap | FairLinear
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class _Pass:
     """The slot that each is written to, (N,)."""
     position: torch.Tensor
     """The position of each in its row, (N,)."""
+    first: int | None
+    """The slot of every row's first token, where that is one; their tokens fill the grid then."""
     grid: tuple[int, int]
     """Rows and the most tokens of one: how attention lays the tokens out."""
     cell: torch.Tensor | None
@@ -87,7 +89,7 @@ class LeanDecoder:
         self._rotary = decoder.rotary_emb
         pairs = [(la.input_layernorm, la.post_attention_layernorm) for la in decoder.layers]
         self._norms = [norm.weight for norm in (*chain.from_iterable(pairs), decoder.norm)]
-        self.exact = _pack(model, ExactLinear, ExactLinear)
+        self.exact = _pack(model, exact_linear, exact_linear)
         fits = all(can_be_coarse(m.weight.shape) for m in _linears(model))
         self.coarse = _pack(model, CoarseLinear, FairLinear) if fits else None
         self._built_from = _versions(model)
@@ -142,6 +144,7 @@ class LeanDecoder:
                 row=local + rows.start,
                 slot=slot,
                 position=slot - cache.padding[of][local],
+                first=None,
                 grid=(len(rows), width),
                 cell=local * width + column,
                 bias=visible(cache.is_real[of], slots, reach, self._heads // self._kv),
@@ -174,8 +177,9 @@ class LeanDecoder:
         """
         weights = self.coarse if coarse and self.coarse else self.exact
         rows, new = ids.shape
-        slots = (cache.used + ahead)[:, None] + torch.arange(new)
-        reach = int(slots.max()) + 1
+        starts = (cache.used + ahead).tolist()
+        slots = torch.tensor(starts)[:, None] + torch.arange(new)
+        reach = max(starts) + new
         cache.reach(reach)
         x = self._layers(
             lora.over(weights.layers, new) if lora else weights.layers,
@@ -186,6 +190,7 @@ class LeanDecoder:
                 row=torch.arange(rows).repeat_interleave(new),
                 slot=slots.reshape(-1),
                 position=(slots - cache.padding[:, None]).reshape(-1),
+                first=starts[0] if len(set(starts)) == 1 else None,
                 grid=(rows, new),
                 cell=None,
                 bias=visible(cache.is_real, slots, reach, self._heads // self._kv),
@@ -204,14 +209,13 @@ class LeanDecoder:
         """What the last layer makes of each token, (N, C); keys and values go to the cache."""
         x = self._embedding[read.ids]
         cos, sin = self._angles(x, read.position)
-        where = (read.row, read.slot)
         for i, layer in enumerate(layers):
             if cancel is not None and cancel.is_set():
                 raise CancelledError("stopped on request")
             qkv = layer.qkv(self._normed(x, 2 * i)).view(len(x), -1, self._size)
             turned = _turn(qkv[:, : self._heads + self._kv], cos, sin)
-            cache.keys[i].index_put_(where, turned[:, self._heads :])
-            cache.values[i].index_put_(where, qkv[:, self._heads + self._kv :])
+            _write(cache.keys[i], read, turned[:, self._heads :])
+            _write(cache.values[i], read, qkv[:, self._heads + self._kv :])
             k, v = (c[i][read.rows, : read.reach] for c in (cache.keys, cache.values))
             x = layer.out.added(self._attend(turned[:, : self._heads], k, v, read), x)
             gate, up = layer.gate_up(self._normed(x, 2 * i + 1)).chunk(2, dim=-1)
@@ -286,7 +290,9 @@ def _versions(model: PreTrainedModel) -> tuple[tuple[int, int], ...]:
 
 
 def _pack(
-    model: PreTrainedModel, make: Callable[..., Linear], last: Callable[..., Linear | FairLinear]
+    model: PreTrainedModel,
+    make: Callable[..., LinearMap],
+    last: Callable[..., LinearMap | FairLinear],
 ) -> _Weights:
     decoder: Any = model.get_decoder()
     layers = [
@@ -306,4 +312,18 @@ def _stacked(parts: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor | N
 
 def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary embedding of (N, heads, head size)."""
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
+    (low, high), (sin_low, sin_high) = x.chunk(2, dim=-1), sin.chunk(2, dim=-1)
+    turned = x * cos
+    turned_low, turned_high = turned.chunk(2, dim=-1)
+    turned_low.addcmul_(high, sin_low)
+    turned_high.addcmul_(low, sin_high)
+    return turned
+
+
+def _write(states: torch.Tensor, read: _Pass, new: torch.Tensor) -> None:
+    """Put keys or values (N, kv heads, head size) into one layer's buffer."""
+    if read.first is None:
+        states.index_put_((read.row, read.slot), new)
+    else:  # a third of the time
+        rows, tokens = read.grid
+        states.narrow(1, read.first, tokens).copy_(new.view(rows, tokens, *new.shape[1:]))

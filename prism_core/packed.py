@@ -1,7 +1,8 @@
 """Copies of a linear map's weights, laid out for decoding on a CPU.
 
-`ExactLinear` holds them in the blocks that oneDNN's kernels read: the same numbers, faster for a
-few rows. The others are for guesses that an exact pass checks (`prism_core/speculation.py`):
+`exact_linear` holds them in the blocks that a library's kernels read, MKL's or else oneDNN's: the
+same numbers, faster. The others are for guesses that an exact pass checks
+(`prism_core/speculation.py`):
 `CoarseLinear` rounds to 4 bits, in groups of 32 with a scale and an offset each, an eighth of the
 memory to read; `FairLinear` rounds to 8 bits, for the last map, where an error decides.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -53,8 +55,54 @@ def fused_parts(layer: nn.Module) -> tuple[tuple[nn.Linear, ...], ...]:
     return (a.q_proj, a.k_proj, a.v_proj), (a.o_proj,), (m.gate_proj, m.up_proj), (m.down_proj,)
 
 
-class ExactLinear:
-    """`x -> x @ weight.T + bias` in fp32, from blocks of weights."""
+def exact_linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> LinearMap:
+    """`x -> x @ weight.T + bias` in fp32, by the fastest kernel that there is."""
+    kind = MklLinear if mkl_blocks_fit_all() else DnnLinear
+    return kind(weight, bias)
+
+
+class MklLinear:
+    """`x -> x @ weight.T + bias` in fp32, from MKL's blocks of weights."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        self._packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, _PLANNED_ROWS)
+        # The operator asks the weight for nothing but its shape; so it takes no memory.
+        self._shape = weight.new_empty(1).expand(weight.shape)
+        self._bias = bias
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Map rows (M, inputs) to (M, outputs)."""
+        # With the true number of rows, or the operator would go back to the weight itself.
+        out: torch.Tensor = torch.ops.mkl._mkl_linear(
+            x, self._packed, self._shape, self._bias, len(x)
+        )
+        return out
+
+    def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
+        """`to + self(x)`."""
+        return self(x).add_(to)
+
+
+@cache
+def mkl_blocks_fit_all() -> bool:
+    """Whether MKL is there, and reads blocks laid out for some number of rows with any other.
+
+    Its reference says neither that it does nor that it does not, and how it lays blocks out is the
+    processor's affair. So ask it, once.
+    """
+    if not torch.backends.mkl.is_available():
+        return False
+    random = torch.Generator().manual_seed(0)
+    weight = torch.randn(192, 96, generator=random)
+    counts = (1, 2, 7, 16, 48, _PLANNED_ROWS, 100, 300)
+    sizes = {torch.ops.mkl._mkl_reorder_linear_weight(weight, n).shape for n in counts}
+    linear = MklLinear(weight)
+    rows = [torch.randn(n, 96, generator=random) for n in counts]
+    return len(sizes) == 1 and all(torch.allclose(linear(x), x @ weight.T, atol=1e-3) for x in rows)
+
+
+class DnnLinear:
+    """`x -> x @ weight.T + bias` in fp32, from oneDNN's blocks of weights."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, _PLANNED_ROWS)

@@ -91,12 +91,12 @@ def _draw(
     sampling: Sampling,
     seen: torch.Tensor | None,
 ) -> torch.Tensor:
-    logits = logits.float()
+    # Nought would divide by nought; the largest is the largest at any temperature.
+    logits = logits.float() / (sampling.temperature or 1.0)
     if sampling.repetition_penalty != 1.0 and seen is not None:
-        logits = _penalise(logits, seen, sampling.repetition_penalty)
+        _penalise(logits, seen, sampling.repetition_penalty)
     if sampling.temperature == 0.0:
         return logits.argmax(dim=-1)
-    logits = logits / sampling.temperature
     if sampling.top_k == 0 and sampling.top_p >= 1.0:
         ids = torch.arange(logits.shape[-1], device=logits.device)[None]
         return (logits + _gumbel(keys, step, ids)).argmax(dim=-1)
@@ -121,11 +121,10 @@ def _gumbel(keys: torch.Tensor, step: int | torch.Tensor, ids: torch.Tensor) -> 
     return -torch.log(-torch.log(uniform))
 
 
-def _penalise(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Make tokens already seen less likely (CTRL, section 4.1)."""
+def _penalise(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> None:
+    """Make tokens already seen less likely, in place (CTRL, section 4.1)."""
     old = logits.gather(1, seen)
-    new = torch.where(old > 0, old / penalty, old * penalty)
-    return logits.scatter(1, seen, new)
+    logits.scatter_(1, seen, torch.where(old > 0, old / penalty, old * penalty))
 
 
 def _nucleus(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
@@ -134,14 +133,15 @@ def _nucleus(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, to
     if sampling.top_k:
         values, ids = _largest(logits, min(sampling.top_k, vocabulary))
         return _cut(values, values.softmax(dim=-1), sampling.top_p), ids
-    total = _log_sum_exp(logits)
     count = min(_FIRST_CANDIDATES, vocabulary)
+    values, ids = _largest(logits, count)
+    total = _log_sum_exp(logits, values[:, :1])
     while True:
-        values, ids = _largest(logits, count)
         mass = (values - total).exp()
         if count == vocabulary or bool((mass.sum(-1) >= sampling.top_p).all()):
             return _cut(values, mass, sampling.top_p), ids
         count = min(count * _GROWTH, vocabulary)
+        values, ids = _largest(logits, count)
 
 
 def _largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -162,9 +162,8 @@ def _largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tens
     return values, at // count * blocks + best.gather(1, at % count)
 
 
-def _log_sum_exp(logits: torch.Tensor) -> torch.Tensor:
-    """The logarithm of the summed exponentials of each row, (B, 1)."""
-    peak = logits.amax(dim=-1, keepdim=True)
+def _log_sum_exp(logits: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
+    """The logarithm of the summed exponentials of each row, given its largest, (B, 1)."""
     # Results too small for normal numbers cost a hundred times more, and add nothing to the sum.
     return peak + (logits - peak).clamp_(min=_NEGLIGIBLE).exp_().sum(dim=-1, keepdim=True).log()
 

@@ -10,14 +10,22 @@ import torch
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core import speculation
+from prism_core import packed, speculation
 from prism_core.bundle import load_bundle
 from prism_core.chat import encode_prompt
 from prism_core.decoding import decode
 from prism_core.gated_model import GateMode
 from prism_core.lean import LeanDecoder, is_lean
 from prism_core.models import LocalModel
-from prism_core.packed import CoarseLinear, ExactLinear, FairLinear, quantise
+from prism_core.packed import (
+    CoarseLinear,
+    DnnLinear,
+    FairLinear,
+    MklLinear,
+    exact_linear,
+    mkl_blocks_fit_all,
+    quantise,
+)
 from prism_core.prefill import prefill
 from prism_core.slot_cache import SlotCache
 from prism_core.types import Message, Prompt, Sampling
@@ -162,13 +170,38 @@ def test_rounded_weights_are_close() -> None:
     weight = torch.randn(64, 96, generator=random)
     bias, x = torch.randn(64, generator=random), torch.randn(5, 96, generator=random)
     right = torch.nn.functional.linear(x, weight, bias)
-    assert torch.allclose(ExactLinear(weight, bias)(x), right, atol=1e-4)
-    assert torch.allclose(ExactLinear(weight, bias).added(x, right), 2 * right, atol=1e-4)
     # 16 levels over about 4 standard deviations: steps of 0.27, an error of 0.27 / sqrt(12) = 0.08.
     error = (CoarseLinear(weight)(x) - (right - bias)).std() / (right - bias).std()
     assert 0.02 < float(error) < 0.12
     error = (FairLinear(weight, bias)(x) - right).std() / right.std()
     assert float(error) < 0.02
+
+
+@pytest.mark.parametrize("kind", [MklLinear, DnnLinear])
+@pytest.mark.parametrize("outputs, inputs", [(64, 96), (17, 33), (1, 1)])
+def test_blocks_of_either_library_hold_the_very_weights(
+    kind: type[MklLinear | DnnLinear], outputs: int, inputs: int
+) -> None:
+    if kind is MklLinear and not mkl_blocks_fit_all():
+        pytest.skip("this torch comes without MKL")
+    random = torch.Generator().manual_seed(0)
+    weight = torch.randn(outputs, inputs, generator=random)
+    bias = torch.randn(outputs, generator=random)
+    with_bias, without = kind(weight, bias), kind(weight)
+    # The blocks are laid out once, and read with any number of rows.
+    for rows in (1, 2, 3, 7, 16, 33, 64, 65, 200):
+        x = torch.randn(rows, inputs, generator=random)
+        right = torch.nn.functional.linear(x, weight, bias)
+        assert torch.allclose(with_bias(x), right, atol=1e-4)
+        assert torch.allclose(without(x), right - bias, atol=1e-4)
+        assert torch.allclose(with_bias.added(x, right), 2 * right, atol=1e-4)
+
+
+def test_without_mkl_the_blocks_are_onednns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "mkl_blocks_fit_all", lambda: False)
+    assert isinstance(exact_linear(torch.ones(2, 3)), DnnLinear)
+    monkeypatch.setattr(packed, "mkl_blocks_fit_all", lambda: True)
+    assert isinstance(exact_linear(torch.ones(2, 3)), MklLinear)
 
 
 def test_codes_of_a_group_span_its_values_by_hand() -> None:
