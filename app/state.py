@@ -7,7 +7,6 @@ comes back with `read_query`. Nothing here knows Gradio.
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 from urllib.parse import urlencode
 
+from app.form_numbers import read_number, read_whole
 from app.settings import EMBEDDED, Settings
 from prism_core.comparison import ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
@@ -40,12 +40,6 @@ DEFAULT_SAMPLING = Sampling(
 MAX_SEED = 2**31 - 1
 MAX_OWN_PERSONAS = 100
 _ADAPTER = re.compile(r"[A-Za-z0-9._-]{0,100}")
-_RANGES = {
-    "temperature": (0.0, 2.0),
-    "top_p": (0.05, 1.0),
-    "top_k": (0, 1000),
-    "repetition_penalty": (1.0, 2.0),
-}
 _SAMPLING_FIELDS = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty")
 
 
@@ -162,7 +156,7 @@ def check_selection(
         question=question,
         arms=check_arms(selection.arms),
         sampling=check_sampling(selection.sampling, settings),
-        seed=int(_number("seed", selection.seed, 0, MAX_SEED)),
+        seed=read_whole("Seed", selection.seed, 0, MAX_SEED),
         model=check_model(selection.model),
         adapter=check_adapter(selection.adapter),
     )
@@ -187,14 +181,13 @@ def check_sampling(sampling: Sampling, settings: Settings) -> Sampling:
     Raises:
         InputError: a number is missing or out of range.
     """
-    ranges = {"max_new_tokens": (1, settings.max_new_tokens), **_RANGES}
-    values = {k: _number(k, getattr(sampling, k), *ranges[k]) for k in _SAMPLING_FIELDS}
+    most = settings.max_new_tokens
     return Sampling(
-        max_new_tokens=int(values["max_new_tokens"]),
-        temperature=values["temperature"],
-        top_p=values["top_p"],
-        top_k=int(values["top_k"]),
-        repetition_penalty=values["repetition_penalty"],
+        max_new_tokens=read_whole("Most new tokens", sampling.max_new_tokens, 1, most),
+        temperature=read_number("Temperature", sampling.temperature, 0, 2),
+        top_p=read_number("Top-p", sampling.top_p, 0.05, 1),
+        top_k=read_whole("Top-k", sampling.top_k, 0, 1000),
+        repetition_penalty=read_number("Repetition penalty", sampling.repetition_penalty, 1, 2),
     )
 
 
@@ -260,23 +253,6 @@ def _with(selection: Selection, name: str, value: str) -> Selection:
 def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise InputError(f"The {what} '{str(value)[:60]}' is not one of {', '.join(allowed)}.")
-
-
-def _number(what: str, value: object, low: float, high: float) -> float:
-    name = what.replace("_", " ")
-    kind = "a whole number" if what in ("seed", "top_k", "max_new_tokens") else "a number"
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise InputError(f"The {name} is missing; give {kind} from {low:.10g} to {high:.10g}.")
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        number = math.nan
-    whole = kind == "a number" or number.is_integer()
-    if not math.isfinite(number) or not low <= number <= high or not whole:
-        raise InputError(
-            f"The {name} '{str(value)[:40]}' is not {kind} from {low:.10g} to {high:.10g}."
-        )
-    return number
 
 
 def _plain(value: float) -> str:
