@@ -147,7 +147,9 @@ def step_of(student: Student) -> Callable[[int], object]:
 
 
 def plain_step(peft: PeftModel, samples: tuple[Forced, ...]) -> Callable[[int], object]:
-    """One update as it is written without further thought."""
+    """One update as it is written without further thought, PEFT's own LoRA included."""
+    for module in peft.modules():
+        module.__dict__.pop("forward", None)  # what `fuse_maps` has put there
     params = [p for p in peft.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(params, lr=1e-4)
 

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from prism_core.adapters import CONFIG_FILE, PROJECTIONS, WEIGHTS_FILE, decoder_layers
 from prism_core.errors import ModelError
+from prism_core.lora_map import fuse_maps
 
 SaveDtype = Literal["float32", "float16", "bfloat16"]
 _DTYPES: dict[SaveDtype, torch.dtype] = {
@@ -80,6 +81,7 @@ def trainable_lora(
             )
         if start is not None:
             set_peft_model_state_dict(peft, load_file(start / WEIGHTS_FILE))
+        fuse_maps(peft)
         yield peft
     finally:
         peft.unload()

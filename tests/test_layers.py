@@ -22,8 +22,8 @@ LAYERS: tuple[str, ...] = (
     # L2: models, and what is put on them
     """cache_folder hub embedded sources weights kv_cache sampling chat prefill decoding scoring
     models packed_choices
-    remote remote_answer remote_errors losses adapters gate gate_fitting lora_training forcing
-    teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model
+    remote remote_answer remote_errors losses adapters gate gate_fitting lora_map lora_training
+    forcing teacher student training_plan stopping checkpoints teacher_kl answer_kl cached_model
     packed lean lean_lora lean_prefill slot_cache speculation""",
     # L3: models that decide, and judgements
     """gated_model bundle judges judge_check metrics choice_scoring refusal_judge
