@@ -73,7 +73,7 @@ def test_compare_judge_and_lists(client: Client) -> None:
     [
         ({"question": "  "}, "The question is empty"),
         ({"persona": "nobody"}, "There is no persona 'nobody'"),
-        ({"max_new_tokens": 10**9}, "from 1 to 1024"),
+        ({"max_new_tokens": 10**9}, "from 1 to 1,024"),
         ({"arms": ["oracle"]}, "'oracle'"),
         ({"model": "/etc/passwd"}, "/etc/passwd"),
     ],
