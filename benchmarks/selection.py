@@ -34,7 +34,7 @@ from prism_core.records import AnswerPair, Query
 from prism_core.splits import group_of, split_by_group
 from prism_core.stats import mean_of
 from prism_core.train_spec import PRESETS
-from prism_core.types import Completion, Estimate, PromptVariant, Sampling
+from prism_core.types import Completion, PromptVariant, Sampling
 
 SPEC = PRESETS["demo"]
 LOSSES: tuple[Loss, ...] = ("kl", "sft")
@@ -61,16 +61,15 @@ def main() -> None:
     print(f"{len(wins)} of {len(pairs)} answers show the behaviour; as many drawn: {right} do")
 
     prompted = shares(model, exam, variant, sampling, args.repeats)
-    print(f"the prompt itself, held out: {mean_of(prompted)}", flush=True)
+    print(f"the prompt, held out, as it wrote the answers: {mean_of(prompted)}", flush=True)
     for loss in LOSSES:
         shown = [
             taught(model, chosen, variant, loss, exam, args.repeats, args.seed)
             for chosen in (wins, drawn)
         ]
-        gain = difference(*shown)
+        gain = mean_of([a - b for a, b in zip(*shown, strict=True)])
         print(
-            f"{loss}: verified {mean_of(shown[0])}, drawn {mean_of(shown[1])}, "
-            f"difference {gain}; verified minus the prompt {difference(shown[0], prompted)}",
+            f"{loss}: verified {mean_of(shown[0])}, drawn {mean_of(shown[1])}, difference {gain}",
             flush=True,
         )
 
@@ -125,11 +124,6 @@ def taught(
         return shares(adapter, exam, PromptVariant(), how, repeats)
     finally:
         shutil.rmtree(folder)
-
-
-def difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """First minus second, paired by query."""
-    return mean_of([a - b for a, b in zip(first, second, strict=True)])
 
 
 if __name__ == "__main__":
