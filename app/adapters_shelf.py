@@ -28,8 +28,9 @@ from prism_core.gated_model import GatedModel
 from prism_core.generator import Generator
 from prism_core.models import LocalModel
 from prism_core.storage import RunRow, Store
+from prism_core.utils.assets import ASSETS
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "adapters"
+SHIPPED = ASSETS / "adapters"
 """Where the adapters live that come with PRISM Studio."""
 PREFIX = "shipped-"
 FOLDER = "adapter"

@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml
 
 from prism_core.errors import InputError
+from prism_core.utils.assets import ASSETS
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples.yaml"
+EXAMPLES = ASSETS / "examples.yaml"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from app.shown import Shown
 from app.state import ARMS
-from prism_core.spreadsheet import safe_text
+from prism_core.utils.spreadsheet import safe_text
 
 MAX_ENTRIES = 200
 MAX_CHARACTERS = 1_500_000

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prism_core.cache_folder import cache_dir
 from prism_core.errors import StorageError
+from prism_core.utils.cache_folder import cache_dir
 
 EMBEDDED = "embedded"
 """Reference of the model that comes with PRISM Studio."""

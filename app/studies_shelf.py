@@ -25,8 +25,9 @@ from prism_core.storage import RunRow, Store
 from prism_core.study_file import METADATA_KEY, load_study, save_study
 from prism_core.study_records import read_study
 from prism_core.study_table import Study
+from prism_core.utils.assets import ASSETS
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "studies"
+SHIPPED = ASSETS / "studies"
 SHIPPED_PREFIX = "shipped-"
 Source = Literal["shipped", "run", "import"]
 _KEPT = 6

@@ -8,12 +8,10 @@ variables in light and dark.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gradio.themes.base import Base
 from gradio.themes.utils import colors, sizes
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+from prism_core.utils.assets import ASSETS
 
 STYLES = ("theme.css", "train.css", "explore.css")
 """The style sheets in `assets`, in their order."""

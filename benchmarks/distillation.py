@@ -29,7 +29,6 @@ from torch.nn import functional
 from prism_core.demo import demo_persona, demo_queries
 from prism_core.forcing import Forced, force
 from prism_core.lora_training import trainable_lora
-from prism_core.memory import peak_memory_bytes
 from prism_core.models import LocalModel
 from prism_core.prompts import build_prompt
 from prism_core.records import AnswerPair
@@ -37,6 +36,7 @@ from prism_core.storage.values import dumps, loads, unpack
 from prism_core.student import StepSettings, Student
 from prism_core.teacher import TeacherSpec, load_teacher, teach
 from prism_core.types import PromptVariant, Sampling
+from prism_core.utils.memory import peak_memory_bytes
 
 ARMS = ("batched", "single", "plain")
 EPOCHS = 10

@@ -15,7 +15,6 @@ from prism_core.ablation import AblationTable
 from prism_core.adapters import WEIGHTS_FILE, LoraWeights
 from prism_core.answers import ANSWERING
 from prism_core.bundle import load_bundle
-from prism_core.cache_folder import sha256_of
 from prism_core.demo import shows_behaviour
 from prism_core.distill_report import DistillConfig, Loss
 from prism_core.distillation import distill
@@ -28,6 +27,7 @@ from prism_core.rivals import AblationConfig, Rivals
 from prism_core.run_parts import judge_of, personas_of, variant_maker
 from prism_core.systems import Adapter, Ingredients, build_systems
 from prism_core.train_spec import TrainSpec
+from prism_core.utils.cache_folder import sha256_of
 
 UNGATED: tuple[Loss, ...] = ("sft", "kl")
 """The ungated LoRAs, which are also the names of their folders inside a run's folder."""

@@ -13,15 +13,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
 from prism_core.errors import InputError
 from prism_core.personas import parse_persona
-from prism_core.plain_yaml import plain_documents
 from prism_core.records import Query
 from prism_core.types import Persona
+from prism_core.utils.assets import ASSETS
+from prism_core.utils.plain_yaml import plain_documents
 
-FOLDER = Path(__file__).resolve().parent.parent / "assets" / "demo"
+FOLDER = ASSETS / "demo"
 """Where the persona and the queries live."""
 MIN_MARKS = 2
 """An answer in character has at least this many different marks, one of them dialect."""

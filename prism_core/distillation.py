@@ -24,7 +24,6 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from prism_core.adapters import WEIGHTS_FILE, decoder_layers
-from prism_core.cache_folder import sha256_of
 from prism_core.checkpoints import Position, load_checkpoint, save_checkpoint
 from prism_core.distill_report import (
     CurvePoint,
@@ -36,7 +35,6 @@ from prism_core.errors import CancelledError, InputError
 from prism_core.forcing import Forced, VariantOf, force
 from prism_core.gate import hidden_of
 from prism_core.lora_training import save_lora, trainable_lora
-from prism_core.memory import peak_memory_bytes
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal
@@ -47,6 +45,8 @@ from prism_core.student import StepSettings, Student
 from prism_core.teacher import Teacher, TeacherSpec, load_teacher, teach
 from prism_core.teacher_kl import mean_kls
 from prism_core.training_plan import Plan, learning_rate
+from prism_core.utils.cache_folder import sha256_of
+from prism_core.utils.memory import peak_memory_bytes
 
 STAGE = "distillation"
 CURVE_STAGE = "distillation_curve"

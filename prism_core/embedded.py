@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prism_core.cache_folder import STAGE, cache_dir, prepared, sha256_of
 from prism_core.errors import ModelError
 from prism_core.progress import Progress
+from prism_core.utils.cache_folder import STAGE, cache_dir, prepared, sha256_of
 
 LABEL = "SmolLM2-135M-Instruct"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"

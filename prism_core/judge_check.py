@@ -19,8 +19,9 @@ from prism_core.judges import Judge, JudgePair
 from prism_core.metrics import first_preference, order_consistency, win_rate, win_score
 from prism_core.stats import mean_of, rate_of
 from prism_core.types import Estimate, Verdict
+from prism_core.utils.assets import ASSETS
 
-PAIRS = Path(__file__).resolve().parent.parent / "assets" / "judge_check.jsonl"
+PAIRS = ASSETS / "judge_check.jsonl"
 """Where the shipped pairs live."""
 
 

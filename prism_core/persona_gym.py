@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.plain_yaml import plain_documents
+from prism_core.utils.assets import ASSETS
+from prism_core.utils.plain_yaml import plain_documents
 
 GymTask = Literal[
     "Expected Action",
@@ -26,7 +27,7 @@ GymTask = Literal[
     "Action Justification",
 ]
 GYM_TASKS: tuple[GymTask, ...] = get_args(GymTask)
-OWN_FILE = Path(__file__).resolve().parent.parent / "assets" / "persona_gym.yaml"
+OWN_FILE = ASSETS / "persona_gym.yaml"
 _PUBLIC = Path("personagym") / "questions"
 _MAX_FILE = 200_000
 

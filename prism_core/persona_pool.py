@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from prism_core.errors import InputError
-from prism_core.plain_yaml import plain_documents
+from prism_core.utils.assets import ASSETS
+from prism_core.utils.plain_yaml import plain_documents
 
 Attitude = Literal["helpful", "irrelevant", "harmful"]
 Part = Literal["train", "held_out"]
 ATTITUDES: tuple[Attitude, ...] = get_args(Attitude)
 PARTS: tuple[Part, ...] = get_args(Part)
-POOL_FILE = Path(__file__).resolve().parent.parent / "assets" / "persona_pool" / "pool.yaml"
+POOL_FILE = ASSETS / "persona_pool" / "pool.yaml"
 
 
 @dataclass(frozen=True)

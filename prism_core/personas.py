@@ -16,10 +16,11 @@ from typing import Any
 import yaml
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.plain_yaml import plain_documents
 from prism_core.types import LENGTHS, PERSONA_KINDS, Persona
+from prism_core.utils.assets import ASSETS
+from prism_core.utils.plain_yaml import plain_documents
 
-LIBRARY = Path(__file__).resolve().parent.parent / "assets" / "personas"
+LIBRARY = ASSETS / "personas"
 """Where the shipped personas live."""
 
 MAX_TEXT_CHARACTERS = 4_000

@@ -18,8 +18,9 @@ from prism_core.errors import InputError, PrismError, StorageError
 from prism_core.storage import pack, unpack
 from prism_core.storage.folders import data_dir
 from prism_core.types import Estimate
+from prism_core.utils.assets import ASSETS
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "robustness.json"
+SHIPPED = ASSETS / "robustness.json"
 FILE_NAME = "robustness.json"
 MAX_LABEL = 60
 

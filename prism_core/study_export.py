@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from prism_core.errors import InputError, StorageError
-from prism_core.spreadsheet import safe_text
 from prism_core.study_file import save_study
 from prism_core.study_table import COLUMNS, Study
+from prism_core.utils.spreadsheet import safe_text
 
 
 def to_csv(study: Study) -> str:

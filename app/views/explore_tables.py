@@ -12,7 +12,7 @@ import pandas as pd
 from app.studies_shelf import OpenStudy
 from app.views.text import count, escape, notice
 from prism_core.figures import View
-from prism_core.spreadsheet import safe_text
+from prism_core.utils.spreadsheet import safe_text
 
 _COUNTS = ("items", "answers", "repeats", "personas", "k")
 

@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
 def known_models() -> list[KnownModel]:
     """What can be named without knowing a path or a Hub id."""
-    from prism_core.cache_folder import cache_dir, damage
     from prism_core.embedded import LABEL
+    from prism_core.utils.cache_folder import cache_dir, damage
 
     ready = damage(cache_dir() / "models" / LABEL) is None
     known = [KnownModel("embedded", LABEL, ready, "comes with PRISM Studio")]

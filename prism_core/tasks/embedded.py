@@ -12,8 +12,9 @@ from pathlib import Path
 
 from prism_core.errors import InputError, NotFoundError
 from prism_core.tasks.item import Item, ItemKind, item_from_json
+from prism_core.utils.assets import ASSETS
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "tasks"
+FOLDER = ASSETS / "tasks"
 """Where the shipped items live."""
 
 MMLU_DOMAINS = ("stem", "humanities", "social_sciences", "other")

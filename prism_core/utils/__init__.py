@@ -1,0 +1,1 @@
+"""Small tools that know nothing of language models: cache folders, plain YAML, memory, assets."""
