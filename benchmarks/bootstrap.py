@@ -21,7 +21,6 @@ import torch
 
 from prism_core.answers import AnswerConfig, AnswerInputs, answer_queries
 from prism_core.chat import encode_prompt
-from prism_core.journal import MemoryJournal
 from prism_core.judges import judging_prompt
 from prism_core.models import LocalModel
 from prism_core.personas import load_personas
@@ -31,6 +30,7 @@ from prism_core.prompts import build_prompt
 from prism_core.queries import DRAFTING, OPENERS, QueryConfig, query_prompt, write_queries
 from prism_core.records import Query
 from prism_core.storage import pack, unpack
+from prism_core.storage.journal import MemoryJournal
 from prism_core.types import Message, Persona, Prompt, PromptVariant, Sampling
 from prism_core.verification import VerifyConfig, make_judge, verify_pairs
 

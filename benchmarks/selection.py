@@ -26,13 +26,13 @@ from prism_core.demo import demo_persona, demo_queries, shows_behaviour
 from prism_core.distill_report import Loss
 from prism_core.distillation import distill
 from prism_core.generator import Generator
-from prism_core.journal import MemoryJournal
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.prompts import build_prompt
 from prism_core.records import AnswerPair, Query
 from prism_core.splits import group_of, split_by_group
 from prism_core.stats import mean_of
+from prism_core.storage.journal import MemoryJournal
 from prism_core.train_spec import PRESETS
 from prism_core.types import Completion, PromptVariant, Sampling
 

@@ -21,7 +21,6 @@ from prism_core.commands.run_folder import last_run, open_store
 from prism_core.contest import distill_config
 from prism_core.demo import shows_behaviour
 from prism_core.distillation import distill
-from prism_core.journal import StoreJournal, SuffixJournal
 from prism_core.models import LocalModel
 from prism_core.past_run import PastRun, read_run
 from prism_core.progress import Progress
@@ -30,6 +29,7 @@ from prism_core.records import Journal, JudgedPair
 from prism_core.run_parts import variant_maker
 from prism_core.stats import mean_of, rate_of
 from prism_core.storage import unpack
+from prism_core.storage.journal import StoreJournal, SuffixJournal
 from prism_core.train_spec import TrainSpec
 from prism_core.types import PromptVariant
 

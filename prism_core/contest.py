@@ -19,12 +19,12 @@ from prism_core.demo import shows_behaviour
 from prism_core.distill_report import DistillConfig, Loss
 from prism_core.distillation import distill
 from prism_core.evaluation import compare_routes
-from prism_core.journal import SuffixJournal
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import Journal, JudgedPair
 from prism_core.rivals import AblationConfig, Rivals
 from prism_core.run_parts import judge_of, personas_of, variant_maker
+from prism_core.storage.journal import SuffixJournal
 from prism_core.systems import Adapter, Ingredients, build_systems
 from prism_core.train_spec import TrainSpec
 from prism_core.utils.cache_folder import sha256_of

@@ -19,13 +19,13 @@ from prism_core.contest import hold_contest
 from prism_core.demo import demo_queries
 from prism_core.errors import InputError, NotFoundError
 from prism_core.gate_report import GateReport
-from prism_core.journal import MemoryJournal, SuffixJournal
 from prism_core.models import LocalModel
 from prism_core.pipeline import ADAPTER_FOLDER, QUERY_STAGE, load_result, merge_rounds
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal, JudgedPair
 from prism_core.run_parts import judge_of, personas_of
 from prism_core.storage import unpack
+from prism_core.storage.journal import MemoryJournal, SuffixJournal
 from prism_core.train_spec import STORE_FILE, TrainSpec
 from prism_core.types import Verdict
 from prism_core.verification import verify_pairs

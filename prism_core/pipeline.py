@@ -24,7 +24,6 @@ from prism_core.distill_report import DistillReport
 from prism_core.distillation import distill
 from prism_core.errors import InputError
 from prism_core.gate_training import GateConfig, GateResult, train_gate
-from prism_core.journal import StoreJournal, SuffixJournal
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.queries import QueryConfig, write_queries
@@ -32,6 +31,7 @@ from prism_core.records import Journal, JudgedPair, Query
 from prism_core.run_parts import judge_of, personas_of, variant_maker
 from prism_core.stats import roc_auc
 from prism_core.storage import RunRow, Store, pack, unpack
+from prism_core.storage.journal import StoreJournal, SuffixJournal
 from prism_core.train_spec import TrainSpec, check_spec
 from prism_core.types import Estimate
 from prism_core.verification import verify_pairs

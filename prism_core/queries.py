@@ -19,7 +19,6 @@ from typing import Any
 
 from prism_core.errors import CancelledError, InputError
 from prism_core.generator import Generator
-from prism_core.journal import begin, seed_of
 from prism_core.progress import Progress
 from prism_core.query_text import (
     REASONS,
@@ -30,6 +29,7 @@ from prism_core.query_text import (
 )
 from prism_core.records import Journal, Query
 from prism_core.sampling import check_sampling
+from prism_core.storage.journal import begin, seed_of
 from prism_core.types import Message, Persona, Prompt, Sampling
 
 STAGE = "queries"

@@ -24,7 +24,6 @@ from prism_core.always_on import AlwaysOn
 from prism_core.bundle import INFO_FILE, BundleInfo, identify, read_info, write_info
 from prism_core.errors import InputError
 from prism_core.generator import Generator
-from prism_core.journal import StoreJournal, begin
 from prism_core.lora_training import save_lora, trainable_lora
 from prism_core.models import LocalModel
 from prism_core.persona_pool import load_pool, part_of
@@ -39,6 +38,7 @@ from prism_core.rl_spec import AUTO_LEVEL, RlSpec, check_rl_spec
 from prism_core.rl_tasks import draw_items, examples_of, get_family
 from prism_core.stats import mean_estimate
 from prism_core.storage import RunRow, Store, pack, unpack
+from prism_core.storage.journal import StoreJournal, begin
 from prism_core.types import Estimate
 
 ADAPTER_FOLDER = "adapter"

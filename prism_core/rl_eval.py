@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from prism_core.generator import Generator
 from prism_core.graders import grade
-from prism_core.journal import seed_of
 from prism_core.progress import Progress
 from prism_core.rl_tasks import ask
 from prism_core.stats import ItemScores, item_scores, pair, paired_difference
+from prism_core.storage.journal import seed_of
 from prism_core.tasks import Item
 from prism_core.types import Estimate, Message, Sampling
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from prism_core.generator import Generator
 from prism_core.graders import grade
-from prism_core.journal import seed_of
 from prism_core.progress import Progress
 from prism_core.rl_tasks import Family, ask, draw_items, examples_of
 from prism_core.stats import mean_of
+from prism_core.storage.journal import seed_of
 from prism_core.types import Estimate, Sampling
 
 LOW, AIM, HIGH = 0.2, 0.4, 0.6

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prism_core.generator import Generator
-from prism_core.journal import MemoryJournal, begin
 from prism_core.persona_pool import Attitude, Part, PoolPersona
 from prism_core.progress import Progress
 from prism_core.records import Journal
 from prism_core.rl_eval import Asking, rewards_of
 from prism_core.rl_tasks import draw_items, examples_of, get_family
 from prism_core.stability import PersonaAccuracy, StabilityTable
+from prism_core.storage.journal import MemoryJournal, begin
 
 STABILITY_STAGE = "stability"
 

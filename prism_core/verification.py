@@ -14,7 +14,6 @@ from typing import Literal, get_args
 
 from prism_core.errors import InputError
 from prism_core.generator import Generator
-from prism_core.journal import begin
 from prism_core.judge_check import JudgeCheck, check_judge
 from prism_core.judges import (
     Judge,
@@ -29,6 +28,7 @@ from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal, JudgedPair
 from prism_core.stats import rate_of
 from prism_core.storage import pack, unpack
+from prism_core.storage.journal import begin
 from prism_core.types import Estimate, Verdict
 
 STAGE = "verification"

@@ -10,13 +10,13 @@ from scripted import Scripted
 
 from prism_core.answers import STAGE, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.errors import CancelledError, InputError, NotFoundError
-from prism_core.journal import MemoryJournal, StoreJournal
 from prism_core.models import LocalModel
 from prism_core.personas import load_personas
 from prism_core.progress import Progress
 from prism_core.prompts import build_prompt
 from prism_core.records import AnswerPair, Journal, Query
 from prism_core.storage import Store
+from prism_core.storage.journal import MemoryJournal, StoreJournal
 from prism_core.types import Completion, Persona, Prompt, PromptVariant, Sampling
 
 COOK = Persona("cook", "Cook", "expert", "cooking", {"min": "You cook."})

@@ -19,7 +19,6 @@ from prism_core.chat import encode_prompt, encode_text
 from prism_core.errors import CancelledError, InputError
 from prism_core.evaluation import compare_routes, load_table
 from prism_core.gated_model import GatedModel
-from prism_core.journal import MemoryJournal
 from prism_core.judges import JudgePair, ModelJudge
 from prism_core.models import LocalModel
 from prism_core.prefill import pad_left
@@ -29,6 +28,7 @@ from prism_core.records import JudgedPair
 from prism_core.rivals import AblationConfig, Rivals
 from prism_core.stats import item_scores
 from prism_core.storage import pack
+from prism_core.storage.journal import MemoryJournal
 from prism_core.systems import Ingredients, System, build_systems
 from prism_core.types import Completion, PromptVariant, Sampling, Verdict
 

@@ -16,12 +16,12 @@ from train_script import SPEC, run_in, some_queries
 
 from prism_core.ablation import AblationTable
 from prism_core.evaluation import load_table
-from prism_core.journal import StoreJournal
 from prism_core.models import LocalModel
 from prism_core.past_run import PastRun, read_run
 from prism_core.pipeline import TIME_STAGE, load_result
 from prism_core.records import AnswerPair
 from prism_core.storage import Store
+from prism_core.storage.journal import StoreJournal
 from prism_core.train_spec import STORE_FILE, TrainSpec
 
 SCRIPT = Path(__file__).with_name("train_script.py")

@@ -8,7 +8,6 @@ import pytest
 from scripted import Scripted
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.journal import MemoryJournal, StoreJournal, begin, seed_of
 from prism_core.models import LocalModel
 from prism_core.personas import load_personas
 from prism_core.progress import Progress
@@ -16,6 +15,7 @@ from prism_core.queries import STAGE, QueryConfig, QuerySet, write_queries
 from prism_core.query_text import content_words, is_near_duplicate, parse_draft
 from prism_core.records import Journal
 from prism_core.storage import Store
+from prism_core.storage.journal import MemoryJournal, StoreJournal, begin, seed_of
 from prism_core.types import Persona, Prompt, Sampling
 
 BAKER = Persona("baker", "Baker", "expert", "baking", {"min": "You bake."}, ("bread", "cakes"))

@@ -23,7 +23,6 @@ from prism_core.bundle import load_bundle, read_info
 from prism_core.checks import Check, Grade, run_check
 from prism_core.errors import CancelledError, InputError
 from prism_core.graders import grade
-from prism_core.journal import MemoryJournal, StoreJournal
 from prism_core.models import LocalModel
 from prism_core.persona_pool import load_pool, part_of
 from prism_core.progress import Progress
@@ -35,6 +34,7 @@ from prism_core.rl_records import METRICS, ROLLOUTS
 from prism_core.rl_spec import RL_PRESETS, RlSpec, check_rl_spec
 from prism_core.rl_tasks import FAMILIES, ask, draw_items, examples_of, split_of
 from prism_core.storage import Store, pack, unpack
+from prism_core.storage.journal import MemoryJournal, StoreJournal
 from prism_core.types import Estimate, Message, Sampling
 from prism_core.worker import _call_handler
 

@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 def _contest_of_run(home: Path, args: argparse.Namespace, progress: Progress) -> AblationTable:
     """The contest on the run's own held-out queries, its parts kept in the run's store."""
     from prism_core.contest import hold_contest, train_ungated
-    from prism_core.journal import StoreJournal
     from prism_core.past_run import read_run
     from prism_core.storage import unpack
+    from prism_core.storage.journal import StoreJournal
     from prism_core.train_spec import TrainSpec
 
     with open_store(home) as store:

@@ -54,10 +54,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Train, saying on stderr how far it is."""
-    from prism_core.journal import MemoryJournal, StoreJournal
     from prism_core.rl import train_rl
     from prism_core.rl_spec import RlSpec
     from prism_core.storage import pack, unpack
+    from prism_core.storage.journal import MemoryJournal, StoreJournal
 
     folder = Path(args.resume or args.out).expanduser()
     # Of the processes that `accelerate launch` starts, the first keeps the journal.

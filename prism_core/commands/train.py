@@ -42,9 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Train, saying on stderr how far it is."""
-    from prism_core.journal import StoreJournal
     from prism_core.pipeline import train
     from prism_core.storage import pack, unpack
+    from prism_core.storage.journal import StoreJournal
 
     folder = Path(args.resume or args.out).expanduser()
     check_folder(folder, resume=bool(args.resume))

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.storage.folders import check_run_id, new_run_id, run_folder
 from prism_core.storage.liveness import worker_lives, worker_may_obey
-from prism_core.storage.queue import RunQueue
+from prism_core.storage.run_queue import RunQueue
 from prism_core.storage.run_row import ACTIVE, RUN_STATUSES, RunRow, check_kind
 from prism_core.storage.schema import records, runs
 from prism_core.storage.values import dumps
