@@ -12,7 +12,7 @@ import re
 from prism_core.checks import Check, Grade, MissingPackageError, run_check
 from prism_core.checks import text as read
 from prism_core.checks.extraction import label
-from prism_core.refusal import is_refusal
+from prism_core.checks.refusal import is_refusal
 from prism_core.tasks.item import Item
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -1,7 +1,7 @@
 """Does an answer refuse? By a model, and how well that agrees with the rule.
 
 The judge reads the request and the answer, and its preference is P(Yes) against P(No) as the first
-token: nothing is decoded. The rule (`prism_core.refusal`) knows phrases, the judge meanings; both
+token: nothing is decoded. The rule (`prism_core.checks.refusal`) knows phrases, the judge meanings; both
 can err. So both are shown with their agreement: the share of answers on which they say the same,
 and Cohen's kappa, which takes off what two deciders agree on by chance.
 """
@@ -13,9 +13,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from prism_core.checks.refusal import is_refusal
 from prism_core.errors import InputError
 from prism_core.generator import Generator
-from prism_core.refusal import is_refusal
 from prism_core.stats import rate_of
 from prism_core.types import Estimate, Message, Prompt
 

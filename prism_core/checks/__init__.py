@@ -11,10 +11,10 @@ from typing import Any
 
 from prism_core.checks import extraction, formats
 from prism_core.checks.check import Aspect, Check, Grade, check_from_record, check_to_json
-from prism_core.checks.code import grade_code
 from prism_core.checks.ifeval import grade_ifeval
 from prism_core.checks.maths import MissingPackageError, grade_maths
-from prism_core.checks.numbers import grade_number
+from prism_core.checks.numeric import grade_number
+from prism_core.checks.programs import grade_code
 from prism_core.checks.text import clean
 from prism_core.errors import InputError
 

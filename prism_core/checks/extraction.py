@@ -9,7 +9,7 @@ from typing import Any
 
 from prism_core.checks import text as read
 from prism_core.checks.check import Grade
-from prism_core.checks.numbers import parse_number
+from prism_core.checks.numeric import parse_number
 
 Options = Mapping[str, Any]
 _MAX_JSON = 100_000

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from prism_core.checks.check import Grade
-from prism_core.checks.numbers import final_number, parse_number
+from prism_core.checks.numeric import final_number, parse_number
 from prism_core.errors import PrismError
 
 READ_CHARACTERS = 3_000

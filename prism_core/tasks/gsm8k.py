@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prism_core.checks import Check
-from prism_core.checks.numbers import parse_number
+from prism_core.checks.numeric import parse_number
 from prism_core.errors import InputError
 from prism_core.tasks.benchmark import Benchmark, HubFile
 from prism_core.tasks.files import read_rows, text_of
