@@ -18,8 +18,8 @@ from app.form_numbers import read_number, read_whole
 from app.settings import EMBEDDED, Settings
 from prism_core.comparison import ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
-from prism_core.personas import get_persona, make_persona
-from prism_core.prompts import clean_question
+from prism_core.personas.library import get_persona, make_persona
+from prism_core.personas.prompts import clean_question
 from prism_core.types import (
     LENGTHS,
     PLACEMENTS,

@@ -15,7 +15,7 @@ from app.form_numbers import read_number, read_whole
 from app.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError
-from prism_core.personas import dump_persona, get_persona
+from prism_core.personas.library import dump_persona, get_persona
 from prism_core.study_plan import StudyPlan
 from prism_core.study_spec import RANGES as SPEC_RANGES
 from prism_core.study_spec import AdapterArm, StudySpec, check_spec

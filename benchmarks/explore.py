@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.studies_shelf import OpenStudy, StudyShelf
 from app.study_imports import StudyImports
 from prism_core.figures import FIGURES, FigureOptions, Filters, Pick, make_view
-from prism_core.personas import load_personas
+from prism_core.personas.library import load_personas
 from prism_core.stats import ItemScores, item_scores, pair, paired_difference
 from prism_core.storage import Store, pack
 from prism_core.study_answers import Answer, Judgement

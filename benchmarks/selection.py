@@ -27,8 +27,8 @@ from prism_core.distill_report import Loss
 from prism_core.distillation import distill
 from prism_core.generator import Generator
 from prism_core.models import LocalModel
+from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress
-from prism_core.prompts import build_prompt
 from prism_core.records import AnswerPair, Query
 from prism_core.splits import group_of, split_by_group
 from prism_core.stats import mean_of

@@ -23,8 +23,8 @@ from prism_core.demo import shows_behaviour
 from prism_core.distillation import distill
 from prism_core.models import LocalModel
 from prism_core.past_run import PastRun, read_run
+from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress
-from prism_core.prompts import build_prompt
 from prism_core.records import Journal, JudgedPair
 from prism_core.run_parts import variant_maker
 from prism_core.stats import mean_of, rate_of

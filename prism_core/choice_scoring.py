@@ -20,7 +20,7 @@ from prism_core.errors import InputError
 from prism_core.gated_model import GatedModel, GateMode
 from prism_core.generator import Generator
 from prism_core.models import LocalModel
-from prism_core.prompts import build_prompt
+from prism_core.personas.prompts import build_prompt
 from prism_core.stats import rate_of
 from prism_core.tasks import Item, get_task, pick_items
 from prism_core.types import Estimate, GateReading, Prompt, PromptVariant

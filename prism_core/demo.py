@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from prism_core.errors import InputError
-from prism_core.personas import parse_persona
+from prism_core.personas.library import parse_persona
 from prism_core.records import Query
 from prism_core.types import Persona
 from prism_core.utils.assets import ASSETS

@@ -34,8 +34,8 @@ from prism_core.gate_report import (
     quality_of,
 )
 from prism_core.models import LocalModel
+from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress
-from prism_core.prompts import build_prompt
 from prism_core.records import Journal, JudgedPair
 from prism_core.splits import group_of, split_by_group
 from prism_core.stats import best_threshold, roc_auc

@@ -26,7 +26,7 @@ from prism_core.errors import InputError
 from prism_core.generator import Generator
 from prism_core.lora_training import save_lora, trainable_lora
 from prism_core.models import LocalModel
-from prism_core.persona_pool import load_pool, part_of
+from prism_core.personas.pool import load_pool, part_of
 from prism_core.progress import Progress
 from prism_core.records import Journal
 from prism_core.rl_eval import Asking, Rewards, gain_of, rewards_of, scores_of

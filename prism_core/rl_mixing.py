@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 
 from prism_core.errors import InputError
-from prism_core.persona_pool import PoolPersona
+from prism_core.personas.pool import PoolPersona
 from prism_core.rl_spec import RlSpec
 
 Mixed = tuple[str, ...]

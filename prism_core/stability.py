@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prism_core.errors import InputError, StatisticsError
-from prism_core.persona_pool import Attitude, Part
+from prism_core.personas.pool import Attitude, Part
 from prism_core.stats import mean_of
 from prism_core.stats.checks import FloatArray
 from prism_core.types import Estimate

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prism_core.generator import Generator
-from prism_core.persona_pool import Attitude, Part, PoolPersona
+from prism_core.personas.pool import Attitude, Part, PoolPersona
 from prism_core.progress import Progress
 from prism_core.records import Journal
 from prism_core.rl_eval import Asking, rewards_of

@@ -19,8 +19,8 @@ from prism_core.errors import CancelledError, InputError, ModelError
 from prism_core.gated_model import GatedModel
 from prism_core.generator import Generator
 from prism_core.models import LocalModel
+from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress
-from prism_core.prompts import build_prompt
 from prism_core.storage import Store
 from prism_core.storage.journal import seed_of
 from prism_core.study_cells import AdapterFact

@@ -20,7 +20,7 @@ from prism_core.gate import Gate
 from prism_core.gated_model import GatedModel, GateMode
 from prism_core.generator import Generator
 from prism_core.models import LocalModel
-from prism_core.prompts import build_prompt
+from prism_core.personas.prompts import build_prompt
 from prism_core.records import JudgedPair, Query
 from prism_core.routing import PersonaChooser, choosing_prompt, oracle_gate, random_gate
 from prism_core.types import Completion, Persona, Prompt, PromptVariant, Sampling

@@ -13,7 +13,7 @@ from prism_core.gate import Gate, read_features
 from prism_core.gated_model import GatedModel
 from prism_core.lora_training import save_lora, trainable_lora
 from prism_core.models import LocalModel
-from prism_core.prompts import build_prompt
+from prism_core.personas.prompts import build_prompt
 from prism_core.records import AnswerPair, JudgedPair, Query
 from prism_core.types import Completion, Persona, PromptVariant, Verdict
 

@@ -40,7 +40,7 @@ from app.views.study_progress import study_panel
 from benchmarks.explore import write_study
 from prism_core.errors import InputError, NotFoundError
 from prism_core.figures import FIGURES, Filters, Pick, make_grid, make_view
-from prism_core.personas import load_personas
+from prism_core.personas.library import load_personas
 from prism_core.storage import Store, pack
 from prism_core.study_file import save_study
 from prism_core.study_plan import plan_study

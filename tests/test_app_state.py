@@ -20,7 +20,7 @@ from app.state import (
     read_query,
 )
 from prism_core.errors import InputError, NotFoundError, StorageError
-from prism_core.personas import load_personas
+from prism_core.personas.library import load_personas
 from prism_core.types import Sampling
 
 PERSONAS = load_personas()

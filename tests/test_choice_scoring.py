@@ -25,8 +25,8 @@ from prism_core.choice_scoring import (
 from prism_core.errors import InputError
 from prism_core.models import LocalModel
 from prism_core.packed_choices import can_pack, packed_logprobs
-from prism_core.personas import load_personas
-from prism_core.prompts import build_prompt
+from prism_core.personas.library import load_personas
+from prism_core.personas.prompts import build_prompt
 from prism_core.tasks import Item, get_task, pick_items
 from prism_core.types import PromptVariant
 

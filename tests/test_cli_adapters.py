@@ -24,10 +24,10 @@ from prism_core.gate_report import GateConfig
 from prism_core.gate_training import train_gate
 from prism_core.models import LocalModel
 from prism_core.past_run import bundle_folder, read_run, run_home
-from prism_core.personas import dump_persona
+from prism_core.personas.library import dump_persona
+from prism_core.personas.prompts import build_prompt
 from prism_core.pipeline import TrainResult
 from prism_core.progress import Progress
-from prism_core.prompts import build_prompt
 from prism_core.storage import Store, pack
 from prism_core.storage.journal import MemoryJournal, StoreJournal, SuffixJournal
 from prism_core.train_spec import PRESETS, STORE_FILE, TrainSpec

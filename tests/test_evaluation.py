@@ -21,9 +21,9 @@ from prism_core.evaluation import compare_routes, load_table
 from prism_core.gated_model import GatedModel
 from prism_core.judges import JudgePair, ModelJudge
 from prism_core.models import LocalModel
+from prism_core.personas.prompts import build_prompt
 from prism_core.prefill import pad_left
 from prism_core.progress import Progress, ProgressReport
-from prism_core.prompts import build_prompt
 from prism_core.records import JudgedPair
 from prism_core.rivals import AblationConfig, Rivals
 from prism_core.stats import item_scores

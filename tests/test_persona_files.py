@@ -12,7 +12,7 @@ from statistics import mean
 
 import pytest
 
-from prism_core.personas import LIBRARY, dump_persona, load_personas, parse_persona
+from prism_core.personas.library import LIBRARY, dump_persona, load_personas, parse_persona
 from prism_core.types import LENGTHS, Persona
 
 EXPECTED = {

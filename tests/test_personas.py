@@ -23,7 +23,7 @@ from app.tabs.persona_listeners import Listeners
 from app.token_counter import TokenCounter
 from app.views.persona_sheet import counts_line, sheet
 from prism_core.errors import InputError
-from prism_core.personas import (
+from prism_core.personas.library import (
     MAX_YAML_CHARACTERS,
     dump_persona,
     dump_personas,

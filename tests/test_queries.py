@@ -9,7 +9,7 @@ from scripted import Scripted
 
 from prism_core.errors import CancelledError, InputError
 from prism_core.models import LocalModel
-from prism_core.personas import load_personas
+from prism_core.personas.library import load_personas
 from prism_core.progress import Progress
 from prism_core.queries import STAGE, QueryConfig, QuerySet, write_queries
 from prism_core.query_text import content_words, is_near_duplicate, parse_draft

@@ -10,7 +10,7 @@ from prism_core.errors import InputError
 from prism_core.gated_model import GatedModel
 from prism_core.generator import Generator, TokenScorer
 from prism_core.models import LocalModel
-from prism_core.prompts import build_prompt
+from prism_core.personas.prompts import build_prompt
 from prism_core.routing import (
     PersonaChooser,
     choosing_prompt,
@@ -81,7 +81,7 @@ def test_a_preference_for_a_name_whatever_is_asked_cancels(tiny: LocalModel) -> 
 
 
 def test_the_embedded_model_chooses_sensibly(model: LocalModel) -> None:
-    from prism_core.personas import load_personas
+    from prism_core.personas.library import load_personas
 
     library = load_personas()
     chooser = PersonaChooser([library["math"], library["coding"], library["writing"]], model)

@@ -9,7 +9,7 @@ import pytest
 
 from prism_core.errors import InputError, StatisticsError
 from prism_core.lottery import _choice, _search, play
-from prism_core.persona_pool import load_pool, part_of
+from prism_core.personas.pool import load_pool, part_of
 from prism_core.progress import Progress
 from prism_core.rl_tasks import FAMILIES, draw_items
 from prism_core.stability import (

@@ -17,7 +17,7 @@ from app.tabs.compare_inputs import Inputs, wire_inputs
 from app.tabs.compare_run import Runner
 from app.tabs.compare_vote import Ballot, build_ballot, cast, offer
 from app.views.cards import LETTERS, intro_cards
-from prism_core.personas import load_personas
+from prism_core.personas.library import load_personas
 
 
 def build(shared: Shared, tab: gr.Tab) -> None:

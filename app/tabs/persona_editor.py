@@ -12,7 +12,7 @@ from app.own_personas import name_from
 from app.shared import fragment
 from app.views.persona_sheet import AIMS, KINDS, LENGTH_NAMES
 from prism_core.errors import InputError
-from prism_core.personas import MAX_TEXT_CHARACTERS, MAX_WORD_CHARACTERS, make_persona
+from prism_core.personas.library import MAX_TEXT_CHARACTERS, MAX_WORD_CHARACTERS, make_persona
 from prism_core.types import LENGTHS, Persona
 
 KIND_CHOICES = [(title, kind) for kind, title in KINDS.items()]

@@ -19,7 +19,7 @@ from app.token_counter import TokenCounter
 from app.views.persona_sheet import KINDS, counts_line, sheet
 from app.views.text import notice
 from prism_core.errors import PrismError
-from prism_core.personas import dump_personas
+from prism_core.personas.library import dump_personas
 from prism_core.types import LENGTHS, Persona
 
 

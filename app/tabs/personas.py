@@ -16,7 +16,7 @@ from app.shared import QUIET, Shared, fragment
 from app.tabs.persona_editor import Editor, build_editor
 from app.tabs.persona_listeners import Listeners, choices
 from app.token_counter import TokenCounter
-from prism_core.personas import load_personas
+from prism_core.personas.library import load_personas
 from prism_core.types import Persona
 
 LOCAL = "Your own personas are kept in this browser alone. Export them to keep them for good."

@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.shared import fragment, typed_slider
 from app.views.rl_progress import ARM_TITLES
 from app.views.text import escape
-from prism_core.persona_pool import PARTS, load_pool
+from prism_core.personas.pool import PARTS, load_pool
 from prism_core.rl_spec import RL_PRESETS, RlSpec
 from prism_core.rl_tasks import FAMILIES
 

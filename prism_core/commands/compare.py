@@ -25,7 +25,7 @@ from prism_core.comparison import (
 )
 from prism_core.errors import InputError
 from prism_core.generator import Generator
-from prism_core.personas import get_persona, load_personas
+from prism_core.personas.library import get_persona, load_personas
 from prism_core.types import LENGTHS, PLACEMENTS, PromptVariant, Sampling
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from prism_core.commands.output import emit_json
-from prism_core.personas import load_personas
+from prism_core.personas.library import load_personas
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

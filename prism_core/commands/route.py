@@ -9,7 +9,7 @@ import sys
 from prism_core.commands.adapter import open_adapter
 from prism_core.commands.output import clean_stdout, printable, real
 from prism_core.errors import InputError
-from prism_core.prompts import build_prompt, clean_question
+from prism_core.personas.prompts import build_prompt, clean_question
 from prism_core.types import PromptVariant
 
 

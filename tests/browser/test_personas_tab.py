@@ -9,7 +9,7 @@ import pytest
 from browser_helpers import open_tab
 from playwright.sync_api import Page, expect
 
-from prism_core.personas import load_personas, parse_persona, parse_personas
+from prism_core.personas.library import load_personas, parse_persona, parse_personas
 
 pytestmark = pytest.mark.browser
 Visit = Callable[..., Page]
