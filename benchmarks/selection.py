@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from prism_core.adapters import LoraWeights
 from prism_core.always_on import AlwaysOn
 from prism_core.answers import ANSWERING
 from prism_core.contest import distill_config
@@ -26,6 +25,7 @@ from prism_core.demo import demo_persona, demo_queries, shows_behaviour
 from prism_core.distill_report import Loss
 from prism_core.distillation import distill
 from prism_core.generator import Generator
+from prism_core.lora.weights import LoraWeights
 from prism_core.models import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress

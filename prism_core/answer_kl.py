@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import torch
 
-from prism_core.adapters import LoraWeights
 from prism_core.chat import encode_prompt
 from prism_core.errors import InputError
 from prism_core.forcing import AnswerStates, Forced, VariantOf, force, head_of, pad_forced
+from prism_core.lora.weights import LoraWeights
 from prism_core.losses import CHUNK
 from prism_core.models import LocalModel
 from prism_core.progress import Progress

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from prism_core.errors import InputError
-from prism_core.lora_training import SaveDtype
+from prism_core.lora.training import SaveDtype
 from prism_core.student import Loss
 from prism_core.training_plan import Schedule
 from prism_core.types import Estimate

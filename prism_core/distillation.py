@@ -23,7 +23,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from prism_core.adapters import WEIGHTS_FILE, decoder_layers
 from prism_core.checkpoints import Position, load_checkpoint, save_checkpoint
 from prism_core.distill_report import (
     CurvePoint,
@@ -34,7 +33,8 @@ from prism_core.distill_report import (
 from prism_core.errors import CancelledError, InputError
 from prism_core.forcing import Forced, VariantOf, force
 from prism_core.gate import hidden_of
-from prism_core.lora_training import save_lora, trainable_lora
+from prism_core.lora.training import save_lora, trainable_lora
+from prism_core.lora.weights import WEIGHTS_FILE, decoder_layers
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from prism_core.adapters import decoder_layers
 from prism_core.errors import ModelError
+from prism_core.lora.weights import decoder_layers
 from prism_core.prefill import pad_left
 
 Feature = Literal["last", "mean", "both"]

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from prism_core.adapters import LoraPair, LoraWeights
+from prism_core.lora.weights import LoraPair, LoraWeights
 from prism_core.packed import LayerMaps, LinearMap, fused_parts
 
 

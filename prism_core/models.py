@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from prism_core.adapters import LoraWeights
 from prism_core.chat import encode_prompt, encode_text, has_system_role
 from prism_core.decoding import decode
 from prism_core.errors import CancelledError, InputError
 from prism_core.generator import Seed
 from prism_core.lean import LeanDecoder, is_lean
+from prism_core.lora.weights import LoraWeights
 from prism_core.packed_choices import can_pack
 from prism_core.prefill import Router
 from prism_core.progress import Progress

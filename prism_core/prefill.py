@@ -18,8 +18,8 @@ import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 
-from prism_core.adapters import LoraWeights
 from prism_core.kv_cache import is_mergeable, merged, new_cache
+from prism_core.lora.weights import LoraWeights
 
 ALIKE = 48
 """Rows that begin with this many equal tokens are read as one group."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from prism_core.adapters import decoder_layers
 from prism_core.errors import CancelledError
 from prism_core.gate import hidden_of
+from prism_core.lora.weights import decoder_layers
 from prism_core.progress import Progress
 
 CHECKPOINTS = "checkpoints"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prism_core.adapters import WEIGHTS_FILE
+from prism_core.lora.weights import WEIGHTS_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = Path(__file__).with_name("distill_script.py")

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from test_gated_model import save_random_lora
 
-from prism_core.adapters import LoraWeights
 from prism_core.comparison import (
     ARMS,
     EMPTY_DRAFT,
@@ -27,6 +26,7 @@ from prism_core.errors import InputError, ModelError
 from prism_core.gate import Gate
 from prism_core.gated_model import GatedModel
 from prism_core.generator import Seed
+from prism_core.lora.weights import LoraWeights
 from prism_core.models import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.routing import verification_prompt

@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from tiny_models import tiny_model
 from transformers import AutoModelForCausalLM, GraniteConfig, PreTrainedTokenizerBase
 
-from prism_core.adapters import WEIGHTS_FILE, LoraWeights
 from prism_core.checkpoints import CHECKPOINT_FILE
 from prism_core.distill_report import DistillConfig, DistillReport
 from prism_core.distillation import STAGE, WORK_FOLDER, DistillResult, distill
 from prism_core.errors import CancelledError, InputError, ModelError
 from prism_core.forcing import AnswerStates, _shared, end_of_turn, force, head_of
+from prism_core.lora.weights import WEIGHTS_FILE, LoraWeights
 from prism_core.models import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress, ProgressReport

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core.lora_map import fuse_maps
+from prism_core.lora.fused_map import fuse_maps
 from tests.tiny_models import tiny_model
 
 IDS = torch.tensor([[5, 6, 7, 8, 9], [9, 3, 2, 4, 1]])

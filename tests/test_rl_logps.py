@@ -7,7 +7,7 @@ import torch
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core.lora_training import trainable_lora
+from prism_core.lora.training import trainable_lora
 from prism_core.rl_logps import can_share, shared_logps
 
 

@@ -20,9 +20,9 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from prism_core.adapters import CONFIG_FILE, PROJECTIONS, WEIGHTS_FILE, decoder_layers
 from prism_core.errors import ModelError
-from prism_core.lora_map import fuse_maps
+from prism_core.lora.fused_map import fuse_maps
+from prism_core.lora.weights import CONFIG_FILE, PROJECTIONS, WEIGHTS_FILE, decoder_layers
 
 SaveDtype = Literal["float32", "float16", "bfloat16"]
 _DTYPES: dict[SaveDtype, torch.dtype] = {

@@ -1,0 +1,1 @@
+"""Low-rank adapters: their weights, switched on row by row, and their training."""
