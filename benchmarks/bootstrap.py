@@ -21,11 +21,11 @@ import torch
 
 from prism_core.answers import AnswerConfig, AnswerInputs, answer_queries
 from prism_core.chat import encode_prompt
+from prism_core.inference.prefill import pad_left
 from prism_core.judges import judging_prompt
 from prism_core.models import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
-from prism_core.prefill import pad_left
 from prism_core.progress import Progress
 from prism_core.queries import DRAFTING, OPENERS, QueryConfig, query_prompt, write_queries
 from prism_core.records import Query

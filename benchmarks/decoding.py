@@ -19,10 +19,10 @@ from app.state import DEFAULT_SAMPLING
 from prism_core.bundle import load_bundle
 from prism_core.chat import encode_prompt
 from prism_core.generator import Generator
+from prism_core.inference.prefill import pad_left
 from prism_core.models import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
-from prism_core.prefill import pad_left
 from prism_core.types import Message, Prompt, PromptVariant, Sampling
 
 ADAPTER = Path(__file__).resolve().parent.parent / "assets" / "adapters" / "demo"

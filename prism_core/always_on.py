@@ -96,7 +96,7 @@ class AlwaysOn:
 
 
 class _AllOpen:
-    """Every row uses the adapter; see `prism_core.decoding.Router`."""
+    """Every row uses the adapter; see `prism_core.inference.decoding.Router`."""
 
     decides = False
 

@@ -19,8 +19,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from prism_core.errors import ModelError
+from prism_core.inference.prefill import pad_left
 from prism_core.lora.weights import decoder_layers
-from prism_core.prefill import pad_left
 
 Feature = Literal["last", "mean", "both"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)

@@ -25,9 +25,9 @@ from prism_core.chat import encode_prompt
 from prism_core.errors import InputError
 from prism_core.gate import Gate, hidden_of, pool, read_features
 from prism_core.generator import Seed
+from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights, decoder_layers
 from prism_core.models import LocalModel
-from prism_core.stopping import stoppable
 from prism_core.types import ChoiceScore, Completion, GateReading, Prompt, Sampling, TokenScore
 
 GateMode = Literal["auto", "open", "closed"]
@@ -36,7 +36,7 @@ PAPER_THRESHOLD = 0.5
 
 
 class RowRouter:
-    """Routes the rows of one batch; see `prism_core.decoding.Router`."""
+    """Routes the rows of one batch; see `prism_core.inference.decoding.Router`."""
 
     decides = True
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
+from prism_core.inference.prefill import shared_prefix
 from prism_core.lean import LeanDecoder
-from prism_core.prefill import shared_prefix
 from prism_core.slot_cache import SlotCache
 
 _FEWEST_TOKENS = 1_024

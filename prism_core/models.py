@@ -18,17 +18,17 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prism_core.chat import encode_prompt, encode_text, has_system_role
-from prism_core.decoding import decode
 from prism_core.errors import CancelledError, InputError
 from prism_core.generator import Seed
+from prism_core.inference.branch_scoring import can_pack
+from prism_core.inference.decoding import decode
+from prism_core.inference.logprobs import answer_logprobs, choice_logprobs
+from prism_core.inference.prefill import Router
+from prism_core.inference.sampling import check_sampling
+from prism_core.inference.stopping import stoppable
 from prism_core.lean import LeanDecoder, is_lean
 from prism_core.lora.weights import LoraWeights
-from prism_core.packed_choices import can_pack
-from prism_core.prefill import Router
 from prism_core.progress import Progress
-from prism_core.sampling import check_sampling
-from prism_core.scoring import answer_logprobs, choice_logprobs
-from prism_core.stopping import stoppable
 from prism_core.thoughts import split_thought
 from prism_core.types import ChoiceScore, Completion, Finish, Prompt, Sampling, TokenScore
 from prism_core.weights import LoadedWeights, load_weights, resolve

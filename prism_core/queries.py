@@ -19,6 +19,7 @@ from typing import Any
 
 from prism_core.errors import CancelledError, InputError
 from prism_core.generator import Generator
+from prism_core.inference.sampling import check_sampling
 from prism_core.progress import Progress
 from prism_core.query_text import (
     REASONS,
@@ -28,7 +29,6 @@ from prism_core.query_text import (
     parse_draft,
 )
 from prism_core.records import Journal, Query
-from prism_core.sampling import check_sampling
 from prism_core.storage.journal import begin, seed_of
 from prism_core.types import Message, Persona, Prompt, Sampling
 

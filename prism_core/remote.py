@@ -27,9 +27,9 @@ from openai import BadRequestError, OpenAI, OpenAIError
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
 from prism_core.generator import Seed
+from prism_core.inference.sampling import check_sampling
 from prism_core.remote_answer import RemoteAnswer
 from prism_core.remote_errors import explain
-from prism_core.sampling import check_sampling
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 
 PATIENCE = 0.05

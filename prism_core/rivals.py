@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from prism_core.ablation import Behaviour, ExtraColumn, is_wanted
 from prism_core.errors import InputError
+from prism_core.inference.sampling import check_sampling
 from prism_core.records import JudgedPair
-from prism_core.sampling import check_sampling
 from prism_core.systems import Absent, System
 from prism_core.types import Sampling
 

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
-from prism_core.kv_cache import is_mergeable, new_cache
+from prism_core.inference.kv_cache import is_mergeable, new_cache
 
 _HEAD_ROWS = 256
 """Positions that go through the vocabulary together."""

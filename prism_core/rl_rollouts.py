@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prism_core.chat import encode_prompt
-from prism_core.decoding import decode
 from prism_core.errors import CancelledError
+from prism_core.inference.decoding import decode
 from prism_core.models import LocalModel
 from prism_core.storage.journal import seed_of
 from prism_core.types import Message, Prompt, Sampling

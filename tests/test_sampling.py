@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prism_core.sampling import _largest, draw_tokens, row_keys
+from prism_core.inference.sampling import _largest, draw_tokens, row_keys
 from prism_core.types import Sampling
 
 P = torch.tensor([0.5, 0.3, 0.15, 0.05])

@@ -13,8 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from prism_core import packed, speculation
 from prism_core.bundle import load_bundle
 from prism_core.chat import encode_prompt
-from prism_core.decoding import decode
 from prism_core.gated_model import GateMode
+from prism_core.inference.decoding import decode
+from prism_core.inference.prefill import prefill
 from prism_core.lean import LeanDecoder, is_lean
 from prism_core.models import LocalModel
 from prism_core.packed import (
@@ -26,7 +27,6 @@ from prism_core.packed import (
     mkl_blocks_fit_all,
     quantise,
 )
-from prism_core.prefill import prefill
 from prism_core.slot_cache import SlotCache
 from prism_core.types import Message, Prompt, Sampling
 

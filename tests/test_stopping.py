@@ -10,10 +10,10 @@ from torch import nn
 
 from prism_core.answer_kl import AnswerKl
 from prism_core.errors import CancelledError
+from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import decoder_layers
 from prism_core.models import LocalModel
 from prism_core.progress import Progress
-from prism_core.stopping import stoppable
 from prism_core.types import Message, Sampling
 
 LONG = [(Message("user", f"{i} " + "word " * 250),) for i in range(2)]

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from prism_core.kv_cache import is_mergeable, new_cache
-from prism_core.prefill import ALIKE, groups_alike, shared_prefix
+from prism_core.inference.kv_cache import is_mergeable, new_cache
+from prism_core.inference.prefill import ALIKE, groups_alike, shared_prefix
 
 Rows = Sequence[Sequence[int]]
 

@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 
-from prism_core.kv_cache import is_mergeable, merged, new_cache
+from prism_core.inference.kv_cache import is_mergeable, merged, new_cache
 from prism_core.lora.weights import LoraWeights
 
 ALIKE = 48

@@ -13,8 +13,8 @@ from contextlib import nullcontext
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from prism_core.packed_choices import can_pack, packed_logprobs
-from prism_core.prefill import Router, pad_left, prefill
+from prism_core.inference.branch_scoring import can_pack, packed_logprobs
+from prism_core.inference.prefill import Router, pad_left, prefill
 
 Rows = Sequence[Sequence[int]]
 

@@ -1,0 +1,1 @@
+"""From token ids to token ids and log-probabilities, whatever model stands behind them."""
