@@ -21,12 +21,12 @@ from prism_core.chat import encode_prompt, encode_text, has_system_role
 from prism_core.errors import CancelledError, InputError
 from prism_core.generator import Seed
 from prism_core.inference.branch_scoring import can_pack
+from prism_core.inference.cpu.fused_llama import LeanDecoder, is_lean
 from prism_core.inference.decoding import decode
 from prism_core.inference.logprobs import answer_logprobs, choice_logprobs
 from prism_core.inference.prefill import Router
 from prism_core.inference.sampling import check_sampling
 from prism_core.inference.stopping import stoppable
-from prism_core.lean import LeanDecoder, is_lean
 from prism_core.lora.weights import LoraWeights
 from prism_core.progress import Progress
 from prism_core.thoughts import split_thought

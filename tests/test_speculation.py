@@ -10,15 +10,13 @@ import torch
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core import packed, speculation
 from prism_core.bundle import load_bundle
 from prism_core.chat import encode_prompt
 from prism_core.gated_model import GateMode
-from prism_core.inference.decoding import decode
-from prism_core.inference.prefill import prefill
-from prism_core.lean import LeanDecoder, is_lean
-from prism_core.models import LocalModel
-from prism_core.packed import (
+from prism_core.inference.cpu import linear_kernels as packed
+from prism_core.inference.cpu import speculation
+from prism_core.inference.cpu.fused_llama import LeanDecoder, is_lean
+from prism_core.inference.cpu.linear_kernels import (
     CoarseLinear,
     DnnLinear,
     FairLinear,
@@ -27,7 +25,10 @@ from prism_core.packed import (
     mkl_blocks_fit_all,
     quantise,
 )
-from prism_core.slot_cache import SlotCache
+from prism_core.inference.cpu.slot_cache import SlotCache
+from prism_core.inference.decoding import decode
+from prism_core.inference.prefill import prefill
+from prism_core.models import LocalModel
 from prism_core.types import Message, Prompt, Sampling
 
 DEMO = Path(__file__).resolve().parent.parent / "assets" / "adapters" / "demo"

@@ -16,14 +16,14 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from prism_core.errors import CancelledError
+from prism_core.inference.cpu.fused_llama import LeanDecoder
+from prism_core.inference.cpu.fused_lora import RowLora, row_lora
+from prism_core.inference.cpu.fused_prefill import is_worth_packing, read_rows
+from prism_core.inference.cpu.slot_cache import SlotCache
+from prism_core.inference.cpu.speculation import decode_lean
 from prism_core.inference.prefill import Router, prefill
 from prism_core.inference.sampling import draw_tokens, row_keys
 from prism_core.inference.stopping import stoppable
-from prism_core.lean import LeanDecoder
-from prism_core.lean_lora import RowLora, row_lora
-from prism_core.lean_prefill import is_worth_packing, read_rows
-from prism_core.slot_cache import SlotCache
-from prism_core.speculation import decode_lean
 from prism_core.types import Sampling
 
 _COMPACT_AT = 0.8

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import torch
 
+from prism_core.inference.cpu.fused_llama import LeanDecoder
+from prism_core.inference.cpu.slot_cache import SlotCache
 from prism_core.inference.prefill import shared_prefix
-from prism_core.lean import LeanDecoder
-from prism_core.slot_cache import SlotCache
 
 _FEWEST_TOKENS = 1_024
 """Fewer are read by the library's layers, so that a first answer need not wait for packing."""

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from prism_core.inference.cpu.linear_kernels import LayerMaps, LinearMap, fused_parts
 from prism_core.lora.weights import LoraPair, LoraWeights
-from prism_core.packed import LayerMaps, LinearMap, fused_parts
 
 
 @dataclass(frozen=True)

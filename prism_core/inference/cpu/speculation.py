@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import torch
 
+from prism_core.inference.cpu.fused_llama import LeanDecoder
+from prism_core.inference.cpu.fused_lora import RowLora
+from prism_core.inference.cpu.slot_cache import SlotCache
 from prism_core.inference.sampling import draw_tokens
-from prism_core.lean import LeanDecoder
-from prism_core.lean_lora import RowLora
-from prism_core.slot_cache import SlotCache
 from prism_core.types import Sampling
 
 _MOST_DRAFTS = 6

@@ -23,8 +23,8 @@ from torch.nn.functional import scaled_dot_product_attention, silu
 from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 
 from prism_core.errors import CancelledError
-from prism_core.lean_lora import RowLora
-from prism_core.packed import (
+from prism_core.inference.cpu.fused_lora import RowLora
+from prism_core.inference.cpu.linear_kernels import (
     CoarseLinear,
     FairLinear,
     LayerMaps,
@@ -33,7 +33,7 @@ from prism_core.packed import (
     exact_linear,
     fused_parts,
 )
-from prism_core.slot_cache import SlotCache, places, visible
+from prism_core.inference.cpu.slot_cache import SlotCache, places, visible
 
 _MOST_PARAMETERS = 600_000_000
 """Packing keeps a second copy of the weights; larger models do without."""

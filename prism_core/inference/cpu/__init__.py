@@ -1,0 +1,1 @@
+"""The fused CPU path: packed weights, a cache without padding, guessed tokens."""
