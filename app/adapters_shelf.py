@@ -25,8 +25,8 @@ from prism_core.bundle import (
 )
 from prism_core.errors import InputError, NotFoundError, PrismError, StorageError
 from prism_core.gated_model import GatedModel
-from prism_core.generator import Generator
-from prism_core.models import LocalModel
+from prism_core.models.generator import Generator
+from prism_core.models.local import LocalModel
 from prism_core.storage import RunRow, Store
 from prism_core.utils.assets import ASSETS
 

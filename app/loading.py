@@ -12,7 +12,7 @@ from collections.abc import Generator as Yields
 from concurrent.futures import ThreadPoolExecutor
 
 from app.models_pool import ModelPool
-from prism_core.generator import Generator
+from prism_core.models.generator import Generator
 from prism_core.progress import Progress, ProgressReport
 
 _POOL = ThreadPoolExecutor(2, thread_name_prefix="load-model")

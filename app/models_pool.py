@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-from prism_core.generator import Generator
+from prism_core.models.generator import Generator
 from prism_core.progress import Progress
 
 Loader = Callable[[str, Progress | None], Generator]

@@ -10,7 +10,7 @@ import psutil
 from app.loading import load_with_news
 from app.models_pool import ModelPool
 from prism_core.errors import InputError
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.progress import ProgressReport
 from prism_core.speed_probe import SpeedProbe, probe_speed
 

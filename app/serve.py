@@ -23,10 +23,10 @@ from app.settings import REMOTE, Settings, read_settings
 from app.theme import css, head, theme
 from app.ui import build_page
 from prism_core.errors import InputError, PrismError
-from prism_core.generator import Generator
-from prism_core.models import LocalModel
+from prism_core.models.generator import Generator
+from prism_core.models.local import LocalModel
+from prism_core.models.remote import from_environment
 from prism_core.progress import Progress
-from prism_core.remote import from_environment
 from prism_core.storage import Store
 
 DEFAULT_PORT = 7860

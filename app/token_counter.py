@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 from app.models_pool import ModelPool
-from prism_core.chat import encode_text
+from prism_core.models.chat import encode_text
 
 
 class TokenCounter:

@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 
 from prism_core.answers import AnswerConfig, AnswerInputs, answer_queries
-from prism_core.chat import encode_prompt
 from prism_core.inference.prefill import pad_left
 from prism_core.judges import judging_prompt
-from prism_core.models import LocalModel
+from prism_core.models.chat import encode_prompt
+from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress

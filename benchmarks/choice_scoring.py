@@ -23,8 +23,8 @@ from prism_core.choice_scoring import (
     picked,
     score_choice_items,
 )
-from prism_core.embedded import embedded_folder
-from prism_core.models import LocalModel
+from prism_core.models.embedded import embedded_folder
+from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
 from prism_core.tasks import Item

@@ -29,7 +29,7 @@ from torch.nn import functional
 from prism_core.demo import demo_persona, demo_queries
 from prism_core.forcing import Forced, force
 from prism_core.lora.training import trainable_lora
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.records import AnswerPair
 from prism_core.storage.values import dumps, loads, unpack

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.storage import Store, pack
 from prism_core.study import StudyRun

@@ -21,7 +21,7 @@ from prism_core.contest import distill_config
 from prism_core.demo import shows_behaviour
 from prism_core.distillation import distill
 from prism_core.lora.weights import LoraWeights
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.past_run import PastRun, read_run
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress

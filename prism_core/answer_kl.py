@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import torch
 
-from prism_core.chat import encode_prompt
 from prism_core.errors import InputError
 from prism_core.forcing import AnswerStates, Forced, VariantOf, force, head_of, pad_forced
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights
 from prism_core.losses import CHUNK
-from prism_core.models import LocalModel
+from prism_core.models.chat import encode_prompt
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair
 from prism_core.training_plan import micro_batches

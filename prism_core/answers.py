@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prism_core.errors import CancelledError, InputError, NotFoundError
-from prism_core.generator import Generator
 from prism_core.inference.sampling import check_sampling
+from prism_core.models.generator import Generator
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal, Query

@@ -19,7 +19,7 @@ from prism_core.distill_report import DistillConfig, Loss
 from prism_core.distillation import distill
 from prism_core.evaluation import compare_routes
 from prism_core.lora.weights import WEIGHTS_FILE, LoraWeights
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import Journal, JudgedPair
 from prism_core.rivals import AblationConfig, Rivals

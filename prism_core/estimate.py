@@ -40,7 +40,7 @@ _JUDGE_TOKENS = 130
 """A judge's prompt without question and answers."""
 _MICRO_TOKENS = 2_048
 _CACHE_BYTES = 3_000_000_000
-"""See `prism_core.models.CACHE_BYTES`."""
+"""See `prism_core.models.local.CACHE_BYTES`."""
 _DECODED_SYSTEMS = 7
 """Systems of the comparison whose answers have to be decoded."""
 _SHORT, _FEW = 0.5, 0.25

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prism_core.checks import Check, run_check
-from prism_core.generator import Generator
+from prism_core.models.generator import Generator
 from prism_core.persona_gym import GYM_TASKS, GymPersona, GymTask
 from prism_core.progress import Progress
 from prism_core.records import Journal

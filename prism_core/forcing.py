@@ -16,10 +16,10 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
-from prism_core.chat import encode_prompt, encode_text, render
 from prism_core.errors import ModelError
 from prism_core.inference.prefill import shared_prefix
-from prism_core.models import LocalModel
+from prism_core.models.chat import encode_prompt, encode_text, render
+from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.records import AnswerPair
 from prism_core.types import Message, PromptVariant

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import torch
 
-from prism_core.chat import encode_prompt
 from prism_core.errors import InputError
 from prism_core.gate import FEATURES, Feature, Gate, part_of, read_features
 from prism_core.gate_fitting import FitSettings, constant_gate, fit_gate, losses_of
@@ -33,7 +32,8 @@ from prism_core.gate_report import (
     check_gate_config,
     quality_of,
 )
-from prism_core.models import LocalModel
+from prism_core.models.chat import encode_prompt
+from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress
 from prism_core.records import Journal, JudgedPair

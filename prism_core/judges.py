@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
-from prism_core.generator import Generator
+from prism_core.models.generator import Generator
 from prism_core.types import Message, Prompt, Sampling, Verdict, Winner
 
 JudgeRule = Literal["both_orders", "mean_log_odds"]

@@ -24,7 +24,7 @@ from prism_core.errors import InputError
 from prism_core.gated_model import GatedModel, RowRouter
 from prism_core.inference.decoding import decode
 from prism_core.inference.logprobs import continuation_scores
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.study_parts import find_adapter
 from prism_core.types import Sampling
 

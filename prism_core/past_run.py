@@ -19,7 +19,7 @@ from prism_core.contest import hold_contest
 from prism_core.demo import demo_queries
 from prism_core.errors import InputError, NotFoundError
 from prism_core.gate_report import GateReport
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.pipeline import ADAPTER_FOLDER, QUERY_STAGE, load_result, merge_rounds
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal, JudgedPair

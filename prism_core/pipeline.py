@@ -24,7 +24,7 @@ from prism_core.distill_report import DistillReport
 from prism_core.distillation import distill
 from prism_core.errors import InputError
 from prism_core.gate_training import GateConfig, GateResult, train_gate
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.queries import QueryConfig, write_queries
 from prism_core.records import Journal, JudgedPair, Query

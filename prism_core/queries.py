@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.generator import Generator
 from prism_core.inference.sampling import check_sampling
+from prism_core.models.generator import Generator
 from prism_core.progress import Progress
 from prism_core.query_text import (
     REASONS,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from prism_core.checks.refusal import is_refusal
 from prism_core.errors import InputError
-from prism_core.generator import Generator
+from prism_core.models.generator import Generator
 from prism_core.stats import rate_of
 from prism_core.types import Estimate, Message, Prompt
 

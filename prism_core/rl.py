@@ -23,9 +23,9 @@ from typing import Any
 from prism_core.always_on import AlwaysOn
 from prism_core.bundle import INFO_FILE, BundleInfo, identify, read_info, write_info
 from prism_core.errors import InputError
-from prism_core.generator import Generator
 from prism_core.lora.training import save_lora, trainable_lora
-from prism_core.models import LocalModel
+from prism_core.models.generator import Generator
+from prism_core.models.local import LocalModel
 from prism_core.personas.pool import load_pool, part_of
 from prism_core.progress import Progress
 from prism_core.records import Journal

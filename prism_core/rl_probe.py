@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prism_core.generator import Generator
 from prism_core.graders import grade
+from prism_core.models.generator import Generator
 from prism_core.progress import Progress
 from prism_core.rl_tasks import Family, ask, draw_items, examples_of
 from prism_core.stats import mean_of

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prism_core.chat import encode_prompt
 from prism_core.errors import CancelledError
 from prism_core.inference.decoding import decode
-from prism_core.models import LocalModel
+from prism_core.models.chat import encode_prompt
+from prism_core.models.local import LocalModel
 from prism_core.storage.journal import seed_of
 from prism_core.types import Message, Prompt, Sampling
 

@@ -17,8 +17,8 @@ from peft import PeftModel
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from prism_core.chat import encode_prompt, encode_text
-from prism_core.models import LocalModel
+from prism_core.models.chat import encode_prompt, encode_text
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import Journal
 from prism_core.rl_guards import CHECKPOINTS, last_checkpoint, stoppable_training

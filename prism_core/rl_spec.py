@@ -38,7 +38,7 @@ class RlSpec:
     name: str = "Robust"
     """The adapter's name as shown to people."""
     model: str = "embedded"
-    """The base model; see `prism_core.sources.resolve`."""
+    """The base model; see `prism_core.models.sources.resolve`."""
     preset: RlPreset = "quick"
     """Where the numbers come from."""
     arm: Arm = "permix"

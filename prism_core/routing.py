@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prism_core.errors import InputError
-from prism_core.generator import Generator
+from prism_core.models.generator import Generator
 from prism_core.records import JudgedPair
 from prism_core.types import Message, Persona, Prompt
 

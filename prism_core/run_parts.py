@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prism_core.demo import demo_check, demo_persona
 from prism_core.forcing import VariantOf
-from prism_core.generator import Generator
 from prism_core.judges import Judge
+from prism_core.models.generator import Generator
 from prism_core.personas.library import get_persona, load_personas, parse_persona
 from prism_core.train_spec import TrainSpec
 from prism_core.types import Persona, PromptVariant
@@ -40,7 +40,7 @@ def judge_of(spec: TrainSpec, model: Generator) -> tuple[VerifyConfig, Judge]:
     if spec.judge == "verifiable":
         return config, make_judge(config, check=demo_check)
     if spec.judge == "remote":
-        from prism_core.remote import from_environment
+        from prism_core.models.remote import from_environment
 
         return config, make_judge(config, from_environment(spec.remote_model))
     return config, make_judge(config, model)

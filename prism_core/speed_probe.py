@@ -17,12 +17,12 @@ import psutil
 import torch
 from accelerate import Accelerator
 
-from prism_core.chat import encode_text
 from prism_core.errors import InputError, ModelError
 from prism_core.forcing import Forced, end_of_turn
 from prism_core.lora.training import trainable_lora
 from prism_core.lora.weights import decoder_layers
-from prism_core.models import LocalModel
+from prism_core.models.chat import encode_text
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.student import StepSettings, Student
 from prism_core.teacher import TeacherSpec, load_teacher, teach

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prism_core.generator import Generator
+from prism_core.models.generator import Generator
 from prism_core.personas.pool import Attitude, Part, PoolPersona
 from prism_core.progress import Progress
 from prism_core.records import Journal

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from prism_core.errors import InputError
-from prism_core.generator import Generator
 from prism_core.graders import grade, is_refusal
+from prism_core.models.generator import Generator
 from prism_core.progress import Progress
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import StoreJournal, begin

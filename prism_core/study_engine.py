@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prism_core.bundle import load_bundle, read_info
-from prism_core.cached_model import CachedModel
 from prism_core.choice_scoring import ChoiceScores, Way, probe_scoring, score_choice_items
 from prism_core.errors import CancelledError, InputError, ModelError
 from prism_core.gated_model import GatedModel
-from prism_core.generator import Generator
-from prism_core.models import LocalModel
+from prism_core.models.cached import CachedModel
+from prism_core.models.generator import Generator
+from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress
 from prism_core.storage import Store
@@ -70,7 +70,7 @@ def open_model(reference: str, progress: Progress | None = None) -> Generator:
         PrismError: there is no such model, or it cannot be loaded.
     """
     if reference.startswith(REMOTE):
-        from prism_core.remote import from_environment
+        from prism_core.models.remote import from_environment
 
         return from_environment(reference.removeprefix(REMOTE))
     return LocalModel.load(reference, progress=progress)

@@ -14,10 +14,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from prism_core.cached_model import CachedModel
-from prism_core.generator import Generator
 from prism_core.judge_check import check_judge
 from prism_core.judges import JudgePair, ModelJudge, RemoteJudge
+from prism_core.models.cached import CachedModel
+from prism_core.models.generator import Generator
 from prism_core.progress import Progress
 from prism_core.refusal_judge import judge_refusals
 from prism_core.study_answers import Answer, Judgement, answer_key

@@ -71,7 +71,7 @@ class StudySpec:
     sweep: bool = False
     """Whether each adapter also answers with its gate held open, so that any threshold is known."""
     models: tuple[str, ...] = ("embedded",)
-    """References of models; see `prism_core.weights`, or `remote:NAME`."""
+    """References of models; see `prism_core.models.weights`, or `remote:NAME`."""
     n_per_category: int = 20
     """Items of each category; 0 takes all there are."""
     item_seed: int = 0

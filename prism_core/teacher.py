@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from prism_core.errors import StorageError
 from prism_core.forcing import AnswerStates, Forced, head_of, pad_forced
 from prism_core.losses import CHUNK, top_logprobs
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 
 POSITIONS_PER_FILE = 8_192
 """A file holds the answers that together reach this many positions."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from prism_core.errors import InputError
-from prism_core.generator import Generator
 from prism_core.judge_check import JudgeCheck, check_judge
 from prism_core.judges import (
     Judge,
@@ -24,6 +23,7 @@ from prism_core.judges import (
     VerifiableJudge,
 )
 from prism_core.metrics import order_consistency, verbosity_correlation
+from prism_core.models.generator import Generator
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal, JudgedPair
 from prism_core.stats import rate_of

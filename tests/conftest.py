@@ -15,8 +15,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from prism_core.models import LocalModel
-from prism_core.weights import embedded_folder
+from prism_core.models.local import LocalModel
+from prism_core.models.weights import embedded_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:

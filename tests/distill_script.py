@@ -18,10 +18,10 @@ from transformers import AutoTokenizer
 
 from prism_core.distill_report import DistillConfig
 from prism_core.distillation import distill
+from prism_core.models.weights import embedded_folder
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Query
 from prism_core.types import Completion, Persona, PromptVariant
-from prism_core.weights import embedded_folder
 
 
 class NoJournal:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from prism_core.errors import CancelledError
-from prism_core.generator import Seed
+from prism_core.models.generator import Seed
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 
 Speech = Callable[[Prompt, int], str]

@@ -10,7 +10,8 @@ import pytest
 from tiny_models import tiny_model
 
 from prism_core.checks.check import Check
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
+from prism_core.models.weights import LoadedWeights
 from prism_core.progress import Progress
 from prism_core.storage import RunRow, Store, pack
 from prism_core.study import StudyRun
@@ -18,7 +19,6 @@ from prism_core.study_records import read_study
 from prism_core.study_spec import StudySpec
 from prism_core.study_table import Study
 from prism_core.tasks import TASKS, Item
-from prism_core.weights import LoadedWeights
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from scripted import Scripted
 
 from prism_core.answers import STAGE, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.errors import CancelledError, InputError, NotFoundError
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress

@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.theme import css, head, theme
 from app.ui import build_page
 from prism_core.errors import InputError, NotFoundError
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.storage import Store
 

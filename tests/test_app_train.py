@@ -46,7 +46,7 @@ from prism_core.bundle import BaseIdentity, BundleInfo, read_info, write_info
 from prism_core.distill_report import CurvePoint
 from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.estimate import STAGES, Span, estimate_training, span_text
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.speed_probe import SpeedProbe, probe_speed
 from prism_core.storage import Store, pack

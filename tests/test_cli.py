@@ -16,7 +16,7 @@ from prism_core.cli import COMMANDS, build_parser, main
 from prism_core.commands import compare as compare_command
 from prism_core.commands.output import printable
 from prism_core.errors import CancelledError, RemoteError
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -22,7 +22,7 @@ from prism_core.distillation import STAGE, WORK_FOLDER, DistillResult, distill
 from prism_core.errors import CancelledError, InputError, ModelError
 from prism_core.forcing import AnswerStates, _shared, end_of_turn, force, head_of
 from prism_core.lora.weights import WEIGHTS_FILE, LoraWeights
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress, ProgressReport
 from prism_core.records import AnswerPair, Query

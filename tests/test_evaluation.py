@@ -15,13 +15,13 @@ from transformers import PreTrainedTokenizerBase
 
 from prism_core.ablation import COLUMNS, Column, ExtraColumn, Outcome, extra_cell, make_row
 from prism_core.answer_kl import AnswerKl, KlQuestion, full_kl
-from prism_core.chat import encode_prompt, encode_text
 from prism_core.errors import CancelledError, InputError
 from prism_core.evaluation import compare_routes, load_table
 from prism_core.gated_model import GatedModel
 from prism_core.inference.prefill import pad_left
 from prism_core.judges import JudgePair, ModelJudge
-from prism_core.models import LocalModel
+from prism_core.models.chat import encode_prompt, encode_text
+from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress, ProgressReport
 from prism_core.records import JudgedPair

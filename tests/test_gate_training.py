@@ -14,7 +14,7 @@ from prism_core.gate import Gate
 from prism_core.gate_fitting import balanced_order
 from prism_core.gate_report import GateConfig, GateReport
 from prism_core.gate_training import train_gate
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress, ProgressReport
 from prism_core.records import AnswerPair, JudgedPair, Query
 from prism_core.splits import group_of, split_by_group

@@ -27,7 +27,7 @@ from prism_core.metrics import (
     verbosity_correlation,
     win_rate,
 )
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.types import ChoiceScore, Completion, Message, Prompt, Sampling, Verdict
 
 PAIR = JudgePair("What is 2 + 2?", "It is 4.", "It is 5.")

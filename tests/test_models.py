@@ -7,14 +7,14 @@ import threading
 import pytest
 import torch
 
-from prism_core.chat import encode_prompt, encode_text
 from prism_core.errors import CancelledError, InputError
-from prism_core.generator import Generator, TokenScorer
 from prism_core.inference.cpu import fused_prefill as lean_prefill
 from prism_core.inference.cpu.fused_llama import LeanDecoder
 from prism_core.inference.cpu.slot_cache import SlotCache
 from prism_core.inference.prefill import _by_width, prefill, shared_prefix
-from prism_core.models import LocalModel
+from prism_core.models.chat import encode_prompt, encode_text
+from prism_core.models.generator import Generator, TokenScorer
+from prism_core.models.local import LocalModel
 from prism_core.types import Message, Prompt, Sampling
 
 QUESTIONS = (

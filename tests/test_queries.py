@@ -8,7 +8,7 @@ import pytest
 from scripted import Scripted
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.progress import Progress
 from prism_core.queries import STAGE, QueryConfig, QuerySet, write_queries

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prism_core.errors import InputError
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.refusal_judge import (
     check_refusals,
     judge_refusals,

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
-from prism_core.generator import Generator
-from prism_core.remote import RemoteGenerator, from_environment
+from prism_core.models.generator import Generator
+from prism_core.models.remote import RemoteGenerator, from_environment
+from prism_core.models.weights import EMBEDDED, embedded_folder, load_weights, resolve
 from prism_core.types import Message, Sampling
-from prism_core.weights import EMBEDDED, embedded_folder, load_weights, resolve
 
 KEY = "sk-very-secret-0123456789"
 SHORT = Sampling(max_new_tokens=8)

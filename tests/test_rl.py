@@ -23,7 +23,7 @@ from prism_core.checks import Check, Grade, run_check
 from prism_core.errors import CancelledError, InputError
 from prism_core.graders import grade
 from prism_core.lora.weights import WEIGHTS_FILE
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.personas.pool import load_pool, part_of
 from prism_core.progress import Progress
 from prism_core.rl import load_rl_result, train_rl

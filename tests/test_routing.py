@@ -8,8 +8,8 @@ from gated_parts import CHEF, PEOPLE, POET, TEXTS, judged_pairs, tiny_gated, var
 from prism_core.always_on import AlwaysOn
 from prism_core.errors import InputError
 from prism_core.gated_model import GatedModel
-from prism_core.generator import Generator, TokenScorer
-from prism_core.models import LocalModel
+from prism_core.models.generator import Generator, TokenScorer
+from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.routing import (
     PersonaChooser,

@@ -11,7 +11,7 @@ from app.studies_shelf import StudyShelf
 from app.study_imports import StudyImports
 from prism_core.choice_scoring import picked, score_choice_items
 from prism_core.figures import FIGURES, FigureOptions, Filters, make_grid, make_view
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.storage import Store
 from prism_core.study_file import load_study
 from prism_core.study_plan import plan_study

@@ -12,7 +12,7 @@ from prism_core.answer_kl import AnswerKl
 from prism_core.errors import CancelledError
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import decoder_layers
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.types import Message, Sampling
 

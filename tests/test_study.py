@@ -30,7 +30,7 @@ from transformers import PreTrainedTokenizerBase
 from prism_core.cli import main
 from prism_core.errors import CancelledError, InputError, NotFoundError
 from prism_core.gated_model import gated_fingerprint
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress, ProgressReport

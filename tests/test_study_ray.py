@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from prism_core.errors import CancelledError, InputError, NotFoundError
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress, ProgressReport
 from prism_core.storage import Store, pack
 from prism_core.study import StudyRun

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prism_core.thoughts import split_thought
+from prism_core.models.thoughts import split_thought
 
 
 @pytest.mark.parametrize(

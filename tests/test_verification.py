@@ -9,7 +9,7 @@ from scripted import Scripted
 
 from prism_core.errors import CancelledError, InputError
 from prism_core.judges import ModelJudge, RemoteJudge, VerifiableJudge
-from prism_core.models import LocalModel
+from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal, JudgedPair, Query
 from prism_core.storage import Store

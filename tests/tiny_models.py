@@ -11,9 +11,9 @@ from transformers import (
     Qwen2Config,
 )
 
-from prism_core.models import LocalModel
-from prism_core.sources import ModelSource
-from prism_core.weights import LoadedWeights
+from prism_core.models.local import LocalModel
+from prism_core.models.sources import ModelSource
+from prism_core.models.weights import LoadedWeights
 
 _TINY = {
     "vocab_size": 49152,

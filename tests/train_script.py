@@ -26,9 +26,10 @@ from transformers import AutoTokenizer
 
 from prism_core import contest, pipeline
 from prism_core.demo import demo_queries
-from prism_core.generator import Generator
 from prism_core.judges import Judge, JudgePair
-from prism_core.models import LocalModel
+from prism_core.models.generator import Generator
+from prism_core.models.local import LocalModel
+from prism_core.models.weights import embedded_folder
 from prism_core.pipeline import TIME_STAGE, TrainResult, train
 from prism_core.progress import Progress
 from prism_core.records import Query
@@ -37,7 +38,6 @@ from prism_core.storage.journal import StoreJournal
 from prism_core.train_spec import PRESETS, STORE_FILE, TrainSpec
 from prism_core.types import Verdict
 from prism_core.verification import VerifyConfig
-from prism_core.weights import embedded_folder
 
 SPEC = replace(
     PRESETS["demo"], answer_tokens=8, epochs=2, rank=2, batch_size=3, feature="last", name="Tiny"

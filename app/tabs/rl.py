@@ -16,8 +16,8 @@ from app.tabs.run_watch import wire_controls
 from app.train_form import limits_of
 from app.views.text import notice
 from prism_core.errors import PrismError
+from prism_core.models.sources import resolve
 from prism_core.rl_spec import RlSpec
-from prism_core.sources import resolve
 
 
 def build(shared: Shared, tab: gr.Tab) -> None:

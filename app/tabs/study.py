@@ -26,8 +26,8 @@ from app.views.study_plan import study_plan_panel
 from app.views.text import notice
 from app.visitor import read_visitor
 from prism_core.errors import PrismError
+from prism_core.models.sources import resolve
 from prism_core.personas.library import load_personas
-from prism_core.sources import resolve
 from prism_core.study_parts import find_adapter
 from prism_core.study_plan import plan_study
 from prism_core.study_spec import StudySpec

@@ -24,9 +24,9 @@ from app.views.train_plan import plan_panel
 from prism_core.demo import demo_queries
 from prism_core.errors import PrismError
 from prism_core.estimate import estimate_training
+from prism_core.models.remote import from_environment
+from prism_core.models.sources import resolve
 from prism_core.personas.library import load_personas
-from prism_core.remote import from_environment
-from prism_core.sources import resolve
 from prism_core.train_spec import TrainSpec
 
 

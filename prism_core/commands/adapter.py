@@ -11,7 +11,7 @@ from prism_core.errors import InputError
 if TYPE_CHECKING:
     from prism_core.bundle import BundleInfo
     from prism_core.gated_model import GatedModel
-    from prism_core.models import LocalModel
+    from prism_core.models.local import LocalModel
 
 
 def find_bundle(text: str) -> tuple[Path, BundleInfo]:
@@ -36,7 +36,7 @@ def open_base(info: BundleInfo, reference: str | None) -> LocalModel:
         ModelError: the bundle was trained for another model.
     """
     from prism_core.bundle import check_base
-    from prism_core.models import LocalModel
+    from prism_core.models.local import LocalModel
 
     wanted = reference or info.base.reference
     if wanted.startswith(REMOTE):

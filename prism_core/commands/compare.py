@@ -24,7 +24,7 @@ from prism_core.comparison import (
     compare,
 )
 from prism_core.errors import InputError
-from prism_core.generator import Generator
+from prism_core.models.generator import Generator
 from prism_core.personas.library import get_persona, load_personas
 from prism_core.types import LENGTHS, PLACEMENTS, PromptVariant, Sampling
 
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _adapter(bundle: Path, model: Generator) -> Generator:
     from prism_core.bundle import load_bundle
-    from prism_core.models import LocalModel
+    from prism_core.models.local import LocalModel
 
     if not isinstance(model, LocalModel):
         raise InputError(f"An adapter needs a model on this machine; '{model.name}' is remote.")

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 def known_models() -> list[KnownModel]:
     """What can be named without knowing a path or a Hub id."""
-    from prism_core.embedded import LABEL
+    from prism_core.models.embedded import LABEL
     from prism_core.utils.cache_folder import cache_dir, damage
 
     ready = damage(cache_dir() / "models" / LABEL) is None

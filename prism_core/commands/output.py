@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prism_core.progress import Progress, ProgressReport
 
 if TYPE_CHECKING:
-    from prism_core.generator import Generator
+    from prism_core.models.generator import Generator
 
 REMOTE = "remote:"
 """Prefix of a reference to a model behind the endpoint `PRISM_REMOTE_URL`."""
@@ -76,16 +76,16 @@ def clean_stdout() -> Iterator[None]:
 
 
 def open_model(reference: str) -> Generator:
-    """The model of a reference: what `prism_core.weights` loads, or `remote:NAME`.
+    """The model of a reference: what `prism_core.models.weights` loads, or `remote:NAME`.
 
     Raises:
         PrismError: there is no such model, or it cannot be loaded.
     """
     if reference.startswith(REMOTE):
-        from prism_core.remote import from_environment
+        from prism_core.models.remote import from_environment
 
         return from_environment(reference.removeprefix(REMOTE))
-    from prism_core.models import LocalModel
+    from prism_core.models.local import LocalModel
 
     listener = _show if sys.stderr.isatty() else None
     return LocalModel.load(reference, progress=Progress(listener))

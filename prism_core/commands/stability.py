@@ -19,8 +19,8 @@ from prism_core.errors import InputError
 from prism_core.progress import Progress
 
 if TYPE_CHECKING:
-    from prism_core.generator import Generator
     from prism_core.lottery import LotteryRow
+    from prism_core.models.generator import Generator
     from prism_core.stability import Stability
 
 
@@ -93,7 +93,7 @@ def open_with_adapter(reference: str, folder: str | None) -> Generator:
     if reference.startswith(REMOTE):
         raise InputError(f"The model '{reference[:80]}' is remote; an adapter needs a local one.")
     from prism_core.always_on import AlwaysOn
-    from prism_core.models import LocalModel
+    from prism_core.models.local import LocalModel
 
     path = Path(folder).expanduser()
     nested = path / "adapter"

@@ -62,7 +62,7 @@ def run_plan(args: argparse.Namespace) -> int:
     spec = read_spec(args.spec)
     probe = None
     if args.measure:
-        from prism_core.models import LocalModel
+        from prism_core.models.local import LocalModel
         from prism_core.speed_probe import probe_speed
 
         with clean_stdout():

@@ -106,7 +106,7 @@ def _make(folder: Path, progress: Progress) -> None:
 
 def _make_from_hub(folder: Path, from_pypi: ModelError) -> None:
     """Copy the Hub's files into the folder."""
-    from prism_core.hub import snapshot
+    from prism_core.models.hub import snapshot
 
     try:
         source = snapshot(HUB_ID)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 
-from prism_core.generator import Generator, Seed
+from prism_core.models.generator import Generator, Seed
 from prism_core.storage import Store, completion_key, score_key
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 

@@ -17,9 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from prism_core.chat import encode_prompt, encode_text, has_system_role
 from prism_core.errors import CancelledError, InputError
-from prism_core.generator import Seed
 from prism_core.inference.branch_scoring import can_pack
 from prism_core.inference.cpu.fused_llama import LeanDecoder, is_lean
 from prism_core.inference.decoding import decode
@@ -28,10 +26,12 @@ from prism_core.inference.prefill import Router
 from prism_core.inference.sampling import check_sampling
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights
+from prism_core.models.chat import encode_prompt, encode_text, has_system_role
+from prism_core.models.generator import Seed
+from prism_core.models.thoughts import split_thought
+from prism_core.models.weights import LoadedWeights, load_weights, resolve
 from prism_core.progress import Progress
-from prism_core.thoughts import split_thought
 from prism_core.types import ChoiceScore, Completion, Finish, Prompt, Sampling, TokenScore
-from prism_core.weights import LoadedWeights, load_weights, resolve
 
 MAX_ROWS = 128
 """Rows decoded together at the most; more gain nothing on a CPU."""
@@ -80,7 +80,7 @@ class LocalModel:
         dtype: torch.dtype | None = None,
         progress: Progress | None = None,
     ) -> LocalModel:
-        """Load a model by name, folder or file; see `prism_core.weights.resolve`.
+        """Load a model by name, folder or file; see `prism_core.models.weights.resolve`.
 
         Raises:
             InputError, NotFoundError: the reference is not a model that may be loaded.

@@ -26,10 +26,10 @@ from urllib.parse import urlsplit
 from openai import BadRequestError, OpenAI, OpenAIError
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
-from prism_core.generator import Seed
 from prism_core.inference.sampling import check_sampling
-from prism_core.remote_answer import RemoteAnswer
-from prism_core.remote_errors import explain
+from prism_core.models.generator import Seed
+from prism_core.models.remote_answer import RemoteAnswer
+from prism_core.models.remote_errors import explain
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 
 PATIENCE = 0.05

@@ -10,7 +10,7 @@ import time
 
 from openai.types.chat import ChatCompletionChunk
 
-from prism_core.thoughts import split_thought
+from prism_core.models.thoughts import split_thought
 from prism_core.types import Completion, Finish
 
 

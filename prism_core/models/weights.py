@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prism_core.embedded import convert_gguf, embedded_folder, no_progress_bars
 from prism_core.errors import ModelError
-from prism_core.hub import snapshot
+from prism_core.models.embedded import convert_gguf, embedded_folder, no_progress_bars
+from prism_core.models.hub import snapshot
+from prism_core.models.sources import EMBEDDED, ModelSource, resolve
 from prism_core.progress import Progress
-from prism_core.sources import EMBEDDED, ModelSource, resolve
 from prism_core.utils.cache_folder import (
     MANIFEST,
     STAGE,
