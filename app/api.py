@@ -19,10 +19,10 @@ from app.state import DEFAULT_SAMPLING, Selection, check_selection
 from prism_core.comparison import ArmAnswer
 from prism_core.comparison import compare as run_comparison
 from prism_core.errors import PrismError
-from prism_core.judges import judge_pair
 from prism_core.models.weights import resolve
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import clean_question
+from prism_core.scorers.judges import judge_pair
 from prism_core.types import Length, Placement, Sampling
 
 

@@ -14,8 +14,8 @@ from prism_core.ablation import AblationTable
 from prism_core.distill_report import CurvePoint, DistillReport
 from prism_core.evaluation import load_table
 from prism_core.gate_report import GateEpoch, GateReport
-from prism_core.judge_check import JudgeCheck
 from prism_core.records import AnswerPair, JudgedPair, Query, Route
+from prism_core.scorers.judge_check import JudgeCheck
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import SETTINGS_KEY, StoreJournal
 from prism_core.train_spec import TrainSpec

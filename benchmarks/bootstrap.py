@@ -21,7 +21,6 @@ import torch
 
 from prism_core.answers import AnswerConfig, AnswerInputs, answer_queries
 from prism_core.inference.prefill import pad_left
-from prism_core.judges import judging_prompt
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
@@ -29,6 +28,7 @@ from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress
 from prism_core.queries import DRAFTING, OPENERS, QueryConfig, query_prompt, write_queries
 from prism_core.records import Query
+from prism_core.scorers.judges import judging_prompt
 from prism_core.storage import pack, unpack
 from prism_core.storage.journal import MemoryJournal
 from prism_core.types import Message, Persona, Prompt, PromptVariant, Sampling

@@ -134,7 +134,7 @@ def _wanted() -> dict[str, bool]:
 def demo_check(query: str, answer: str) -> bool:
     """Whether an answer is right: in character where that is wanted, and plain where not.
 
-    Made for `prism_core.judges.VerifiableJudge`.
+    Made for `prism_core.scorers.judges.VerifiableJudge`.
 
     Raises:
         InputError: the query is none of the demo's own, so what is wanted is unknown.

@@ -30,11 +30,11 @@ from prism_core.ablation import (
 from prism_core.answer_kl import AnswerKl, KlQuestion
 from prism_core.errors import CancelledError
 from prism_core.forcing import VariantOf
-from prism_core.judges import Judge, JudgePair
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import Journal
 from prism_core.rivals import AblationConfig, Rivals, check_rivals, remarks
+from prism_core.scorers.judges import Judge, JudgePair
 from prism_core.storage import dumps, pack, unpack
 from prism_core.storage.journal import seed_of
 from prism_core.systems import Asked, System

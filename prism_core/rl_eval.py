@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prism_core.graders import grade
 from prism_core.models.generator import Generator
 from prism_core.progress import Progress
 from prism_core.rl_tasks import ask
+from prism_core.scorers.graders import grade
 from prism_core.stats import ItemScores, item_scores, pair, paired_difference
 from prism_core.storage.journal import seed_of
 from prism_core.tasks import Item

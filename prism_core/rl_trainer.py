@@ -2,7 +2,7 @@
 
 1. The data set is the plan: row i is question i of the run, with the personas of its rollouts.
 2. `PersonaTrainer` puts each rollout's persona into its prompt, then lets trl do its work.
-3. The reward is 1 where `prism_core.graders.grade` passes the answer and 0 elsewhere.
+3. The reward is 1 where `prism_core.scorers.graders.grade` passes the answer and 0 elsewhere.
 4. `Journalist` writes every step's numbers and a few rollouts into the run's journal, and stops the
    run when it is told to; inside a step, hooks on the decoder layers do.
 5. Checkpoints are trl's own. One counts only once it bears a mark that is written after it, so a
@@ -31,7 +31,6 @@ from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from prism_core.graders import grade
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import Journal
@@ -48,6 +47,7 @@ from prism_core.rl_records import METRICS, ROLLOUTS, Question, RolloutRecord, St
 from prism_core.rl_rollouts import Rollouts, as_messages, as_prompt
 from prism_core.rl_spec import RlSpec
 from prism_core.rl_tasks import ask
+from prism_core.scorers.graders import grade
 from prism_core.storage import pack
 from prism_core.types import Message, Sampling
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 from prism_core.errors import InputError
-from prism_core.graders import grade, is_refusal
 from prism_core.models.generator import Generator
 from prism_core.progress import Progress
+from prism_core.scorers.graders import grade, is_refusal
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import StoreJournal, begin
 from prism_core.study_answers import Answer, answer_key

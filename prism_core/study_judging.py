@@ -14,12 +14,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from prism_core.judge_check import check_judge
-from prism_core.judges import JudgePair, ModelJudge, RemoteJudge
 from prism_core.models.cached import CachedModel
 from prism_core.models.generator import Generator
 from prism_core.progress import Progress
-from prism_core.refusal_judge import judge_refusals
+from prism_core.scorers.judge_check import check_judge
+from prism_core.scorers.judges import JudgePair, ModelJudge, RemoteJudge
+from prism_core.scorers.refusal_judge import judge_refusals
 from prism_core.study_answers import Answer, Judgement, answer_key
 from prism_core.study_engine import REMOTE, open_model
 from prism_core.study_records import ModelPart, StudyRecords

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from prism_core.errors import InputError
-from prism_core.judge_check import JudgeCheck, check_judge
-from prism_core.judges import (
+from prism_core.models.generator import Generator
+from prism_core.progress import Progress
+from prism_core.records import AnswerPair, Journal, JudgedPair
+from prism_core.scorers.judge_check import JudgeCheck, check_judge
+from prism_core.scorers.judges import (
     Judge,
     JudgePair,
     JudgeRule,
@@ -22,10 +25,7 @@ from prism_core.judges import (
     RemoteJudge,
     VerifiableJudge,
 )
-from prism_core.metrics import order_consistency, verbosity_correlation
-from prism_core.models.generator import Generator
-from prism_core.progress import Progress
-from prism_core.records import AnswerPair, Journal, JudgedPair
+from prism_core.scorers.verdicts import order_consistency, verbosity_correlation
 from prism_core.stats import rate_of
 from prism_core.storage import pack, unpack
 from prism_core.storage.journal import begin

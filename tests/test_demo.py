@@ -15,9 +15,9 @@ from prism_core.demo import (
     turns_in_circles,
 )
 from prism_core.errors import InputError
-from prism_core.judges import JudgePair, VerifiableJudge
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
+from prism_core.scorers.judges import JudgePair, VerifiableJudge
 from prism_core.types import LENGTHS, PromptVariant, Sampling
 
 PIRATE = (

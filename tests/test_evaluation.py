@@ -19,13 +19,13 @@ from prism_core.errors import CancelledError, InputError
 from prism_core.evaluation import compare_routes, load_table
 from prism_core.gated_model import GatedModel
 from prism_core.inference.prefill import pad_left
-from prism_core.judges import JudgePair, ModelJudge
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress, ProgressReport
 from prism_core.records import JudgedPair
 from prism_core.rivals import AblationConfig, Rivals
+from prism_core.scorers.judges import JudgePair, ModelJudge
 from prism_core.stats import item_scores
 from prism_core.storage import pack
 from prism_core.storage.journal import MemoryJournal

@@ -11,7 +11,7 @@ import pytest
 
 from prism_core.checks import CHECKS, Check, check_from_record, check_to_json, run_check
 from prism_core.errors import InputError
-from prism_core.graders import grade, is_refusal
+from prism_core.scorers.graders import grade, is_refusal
 from prism_core.tasks import Item, get_task
 
 OPEN = get_task("open").load()

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from prism_core.errors import InputError, ModelError, NotFoundError, RemoteError
-from prism_core.judge_check import check_judge, load_check_pairs
-from prism_core.judges import (
+from prism_core.models.local import LocalModel
+from prism_core.scorers.judge_check import check_judge, load_check_pairs
+from prism_core.scorers.judges import (
     JudgePair,
     ModelJudge,
     PointwiseJudge,
@@ -21,13 +22,12 @@ from prism_core.judges import (
     label_log_odds,
     verdict_of,
 )
-from prism_core.metrics import (
+from prism_core.scorers.verdicts import (
     first_preference,
     persona_wins,
     verbosity_correlation,
     win_rate,
 )
-from prism_core.models.local import LocalModel
 from prism_core.types import ChoiceScore, Completion, Message, Prompt, Sampling, Verdict
 
 PAIR = JudgePair("What is 2 + 2?", "It is 4.", "It is 5.")

@@ -6,7 +6,7 @@ import pytest
 
 from prism_core.errors import InputError
 from prism_core.models.local import LocalModel
-from prism_core.refusal_judge import (
+from prism_core.scorers.refusal_judge import (
     check_refusals,
     judge_refusals,
     refusal_agreement,

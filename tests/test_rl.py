@@ -21,7 +21,6 @@ from prism_core.always_on import AlwaysOn
 from prism_core.bundle import load_bundle, read_info
 from prism_core.checks import Check, Grade, run_check
 from prism_core.errors import CancelledError, InputError
-from prism_core.graders import grade
 from prism_core.lora.weights import WEIGHTS_FILE
 from prism_core.models.local import LocalModel
 from prism_core.personas.pool import load_pool, part_of
@@ -33,6 +32,7 @@ from prism_core.rl_probe import LevelRate, choose_level
 from prism_core.rl_records import METRICS, ROLLOUTS
 from prism_core.rl_spec import RL_PRESETS, RlSpec, check_rl_spec
 from prism_core.rl_tasks import FAMILIES, ask, draw_items, examples_of, split_of
+from prism_core.scorers.graders import grade
 from prism_core.storage import Store, pack, unpack
 from prism_core.storage.journal import MemoryJournal, StoreJournal
 from prism_core.types import Estimate, Message, Sampling

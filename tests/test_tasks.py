@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.graders import grade
+from prism_core.scorers.graders import grade
 from prism_core.tasks import TASKS, Item, get_task, item_from_json, item_to_json, pick_items
 from prism_core.tasks.benchmark import Benchmark
 from prism_core.tasks.mmlu import DOMAIN

@@ -8,10 +8,10 @@ import pytest
 from scripted import Scripted
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.judges import ModelJudge, RemoteJudge, VerifiableJudge
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal, JudgedPair, Query
+from prism_core.scorers.judges import ModelJudge, RemoteJudge, VerifiableJudge
 from prism_core.storage import Store
 from prism_core.storage.journal import MemoryJournal, StoreJournal
 from prism_core.types import Completion, Verdict

@@ -26,13 +26,13 @@ from transformers import AutoTokenizer
 
 from prism_core import contest, pipeline
 from prism_core.demo import demo_queries
-from prism_core.judges import Judge, JudgePair
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.models.weights import embedded_folder
 from prism_core.pipeline import TIME_STAGE, TrainResult, train
 from prism_core.progress import Progress
 from prism_core.records import Query
+from prism_core.scorers.judges import Judge, JudgePair
 from prism_core.storage import Store, pack
 from prism_core.storage.journal import StoreJournal
 from prism_core.train_spec import PRESETS, STORE_FILE, TrainSpec

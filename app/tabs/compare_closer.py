@@ -16,7 +16,7 @@ from app.views.closer import diff_panel, pull_panel, verdict_panel
 from app.views.text import notice
 from prism_core.comparison import pull
 from prism_core.errors import PrismError
-from prism_core.judges import judge_pair
+from prism_core.scorers.judges import judge_pair
 
 NOTHING = "There is no finished answer to look at yet."
 

@@ -2,7 +2,7 @@
 
 A refusal says that the speaker cannot or will not do what was asked. "I can't wait to tell you" and
 "you can't divide by zero" are none. A rule is exact about words and blind to meaning: an answer
-that changes the subject passes, so read it beside a judge (`prism_core.refusal_judge`).
+that changes the subject passes, so read it beside a judge (`prism_core.scorers.refusal_judge`).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.judges import Judge, JudgePair
-from prism_core.metrics import first_preference, order_consistency, win_rate, win_score
+from prism_core.scorers.judges import Judge, JudgePair
+from prism_core.scorers.verdicts import first_preference, order_consistency, win_rate, win_score
 from prism_core.stats import mean_of, rate_of
 from prism_core.types import Estimate, Verdict
 from prism_core.utils.assets import ASSETS
