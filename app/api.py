@@ -16,8 +16,8 @@ from app.models_pool import ModelPool
 from app.settings import EMBEDDED, REMOTE, Settings
 from app.shared import MODEL_QUEUE
 from app.state import DEFAULT_SAMPLING, Selection, check_selection
-from prism_core.comparison import ArmAnswer
-from prism_core.comparison import compare as run_comparison
+from prism_core.compare.comparison import ArmAnswer
+from prism_core.compare.comparison import compare as run_comparison
 from prism_core.errors import PrismError
 from prism_core.models.weights import resolve
 from prism_core.personas.library import load_personas

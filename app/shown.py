@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from app.state import Selection
-from prism_core.comparison import ArmAnswer, ArmKind, ComparisonRequest
+from prism_core.compare.comparison import ArmAnswer, ArmKind, ComparisonRequest
 from prism_core.types import Persona
 
 Phase = Literal["running", "done", "stopped", "failed"]

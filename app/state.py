@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from app.form_numbers import read_number, read_whole
 from app.settings import EMBEDDED, Settings
-from prism_core.comparison import ArmKind, ComparisonRequest
+from prism_core.compare.comparison import ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
 from prism_core.personas.library import get_persona, make_persona
 from prism_core.personas.prompts import clean_question
@@ -74,7 +74,7 @@ class Selection:
         return "prism" in self.arms and bool(self.adapter)
 
     def request(self, personas: Mapping[str, Persona]) -> ComparisonRequest:
-        """What `prism_core.comparison.compare` is asked."""
+        """What `prism_core.compare.comparison.compare` is asked."""
         library = dict(personas)
         persona = get_persona(self.persona, library)
         return ComparisonRequest(

@@ -25,7 +25,7 @@ from app.history import (
 from app.shown import Shown, new_order
 from app.state import Selection
 from app.tabs.compare_history import hear
-from prism_core.comparison import ArmAnswer
+from prism_core.compare.comparison import ArmAnswer
 from prism_core.personas.library import load_personas
 from prism_core.types import Completion
 

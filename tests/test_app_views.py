@@ -19,7 +19,7 @@ from app.views.cards import blind_cards, intro_cards, open_cards
 from app.views.closer import diff_panel, pull_panel, verdict_panel
 from app.views.tables import HISTORY_COLUMNS, history_frame
 from app.views.text import count, escape, loading, notice
-from prism_core.comparison import ArmAnswer, TokenPull
+from prism_core.compare.comparison import ArmAnswer, TokenPull
 from prism_core.personas.library import load_personas
 from prism_core.types import Completion, GateReading, PromptVariant, Verdict
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_gated_model import save_random_lora
 
-from prism_core.comparison import (
+from prism_core.compare.comparison import (
     ARMS,
     EMPTY_DRAFT,
     MOVED,

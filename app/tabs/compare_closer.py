@@ -14,7 +14,7 @@ from app.shown import Shown
 from app.views.cards import LOOKS
 from app.views.closer import diff_panel, pull_panel, verdict_panel
 from app.views.text import notice
-from prism_core.comparison import pull
+from prism_core.compare.comparison import pull
 from prism_core.errors import PrismError
 from prism_core.scorers.judges import judge_pair
 

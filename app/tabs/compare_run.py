@@ -27,7 +27,7 @@ from app.tabs.compare_compose import selection_of
 from app.views.cards import blind_cards, intro_cards, open_cards
 from app.views.text import count, loading, notice
 from app.visitor import read_visitor
-from prism_core.comparison import ArmAnswer, compare
+from prism_core.compare.comparison import ArmAnswer, compare
 from prism_core.errors import PrismError
 from prism_core.types import Persona
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.views.text import count, escape
-from prism_core.comparison import ArmAnswer, ArmKind
+from prism_core.compare.comparison import ArmAnswer, ArmKind
 from prism_core.types import Completion, Persona, PromptVariant
 
 LETTERS = "ABCDE"

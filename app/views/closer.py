@@ -12,7 +12,7 @@ import re
 from typing import Literal
 
 from app.views.text import count, escape
-from prism_core.comparison import TokenPull, strongest
+from prism_core.compare.comparison import TokenPull, strongest
 from prism_core.types import Verdict
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")

@@ -15,7 +15,7 @@ from prism_core.commands.output import (
     real,
     whole,
 )
-from prism_core.comparison import (
+from prism_core.compare.comparison import (
     ARMS,
     ArmAnswer,
     ArmKind,

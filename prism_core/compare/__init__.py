@@ -1,0 +1,1 @@
+"""One question, answered by several arms side by side."""
