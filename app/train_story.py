@@ -14,13 +14,17 @@ from prism_core.ablation import AblationTable
 from prism_core.distill_report import CurvePoint, DistillReport
 from prism_core.evaluation import load_table
 from prism_core.gate_report import GateEpoch, GateReport
+from prism_core.prism.bootstrap.verification import (
+    VerificationReport,
+    load_judge_check,
+    verification_report,
+)
 from prism_core.records import AnswerPair, JudgedPair, Query, Route
 from prism_core.scorers.judge_check import JudgeCheck
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import SETTINGS_KEY, StoreJournal
 from prism_core.train_spec import TrainSpec
 from prism_core.types import Verdict
-from prism_core.verification import VerificationReport, load_judge_check, verification_report
 
 _QUERIES, _ANSWERS, _VERDICTS = "query_set", "answers", "verification"
 _GATE_CURVE, _GATE = "gate_curve", "gate"

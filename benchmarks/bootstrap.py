@@ -19,20 +19,26 @@ from pathlib import Path
 
 import torch
 
-from prism_core.answers import AnswerConfig, AnswerInputs, answer_queries
 from prism_core.inference.prefill import pad_left
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.bootstrap.answers import AnswerConfig, AnswerInputs, answer_queries
+from prism_core.prism.bootstrap.queries import (
+    DRAFTING,
+    OPENERS,
+    QueryConfig,
+    query_prompt,
+    write_queries,
+)
+from prism_core.prism.bootstrap.verification import VerifyConfig, make_judge, verify_pairs
 from prism_core.progress import Progress
-from prism_core.queries import DRAFTING, OPENERS, QueryConfig, query_prompt, write_queries
 from prism_core.records import Query
 from prism_core.scorers.judges import judging_prompt
 from prism_core.storage import pack, unpack
 from prism_core.storage.journal import MemoryJournal
 from prism_core.types import Message, Persona, Prompt, PromptVariant, Sampling
-from prism_core.verification import VerifyConfig, make_judge, verify_pairs
 
 PLAIN_BATCH = 8
 Seconds = dict[str, float]

@@ -6,10 +6,10 @@ from prism_core.demo import demo_check, demo_persona
 from prism_core.forcing import VariantOf
 from prism_core.models.generator import Generator
 from prism_core.personas.library import get_persona, load_personas, parse_persona
+from prism_core.prism.bootstrap.verification import VerifyConfig, make_judge
 from prism_core.scorers.judges import Judge
 from prism_core.train_spec import TrainSpec
 from prism_core.types import Persona, PromptVariant
-from prism_core.verification import VerifyConfig, make_judge
 
 
 def personas_of(spec: TrainSpec) -> dict[str, Persona]:

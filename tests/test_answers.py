@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from scripted import Scripted
 
-from prism_core.answers import STAGE, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.errors import CancelledError, InputError, NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.bootstrap.answers import STAGE, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal, Query
 from prism_core.storage import Store

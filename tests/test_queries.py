@@ -10,9 +10,9 @@ from scripted import Scripted
 from prism_core.errors import CancelledError, InputError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
+from prism_core.prism.bootstrap.queries import STAGE, QueryConfig, QuerySet, write_queries
+from prism_core.prism.bootstrap.query_text import content_words, is_near_duplicate, parse_draft
 from prism_core.progress import Progress
-from prism_core.queries import STAGE, QueryConfig, QuerySet, write_queries
-from prism_core.query_text import content_words, is_near_duplicate, parse_draft
 from prism_core.records import Journal
 from prism_core.storage import Store
 from prism_core.storage.journal import MemoryJournal, StoreJournal, begin, seed_of

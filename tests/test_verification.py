@@ -9,13 +9,7 @@ from scripted import Scripted
 
 from prism_core.errors import CancelledError, InputError
 from prism_core.models.local import LocalModel
-from prism_core.progress import Progress
-from prism_core.records import AnswerPair, Journal, JudgedPair, Query
-from prism_core.scorers.judges import ModelJudge, RemoteJudge, VerifiableJudge
-from prism_core.storage import Store
-from prism_core.storage.journal import MemoryJournal, StoreJournal
-from prism_core.types import Completion, Verdict
-from prism_core.verification import (
+from prism_core.prism.bootstrap.verification import (
     STAGE,
     VerifyConfig,
     load_judge_check,
@@ -23,6 +17,12 @@ from prism_core.verification import (
     verification_report,
     verify_pairs,
 )
+from prism_core.progress import Progress
+from prism_core.records import AnswerPair, Journal, JudgedPair, Query
+from prism_core.scorers.judges import ModelJudge, RemoteJudge, VerifiableJudge
+from prism_core.storage import Store
+from prism_core.storage.journal import MemoryJournal, StoreJournal
+from prism_core.types import Completion, Verdict
 
 
 def pair_of(

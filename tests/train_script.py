@@ -30,6 +30,7 @@ from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.models.weights import embedded_folder
 from prism_core.pipeline import TIME_STAGE, TrainResult, train
+from prism_core.prism.bootstrap.verification import VerifyConfig
 from prism_core.progress import Progress
 from prism_core.records import Query
 from prism_core.scorers.judges import Judge, JudgePair
@@ -37,7 +38,6 @@ from prism_core.storage import Store, pack
 from prism_core.storage.journal import StoreJournal
 from prism_core.train_spec import PRESETS, STORE_FILE, TrainSpec
 from prism_core.types import Verdict
-from prism_core.verification import VerifyConfig
 
 SPEC = replace(
     PRESETS["demo"], answer_tokens=8, epochs=2, rank=2, batch_size=3, feature="last", name="Tiny"

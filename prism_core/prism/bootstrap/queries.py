@@ -20,14 +20,14 @@ from typing import Any
 from prism_core.errors import CancelledError, InputError
 from prism_core.inference.sampling import check_sampling
 from prism_core.models.generator import Generator
-from prism_core.progress import Progress
-from prism_core.query_text import (
+from prism_core.prism.bootstrap.query_text import (
     REASONS,
     Reason,
     content_words,
     is_near_duplicate,
     parse_draft,
 )
+from prism_core.progress import Progress
 from prism_core.records import Journal, Query
 from prism_core.storage.journal import begin, seed_of
 from prism_core.types import Message, Persona, Prompt, Sampling
