@@ -24,9 +24,9 @@ from prism_core.bundle import (
     zip_bundle,
 )
 from prism_core.errors import InputError, NotFoundError, PrismError, StorageError
-from prism_core.gated_model import GatedModel
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.storage import RunRow, Store
 from prism_core.utils.assets import ASSETS
 

@@ -21,12 +21,12 @@ import torch
 from transformers import PreTrainedModel
 
 from prism_core.errors import InputError, ModelError, NotFoundError, PrismError
-from prism_core.gate import GATE_FILE, Gate
-from prism_core.gated_model import PAPER_THRESHOLD, GatedModel
 from prism_core.lora.weights import CONFIG_FILE, WEIGHTS_FILE, LoraWeights
 from prism_core.models.embedded import HUB_ID
 from prism_core.models.local import LocalModel
 from prism_core.models.sources import EMBEDDED
+from prism_core.prism.gating.gate import GATE_FILE, Gate
+from prism_core.prism.gating.gated_model import PAPER_THRESHOLD, GatedModel
 from prism_core.storage import pack, unpack
 from prism_core.types import Estimate
 

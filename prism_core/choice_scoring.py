@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from prism_core.errors import InputError
-from prism_core.gated_model import GatedModel, GateMode
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.gating.gated_model import GatedModel, GateMode
 from prism_core.stats import rate_of
 from prism_core.tasks import Item, get_task, pick_items
 from prism_core.types import Estimate, GateReading, Prompt, PromptVariant

@@ -32,10 +32,10 @@ from prism_core.distill_report import (
 )
 from prism_core.errors import CancelledError, InputError
 from prism_core.forcing import Forced, VariantOf, force
-from prism_core.gate import hidden_of
 from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.lora.weights import WEIGHTS_FILE, decoder_layers
 from prism_core.models.local import LocalModel
+from prism_core.prism.gating.gate import hidden_of
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal
 from prism_core.splits import group_of, split_by_group

@@ -21,10 +21,10 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from prism_core.bundle import load_bundle
 from prism_core.errors import InputError
-from prism_core.gated_model import GatedModel, RowRouter
 from prism_core.inference.decoding import decode
 from prism_core.inference.logprobs import continuation_scores
 from prism_core.models.local import LocalModel
+from prism_core.prism.gating.gated_model import GatedModel, RowRouter
 from prism_core.study_parts import find_adapter
 from prism_core.types import Sampling
 

@@ -17,11 +17,11 @@ from prism_core.bundle import INFO_FILE, read_info
 from prism_core.contest import hold_contest
 from prism_core.demo import demo_queries
 from prism_core.errors import InputError, NotFoundError
-from prism_core.gate_report import GateReport
 from prism_core.models.local import LocalModel
 from prism_core.pipeline import ADAPTER_FOLDER, QUERY_STAGE, load_result, merge_rounds
 from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
+from prism_core.prism.gating.report import GateReport
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal, JudgedPair
 from prism_core.run_parts import judge_of, personas_of

@@ -11,8 +11,8 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from prism_core.errors import CancelledError
-from prism_core.gate import hidden_of
 from prism_core.lora.weights import decoder_layers
+from prism_core.prism.gating.gate import hidden_of
 from prism_core.progress import Progress
 
 CHECKPOINTS = "checkpoints"

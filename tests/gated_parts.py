@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from prism_core.bundle import BundleInfo, identify, write_info
-from prism_core.gate import Gate, read_features
-from prism_core.gated_model import GatedModel
 from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.gating.gate import Gate, read_features
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.records import AnswerPair, JudgedPair, Query
 from prism_core.types import Completion, Persona, PromptVariant, Verdict
 

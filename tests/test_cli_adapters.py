@@ -20,13 +20,13 @@ from prism_core.commands import adapter as adapter_command
 from prism_core.commands import compare as compare_command
 from prism_core.demo import demo_persona, demo_queries
 from prism_core.errors import NotFoundError
-from prism_core.gate_report import GateConfig
-from prism_core.gate_training import train_gate
 from prism_core.models.local import LocalModel
 from prism_core.past_run import bundle_folder, read_run, run_home
 from prism_core.personas.library import dump_persona
 from prism_core.personas.prompts import build_prompt
 from prism_core.pipeline import TrainResult
+from prism_core.prism.gating.report import GateConfig
+from prism_core.prism.gating.training import train_gate
 from prism_core.progress import Progress
 from prism_core.storage import Store, pack
 from prism_core.storage.journal import MemoryJournal, StoreJournal, SuffixJournal

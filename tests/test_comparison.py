@@ -23,12 +23,12 @@ from prism_core.compare.comparison import (
     strongest,
 )
 from prism_core.errors import InputError, ModelError
-from prism_core.gate import Gate
-from prism_core.gated_model import GatedModel
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.generator import Seed
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
+from prism_core.prism.gating.gate import Gate
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.routing import verification_prompt
 from prism_core.types import (
     ChoiceScore,

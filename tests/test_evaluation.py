@@ -17,11 +17,11 @@ from prism_core.ablation import COLUMNS, Column, ExtraColumn, Outcome, extra_cel
 from prism_core.answer_kl import AnswerKl, KlQuestion, full_kl
 from prism_core.errors import CancelledError, InputError
 from prism_core.evaluation import compare_routes, load_table
-from prism_core.gated_model import GatedModel
 from prism_core.inference.prefill import pad_left
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.progress import Progress, ProgressReport
 from prism_core.records import JudgedPair
 from prism_core.rivals import AblationConfig, Rivals

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.gate import Gate
-from prism_core.gate_fitting import balanced_order
-from prism_core.gate_report import GateConfig, GateReport
-from prism_core.gate_training import train_gate
 from prism_core.models.local import LocalModel
+from prism_core.prism.gating.fitting import balanced_order
+from prism_core.prism.gating.gate import Gate
+from prism_core.prism.gating.report import GateConfig, GateReport
+from prism_core.prism.gating.training import train_gate
 from prism_core.progress import Progress, ProgressReport
 from prism_core.records import AnswerPair, JudgedPair, Query
 from prism_core.splits import group_of, split_by_group

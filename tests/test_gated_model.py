@@ -11,8 +11,6 @@ from tiny_models import TINY_CONFIGS, tiny_model
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from prism_core.errors import InputError, ModelError
-from prism_core.gate import Gate, read_features
-from prism_core.gated_model import GatedModel, GateMode, RowRouter
 from prism_core.inference.cpu.fused_llama import LeanDecoder
 from prism_core.inference.cpu.fused_lora import row_lora
 from prism_core.inference.cpu.slot_cache import SlotCache
@@ -22,6 +20,8 @@ from prism_core.lora.weights import PROJECTIONS, LoraWeights, decoder_layers
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator, TokenScorer
 from prism_core.models.local import LocalModel
+from prism_core.prism.gating.gate import Gate, read_features
+from prism_core.prism.gating.gated_model import GatedModel, GateMode, RowRouter
 from prism_core.types import Message, Prompt, Sampling
 
 QUESTIONS = ("Tell me of the sea.", "2 + 2?", "Name a flightless bird.", "Why is the sky blue?")

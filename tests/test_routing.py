@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from gated_parts import CHEF, PEOPLE, POET, TEXTS, judged_pairs, tiny_gated, variant_of
 
-from prism_core.always_on import AlwaysOn
 from prism_core.errors import InputError
-from prism_core.gated_model import GatedModel
 from prism_core.models.generator import Generator, TokenScorer
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.routing import (
     PersonaChooser,
     choosing_prompt,

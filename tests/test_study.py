@@ -29,10 +29,10 @@ from transformers import PreTrainedTokenizerBase
 
 from prism_core.cli import main
 from prism_core.errors import CancelledError, InputError, NotFoundError
-from prism_core.gated_model import gated_fingerprint
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.gating.gated_model import gated_fingerprint
 from prism_core.progress import Progress, ProgressReport
 from prism_core.storage import Store, pack
 from prism_core.study_records import StudyRecords, read_study

@@ -8,7 +8,14 @@ from gated_parts import judged_pairs
 
 from prism_core.ablation import AblationRow, AblationTable, Cell, Column
 from prism_core.distill_report import CurvePoint
-from prism_core.gate_report import GateConfig, GateEpoch, GateReport, GateRow, by_group, quality_of
+from prism_core.prism.gating.report import (
+    GateConfig,
+    GateEpoch,
+    GateReport,
+    GateRow,
+    by_group,
+    quality_of,
+)
 from prism_core.records import JudgedPair
 from prism_core.storage import RunRow, Store, pack
 from prism_core.train_spec import TrainSpec

@@ -10,7 +10,7 @@ from app.train_story import RouteTally
 from app.views.charts import FIRST, INK, PALE, SECOND, THIRD, figure, say
 from prism_core.distill_report import CurvePoint
 from prism_core.errors import StatisticsError
-from prism_core.gate_report import GateEpoch, GateReport, GateRow
+from prism_core.prism.gating.report import GateEpoch, GateReport, GateRow
 from prism_core.stats import precision_recall_curve, roc_curve
 from prism_core.types import Estimate
 

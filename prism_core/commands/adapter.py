@@ -10,8 +10,8 @@ from prism_core.errors import InputError
 
 if TYPE_CHECKING:
     from prism_core.bundle import BundleInfo
-    from prism_core.gated_model import GatedModel
     from prism_core.models.local import LocalModel
+    from prism_core.prism.gating.gated_model import GatedModel
 
 
 def find_bundle(text: str) -> tuple[Path, BundleInfo]:

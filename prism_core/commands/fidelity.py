@@ -38,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, saying on stderr how far it is."""
-    from prism_core.always_on import AlwaysOn
     from prism_core.fidelity import FidelityConfig, measure_fidelity
+    from prism_core.prism.gating.always_on import AlwaysOn
     from prism_core.storage import pack
 
     personas = _personas(args)

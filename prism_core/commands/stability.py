@@ -92,8 +92,8 @@ def open_with_adapter(reference: str, folder: str | None) -> Generator:
         return open_model(reference)
     if reference.startswith(REMOTE):
         raise InputError(f"The model '{reference[:80]}' is remote; an adapter needs a local one.")
-    from prism_core.always_on import AlwaysOn
     from prism_core.models.local import LocalModel
+    from prism_core.prism.gating.always_on import AlwaysOn
 
     path = Path(folder).expanduser()
     nested = path / "adapter"

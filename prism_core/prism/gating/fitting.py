@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from prism_core.gate import Feature, Gate
+from prism_core.prism.gating.gate import Feature, Gate
 
 _bce = nn.functional.binary_cross_entropy_with_logits
 

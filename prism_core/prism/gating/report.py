@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from prism_core.errors import InputError
-from prism_core.gate import FEATURES, Feature
+from prism_core.prism.gating.gate import FEATURES, Feature
 from prism_core.stats import (
     Calibration,
     Confusion,

@@ -19,9 +19,12 @@ from dataclasses import dataclass
 import torch
 
 from prism_core.errors import InputError
-from prism_core.gate import FEATURES, Feature, Gate, part_of, read_features
-from prism_core.gate_fitting import FitSettings, constant_gate, fit_gate, losses_of
-from prism_core.gate_report import (
+from prism_core.models.chat import encode_prompt
+from prism_core.models.local import LocalModel
+from prism_core.personas.prompts import build_prompt
+from prism_core.prism.gating.fitting import FitSettings, constant_gate, fit_gate, losses_of
+from prism_core.prism.gating.gate import FEATURES, Feature, Gate, part_of, read_features
+from prism_core.prism.gating.report import (
     PAPER_THRESHOLD,
     FeatureScore,
     GateConfig,
@@ -32,9 +35,6 @@ from prism_core.gate_report import (
     check_gate_config,
     quality_of,
 )
-from prism_core.models.chat import encode_prompt
-from prism_core.models.local import LocalModel
-from prism_core.personas.prompts import build_prompt
 from prism_core.progress import Progress
 from prism_core.records import Journal, JudgedPair
 from prism_core.splits import group_of, split_by_group

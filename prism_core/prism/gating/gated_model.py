@@ -22,12 +22,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from prism_core.errors import InputError
-from prism_core.gate import Gate, hidden_of, pool, read_features
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights, decoder_layers
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Seed
 from prism_core.models.local import LocalModel
+from prism_core.prism.gating.gate import Gate, hidden_of, pool, read_features
 from prism_core.types import ChoiceScore, Completion, GateReading, Prompt, Sampling, TokenScore
 
 GateMode = Literal["auto", "open", "closed"]
