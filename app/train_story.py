@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from prism_core.ablation import AblationTable
-from prism_core.distill_report import CurvePoint, DistillReport
 from prism_core.evaluation import load_table
 from prism_core.prism.bootstrap.verification import (
     VerificationReport,
     load_judge_check,
     verification_report,
 )
+from prism_core.prism.distillation.report import CurvePoint, DistillReport
 from prism_core.prism.gating.report import GateEpoch, GateReport
 from prism_core.records import AnswerPair, JudgedPair, Query, Route
 from prism_core.scorers.judge_check import JudgeCheck

@@ -4,7 +4,7 @@ The teacher is the base with the persona in its prompt. It and the system under 
 persona answers, each behind its own prompt, and KL(teacher || system) over the whole vocabulary is
 averaged over an answer's tokens, its end included (temperature 1). The teacher's states in front
 of the head are kept (h floats a token), its logits (V floats) exist for one chunk at a time.
-Training and its own curve use the cheaper KL of the teacher's top tokens; see `prism_core.losses`.
+Training and its own curve use the cheaper KL of the teacher's top tokens; see `prism_core.prism.distillation.losses`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,22 @@ from dataclasses import dataclass
 import torch
 
 from prism_core.errors import InputError
-from prism_core.forcing import AnswerStates, Forced, VariantOf, force, head_of, pad_forced
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights
-from prism_core.losses import CHUNK
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
+from prism_core.prism.distillation.losses import CHUNK
+from prism_core.prism.distillation.teacher_forcing import (
+    AnswerStates,
+    Forced,
+    VariantOf,
+    force,
+    head_of,
+    pad_forced,
+)
+from prism_core.prism.distillation.training_plan import micro_batches
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair
-from prism_core.training_plan import micro_batches
 from prism_core.types import Prompt
 
 BATCH_TOKENS = 2_048

@@ -14,12 +14,12 @@ from pathlib import Path
 from prism_core.ablation import AblationTable
 from prism_core.bundle import load_bundle
 from prism_core.demo import shows_behaviour
-from prism_core.distill_report import DistillConfig, Loss
-from prism_core.distillation import distill
 from prism_core.evaluation import compare_routes
 from prism_core.lora.weights import WEIGHTS_FILE, LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.prism.bootstrap.answers import ANSWERING
+from prism_core.prism.distillation.report import DistillConfig, Loss
+from prism_core.prism.distillation.training import distill
 from prism_core.progress import Progress
 from prism_core.records import Journal, JudgedPair
 from prism_core.rivals import AblationConfig, Rivals

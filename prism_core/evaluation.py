@@ -29,8 +29,8 @@ from prism_core.ablation import (
 )
 from prism_core.answer_kl import AnswerKl, KlQuestion
 from prism_core.errors import CancelledError
-from prism_core.forcing import VariantOf
 from prism_core.models.local import LocalModel
+from prism_core.prism.distillation.teacher_forcing import VariantOf
 from prism_core.progress import Progress
 from prism_core.records import Journal
 from prism_core.rivals import AblationConfig, Rivals, check_rivals, remarks

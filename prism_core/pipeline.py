@@ -19,13 +19,13 @@ from pathlib import Path
 from prism_core.bundle import BundleInfo, identify, load_bundle, write_info
 from prism_core.contest import distill_config, hold_contest
 from prism_core.demo import demo_queries
-from prism_core.distill_report import DistillReport
-from prism_core.distillation import distill
 from prism_core.errors import InputError
 from prism_core.models.local import LocalModel
 from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.prism.bootstrap.queries import QueryConfig, write_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
+from prism_core.prism.distillation.report import DistillReport
+from prism_core.prism.distillation.training import distill
 from prism_core.prism.gating.training import GateConfig, GateResult, train_gate
 from prism_core.progress import Progress
 from prism_core.records import Journal, JudgedPair, Query

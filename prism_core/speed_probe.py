@@ -18,14 +18,14 @@ import torch
 from accelerate import Accelerator
 
 from prism_core.errors import InputError, ModelError
-from prism_core.forcing import Forced, end_of_turn
 from prism_core.lora.training import trainable_lora
 from prism_core.lora.weights import decoder_layers
 from prism_core.models.chat import encode_text
 from prism_core.models.local import LocalModel
+from prism_core.prism.distillation.student import StepSettings, Student
+from prism_core.prism.distillation.teacher import TeacherSpec, load_teacher, teach
+from prism_core.prism.distillation.teacher_forcing import Forced, end_of_turn
 from prism_core.progress import Progress
-from prism_core.student import StepSettings, Student
-from prism_core.teacher import TeacherSpec, load_teacher, teach
 from prism_core.types import Message, Sampling
 
 STAGE = "probe"

@@ -16,9 +16,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from tiny_models import tiny_model
 from transformers import AutoTokenizer
 
-from prism_core.distill_report import DistillConfig
-from prism_core.distillation import distill
 from prism_core.models.weights import embedded_folder
+from prism_core.prism.distillation.report import DistillConfig
+from prism_core.prism.distillation.training import distill
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Query
 from prism_core.types import Completion, Persona, PromptVariant

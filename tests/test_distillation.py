@@ -16,20 +16,26 @@ from safetensors.torch import load_file
 from tiny_models import tiny_model
 from transformers import AutoModelForCausalLM, GraniteConfig, PreTrainedTokenizerBase
 
-from prism_core.checkpoints import CHECKPOINT_FILE
-from prism_core.distill_report import DistillConfig, DistillReport
-from prism_core.distillation import STAGE, WORK_FOLDER, DistillResult, distill
 from prism_core.errors import CancelledError, InputError, ModelError
-from prism_core.forcing import AnswerStates, _shared, end_of_turn, force, head_of
 from prism_core.lora.weights import WEIGHTS_FILE, LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.distillation.checkpoints import CHECKPOINT_FILE
+from prism_core.prism.distillation.report import DistillConfig, DistillReport
+from prism_core.prism.distillation.teacher import TeacherSpec, load_teacher, teach
+from prism_core.prism.distillation.teacher_forcing import (
+    AnswerStates,
+    _shared,
+    end_of_turn,
+    force,
+    head_of,
+)
+from prism_core.prism.distillation.teacher_kl import mean_kls
+from prism_core.prism.distillation.training import STAGE, WORK_FOLDER, DistillResult, distill
+from prism_core.prism.distillation.training_plan import Plan, learning_rate, micro_batches
 from prism_core.progress import Progress, ProgressReport
 from prism_core.records import AnswerPair, Query
 from prism_core.storage.values import dumps, loads, unpack
-from prism_core.teacher import TeacherSpec, load_teacher, teach
-from prism_core.teacher_kl import mean_kls
-from prism_core.training_plan import Plan, learning_rate, micro_batches
 from prism_core.types import Completion, Persona, PromptVariant, Sampling
 
 PIRATE = Persona(

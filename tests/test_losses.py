@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch.nn.functional import kl_div
 
-from prism_core.losses import chunked_sum, rest_logprob, sft_loss, top_logprobs, topk_kl
+from prism_core.prism.distillation.losses import (
+    chunked_sum,
+    rest_logprob,
+    sft_loss,
+    top_logprobs,
+    topk_kl,
+)
 
 
 def full_kl(teacher: torch.Tensor, student: torch.Tensor, heat: float) -> torch.Tensor:

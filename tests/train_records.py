@@ -7,7 +7,7 @@ from dataclasses import replace
 from gated_parts import judged_pairs
 
 from prism_core.ablation import AblationRow, AblationTable, Cell, Column
-from prism_core.distill_report import CurvePoint
+from prism_core.prism.distillation.report import CurvePoint
 from prism_core.prism.gating.report import (
     GateConfig,
     GateEpoch,

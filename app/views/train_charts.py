@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 
 from app.train_story import RouteTally
 from app.views.charts import FIRST, INK, PALE, SECOND, THIRD, figure, say
-from prism_core.distill_report import CurvePoint
 from prism_core.errors import StatisticsError
+from prism_core.prism.distillation.report import CurvePoint
 from prism_core.prism.gating.report import GateEpoch, GateReport, GateRow
 from prism_core.stats import precision_recall_curve, roc_curve
 from prism_core.types import Estimate

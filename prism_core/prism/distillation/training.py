@@ -23,28 +23,28 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from prism_core.checkpoints import Position, load_checkpoint, save_checkpoint
-from prism_core.distill_report import (
+from prism_core.errors import CancelledError, InputError
+from prism_core.lora.training import save_lora, trainable_lora
+from prism_core.lora.weights import WEIGHTS_FILE, decoder_layers
+from prism_core.models.local import LocalModel
+from prism_core.prism.distillation.checkpoints import Position, load_checkpoint, save_checkpoint
+from prism_core.prism.distillation.report import (
     CurvePoint,
     DistillConfig,
     DistillReport,
     check_distill_config,
 )
-from prism_core.errors import CancelledError, InputError
-from prism_core.forcing import Forced, VariantOf, force
-from prism_core.lora.training import save_lora, trainable_lora
-from prism_core.lora.weights import WEIGHTS_FILE, decoder_layers
-from prism_core.models.local import LocalModel
+from prism_core.prism.distillation.student import StepSettings, Student
+from prism_core.prism.distillation.teacher import Teacher, TeacherSpec, load_teacher, teach
+from prism_core.prism.distillation.teacher_forcing import Forced, VariantOf, force
+from prism_core.prism.distillation.teacher_kl import mean_kls
+from prism_core.prism.distillation.training_plan import Plan, learning_rate
 from prism_core.prism.gating.gate import hidden_of
 from prism_core.progress import Progress
 from prism_core.records import AnswerPair, Journal
 from prism_core.splits import group_of, split_by_group
 from prism_core.stats import mean_of
 from prism_core.storage.values import dumps, pack, unpack
-from prism_core.student import StepSettings, Student
-from prism_core.teacher import Teacher, TeacherSpec, load_teacher, teach
-from prism_core.teacher_kl import mean_kls
-from prism_core.training_plan import Plan, learning_rate
 from prism_core.utils.cache_folder import sha256_of
 from prism_core.utils.memory import peak_memory_bytes
 

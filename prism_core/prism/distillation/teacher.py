@@ -2,7 +2,7 @@
 
 The teacher is the base model with the persona in its prompt. For every position of an answer its k
 largest logits are kept with their token ids, and the log-sum-exp over all tokens at temperature 1
-(to measure) and at T (to train): all that the KL in `prism_core.losses` needs, at 8 k + 8 bytes a
+(to measure) and at T (to train): all that the KL in `prism_core.prism.distillation.losses` needs, at 8 k + 8 bytes a
 position. They lie in a few safetensors files; a file that fits is not computed again.
 """
 
@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from prism_core.errors import StorageError
-from prism_core.forcing import AnswerStates, Forced, head_of, pad_forced
-from prism_core.losses import CHUNK, top_logprobs
 from prism_core.models.local import LocalModel
+from prism_core.prism.distillation.losses import CHUNK, top_logprobs
+from prism_core.prism.distillation.teacher_forcing import AnswerStates, Forced, head_of, pad_forced
 
 POSITIONS_PER_FILE = 8_192
 """A file holds the answers that together reach this many positions."""

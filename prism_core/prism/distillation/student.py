@@ -16,10 +16,10 @@ from accelerate import Accelerator
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from prism_core.forcing import AnswerStates, Forced, head_of, pad_forced
-from prism_core.losses import ChunkLoss, chunked_sum, sft_loss, topk_kl
-from prism_core.teacher import Teacher
-from prism_core.training_plan import micro_batches
+from prism_core.prism.distillation.losses import ChunkLoss, chunked_sum, sft_loss, topk_kl
+from prism_core.prism.distillation.teacher import Teacher
+from prism_core.prism.distillation.teacher_forcing import AnswerStates, Forced, head_of, pad_forced
+from prism_core.prism.distillation.training_plan import micro_batches
 
 Loss = Literal["kl", "sft"]
 _NO_TARGET = -100  # what PyTorch's cross-entropy skips

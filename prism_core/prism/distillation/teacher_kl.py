@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from prism_core.forcing import AnswerStates, Forced, head_of, pad_forced
-from prism_core.losses import CHUNK, topk_kl
-from prism_core.teacher import Teacher
-from prism_core.training_plan import micro_batches
+from prism_core.prism.distillation.losses import CHUNK, topk_kl
+from prism_core.prism.distillation.teacher import Teacher
+from prism_core.prism.distillation.teacher_forcing import AnswerStates, Forced, head_of, pad_forced
+from prism_core.prism.distillation.training_plan import micro_batches
 
 
 @torch.no_grad()

@@ -7,8 +7,8 @@ from typing import get_args
 
 from prism_core.errors import InputError
 from prism_core.lora.training import SaveDtype
-from prism_core.student import Loss
-from prism_core.training_plan import Schedule
+from prism_core.prism.distillation.student import Loss
+from prism_core.prism.distillation.training_plan import Schedule
 from prism_core.types import Estimate
 
 MAX_RANK = 256

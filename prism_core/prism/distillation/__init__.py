@@ -1,0 +1,1 @@
+"""Stage 5: the wins distilled into one LoRA adapter."""
