@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prism_core.ablation import AblationTable
-from prism_core.evaluation import load_table
+from prism_core.prism.ablation.evaluation import load_table
+from prism_core.prism.ablation.table import AblationTable
 from prism_core.prism.bootstrap.verification import (
     VerificationReport,
     load_judge_check,

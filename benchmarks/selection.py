@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from prism_core.contest import distill_config
 from prism_core.demo import demo_persona, demo_queries, shows_behaviour
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.ablation.contest import distill_config
 from prism_core.prism.bootstrap.answers import ANSWERING
 from prism_core.prism.distillation.report import Loss
 from prism_core.prism.distillation.training import distill

@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from prism_core.commands.run_folder import last_run, open_store
-from prism_core.contest import distill_config
 from prism_core.demo import shows_behaviour
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.past_run import PastRun, read_run
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.ablation.contest import distill_config
 from prism_core.prism.bootstrap.answers import ANSWERING
 from prism_core.prism.distillation.training import distill
 from prism_core.prism.gating.always_on import AlwaysOn

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prism_core.ablation import AblationTable
 from prism_core.bundle import INFO_FILE, read_info
-from prism_core.contest import hold_contest
 from prism_core.demo import demo_queries
 from prism_core.errors import InputError, NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.pipeline import ADAPTER_FOLDER, QUERY_STAGE, load_result, merge_rounds
+from prism_core.prism.ablation.contest import hold_contest
+from prism_core.prism.ablation.table import AblationTable
 from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
 from prism_core.prism.gating.report import GateReport

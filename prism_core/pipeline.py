@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prism_core.bundle import BundleInfo, identify, load_bundle, write_info
-from prism_core.contest import distill_config, hold_contest
 from prism_core.demo import demo_queries
 from prism_core.errors import InputError
 from prism_core.models.local import LocalModel
+from prism_core.prism.ablation.contest import distill_config, hold_contest
 from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.prism.bootstrap.queries import QueryConfig, write_queries
 from prism_core.prism.bootstrap.verification import verify_pairs

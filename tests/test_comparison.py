@@ -27,9 +27,9 @@ from prism_core.lora.weights import LoraWeights
 from prism_core.models.generator import Seed
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
+from prism_core.prism.ablation.baselines import verification_prompt
 from prism_core.prism.gating.gate import Gate
 from prism_core.prism.gating.gated_model import GatedModel
-from prism_core.routing import verification_prompt
 from prism_core.types import (
     ChoiceScore,
     Completion,

@@ -13,23 +13,30 @@ from gated_parts import PEOPLE, TEXTS, judged_pairs, tiny_gated, variant_of
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core.ablation import COLUMNS, Column, ExtraColumn, Outcome, extra_cell, make_row
-from prism_core.answer_kl import AnswerKl, KlQuestion, full_kl
 from prism_core.errors import CancelledError, InputError
-from prism_core.evaluation import compare_routes, load_table
 from prism_core.inference.prefill import pad_left
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.ablation.answer_kl import AnswerKl, KlQuestion, full_kl
+from prism_core.prism.ablation.evaluation import compare_routes, load_table
+from prism_core.prism.ablation.rivals import AblationConfig, Rivals
+from prism_core.prism.ablation.systems import Ingredients, System, build_systems
+from prism_core.prism.ablation.table import (
+    COLUMNS,
+    Column,
+    ExtraColumn,
+    Outcome,
+    extra_cell,
+    make_row,
+)
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.progress import Progress, ProgressReport
 from prism_core.records import JudgedPair
-from prism_core.rivals import AblationConfig, Rivals
 from prism_core.scorers.judges import JudgePair, ModelJudge
 from prism_core.stats import item_scores
 from prism_core.storage import pack
 from prism_core.storage.journal import MemoryJournal
-from prism_core.systems import Ingredients, System, build_systems
 from prism_core.types import Completion, PromptVariant, Sampling, Verdict
 
 SHORT = Sampling(max_new_tokens=6)

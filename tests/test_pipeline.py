@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from train_script import SPEC, run_in, some_queries
 
-from prism_core.ablation import AblationTable
-from prism_core.evaluation import load_table
 from prism_core.models.local import LocalModel
 from prism_core.past_run import PastRun, read_run
 from prism_core.pipeline import TIME_STAGE, load_result
+from prism_core.prism.ablation.evaluation import load_table
+from prism_core.prism.ablation.table import AblationTable
 from prism_core.records import AnswerPair
 from prism_core.storage import Store
 from prism_core.storage.journal import StoreJournal

@@ -9,16 +9,16 @@ from prism_core.errors import InputError
 from prism_core.models.generator import Generator, TokenScorer
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.gating.always_on import AlwaysOn
-from prism_core.prism.gating.gated_model import GatedModel
-from prism_core.routing import (
+from prism_core.prism.ablation.baselines import (
     PersonaChooser,
     choosing_prompt,
     oracle_gate,
     random_gate,
     verification_prompt,
 )
-from prism_core.systems import Adapter, Asked, Ingredients, System, build_systems
+from prism_core.prism.ablation.systems import Adapter, Asked, Ingredients, System, build_systems
+from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.types import Message, PromptVariant, Sampling
 
 SHORT = Sampling(max_new_tokens=6)

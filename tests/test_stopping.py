@@ -8,11 +8,11 @@ import pytest
 from gated_parts import judged_pairs, variant_of
 from torch import nn
 
-from prism_core.answer_kl import AnswerKl
 from prism_core.errors import CancelledError
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import decoder_layers
 from prism_core.models.local import LocalModel
+from prism_core.prism.ablation.answer_kl import AnswerKl
 from prism_core.progress import Progress
 from prism_core.types import Message, Sampling
 

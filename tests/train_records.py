@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gated_parts import judged_pairs
 
-from prism_core.ablation import AblationRow, AblationTable, Cell, Column
+from prism_core.prism.ablation.table import AblationRow, AblationTable, Cell, Column
 from prism_core.prism.distillation.report import CurvePoint
 from prism_core.prism.gating.report import (
     GateConfig,

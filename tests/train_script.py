@@ -24,12 +24,13 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from tiny_models import tiny_model
 from transformers import AutoTokenizer
 
-from prism_core import contest, pipeline
+from prism_core import pipeline
 from prism_core.demo import demo_queries
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.models.weights import embedded_folder
 from prism_core.pipeline import TIME_STAGE, TrainResult, train
+from prism_core.prism.ablation import contest
 from prism_core.prism.bootstrap.verification import VerifyConfig
 from prism_core.progress import Progress
 from prism_core.records import Query

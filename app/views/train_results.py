@@ -9,7 +9,7 @@ import pandas as pd
 from app.train_story import Findings
 from app.views.text import count, escape, notice
 from app.views.train_charts import held_rows, short
-from prism_core.ablation import AblationTable, Cell
+from prism_core.prism.ablation.table import AblationTable, Cell
 from prism_core.prism.gating.report import GateReport
 from prism_core.records import JudgedPair
 from prism_core.stats import Confusion, confusion_at

@@ -18,7 +18,7 @@ from typing import Literal, Protocol, cast, get_args
 from prism_core.errors import InputError, ModelError
 from prism_core.models.generator import Generator, Seed, TokenScorer
 from prism_core.personas.prompts import build_prompt, clean_question, effective_placement
-from prism_core.routing import verification_prompt
+from prism_core.prism.ablation.baselines import verification_prompt
 from prism_core.types import Completion, Persona, Prompt, PromptVariant, Sampling
 
 ArmKind = Literal["neutral", "persona", "control", "verify", "prism"]

@@ -16,7 +16,12 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 
-from prism_core.ablation import (
+from prism_core.errors import CancelledError
+from prism_core.models.local import LocalModel
+from prism_core.prism.ablation.answer_kl import AnswerKl, KlQuestion
+from prism_core.prism.ablation.rivals import AblationConfig, Rivals, check_rivals, remarks
+from prism_core.prism.ablation.systems import Asked, System
+from prism_core.prism.ablation.table import (
     COLUMNS,
     AblationRow,
     AblationTable,
@@ -27,17 +32,12 @@ from prism_core.ablation import (
     is_wanted,
     make_row,
 )
-from prism_core.answer_kl import AnswerKl, KlQuestion
-from prism_core.errors import CancelledError
-from prism_core.models.local import LocalModel
 from prism_core.prism.distillation.teacher_forcing import VariantOf
 from prism_core.progress import Progress
 from prism_core.records import Journal
-from prism_core.rivals import AblationConfig, Rivals, check_rivals, remarks
 from prism_core.scorers.judges import Judge, JudgePair
 from prism_core.storage import dumps, pack, unpack
 from prism_core.storage.journal import seed_of
-from prism_core.systems import Asked, System
 from prism_core.types import Completion, Verdict
 
 STAGE = "ablation"
@@ -57,7 +57,7 @@ def compare_routes(
 
     Args:
         config: sampling, seed and sizes.
-        rivals: queries and systems, see `prism_core.systems.build_systems`.
+        rivals: queries and systems, see `prism_core.prism.ablation.systems.build_systems`.
         judge: compares each system's answers with the base's.
         variant_of: the variant that a persona's answers were written with, by its name.
         model: the base model.

@@ -1,0 +1,1 @@
+"""PRISM against its rivals on held-out queries, as one table."""
