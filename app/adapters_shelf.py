@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.downloads import download_path
-from prism_core.bundle import (
+from prism_core.errors import InputError, NotFoundError, PrismError, StorageError
+from prism_core.models.generator import Generator
+from prism_core.models.local import LocalModel
+from prism_core.prism.bundle import (
     INFO_FILE,
     BundleInfo,
     load_bundle,
@@ -23,9 +26,6 @@ from prism_core.bundle import (
     write_info,
     zip_bundle,
 )
-from prism_core.errors import InputError, NotFoundError, PrismError, StorageError
-from prism_core.models.generator import Generator
-from prism_core.models.local import LocalModel
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.storage import RunRow, Store
 from prism_core.utils.assets import ASSETS

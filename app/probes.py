@@ -11,8 +11,8 @@ from app.loading import load_with_news
 from app.models_pool import ModelPool
 from prism_core.errors import InputError
 from prism_core.models.local import LocalModel
+from prism_core.prism.speed_probe import SpeedProbe, probe_speed
 from prism_core.progress import ProgressReport
-from prism_core.speed_probe import SpeedProbe, probe_speed
 
 
 class ProbeBook:

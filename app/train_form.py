@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona
-from prism_core.train_spec import PRESETS, TrainSpec, check_spec
+from prism_core.prism.spec import PRESETS, TrainSpec, check_spec
 from prism_core.types import Persona
 
 WHOLE = (

@@ -19,11 +19,11 @@ from prism_core.prism.bootstrap.verification import (
 )
 from prism_core.prism.distillation.report import CurvePoint, DistillReport
 from prism_core.prism.gating.report import GateEpoch, GateReport
-from prism_core.records import AnswerPair, JudgedPair, Query, Route
+from prism_core.prism.records import AnswerPair, JudgedPair, Query, Route
+from prism_core.prism.spec import TrainSpec
 from prism_core.scorers.judge_check import JudgeCheck
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import SETTINGS_KEY, StoreJournal
-from prism_core.train_spec import TrainSpec
 from prism_core.types import Verdict
 
 _QUERIES, _ANSWERS, _VERDICTS = "query_set", "answers", "verification"

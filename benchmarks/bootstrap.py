@@ -33,8 +33,8 @@ from prism_core.prism.bootstrap.queries import (
     write_queries,
 )
 from prism_core.prism.bootstrap.verification import VerifyConfig, make_judge, verify_pairs
+from prism_core.prism.records import Query
 from prism_core.progress import Progress
-from prism_core.records import Query
 from prism_core.scorers.judges import judging_prompt
 from prism_core.storage import pack, unpack
 from prism_core.storage.journal import MemoryJournal

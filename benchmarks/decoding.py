@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 
 from app.state import DEFAULT_SAMPLING
-from prism_core.bundle import load_bundle
 from prism_core.inference.prefill import pad_left
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.bundle import load_bundle
 from prism_core.types import Message, Prompt, PromptVariant, Sampling
 
 ADAPTER = Path(__file__).resolve().parent.parent / "assets" / "adapters" / "demo"

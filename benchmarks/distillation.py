@@ -26,14 +26,14 @@ from accelerate import Accelerator
 from peft import PeftModel
 from torch.nn import functional
 
-from prism_core.demo import demo_persona, demo_queries
 from prism_core.lora.training import trainable_lora
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.demo import demo_persona, demo_queries
 from prism_core.prism.distillation.student import StepSettings, Student
 from prism_core.prism.distillation.teacher import TeacherSpec, load_teacher, teach
 from prism_core.prism.distillation.teacher_forcing import Forced, force
-from prism_core.records import AnswerPair
+from prism_core.prism.records import AnswerPair
 from prism_core.storage.values import dumps, loads, unpack
 from prism_core.types import PromptVariant, Sampling
 from prism_core.utils.memory import peak_memory_bytes

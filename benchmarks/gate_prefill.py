@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
-from prism_core.bundle import load_bundle
-from prism_core.demo import demo_queries
 from prism_core.inference.prefill import pad_left, prefill
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.bundle import load_bundle
+from prism_core.prism.demo import demo_queries
 from prism_core.prism.gating.gate import pool
 from prism_core.prism.gating.gated_model import GatedModel, GateMode, RowRouter
 from prism_core.types import PromptVariant

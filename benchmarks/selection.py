@@ -18,22 +18,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from prism_core.demo import demo_persona, demo_queries, shows_behaviour
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.ablation.contest import distill_config
 from prism_core.prism.bootstrap.answers import ANSWERING
+from prism_core.prism.demo import demo_persona, demo_queries, shows_behaviour
 from prism_core.prism.distillation.report import Loss
 from prism_core.prism.distillation.training import distill
 from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.records import AnswerPair, Query
+from prism_core.prism.spec import PRESETS
+from prism_core.prism.splits import group_of, split_by_group
 from prism_core.progress import Progress
-from prism_core.records import AnswerPair, Query
-from prism_core.splits import group_of, split_by_group
 from prism_core.stats import mean_of
 from prism_core.storage.journal import MemoryJournal
-from prism_core.train_spec import PRESETS
 from prism_core.types import Completion, PromptVariant, Sampling
 
 SPEC = PRESETS["demo"]

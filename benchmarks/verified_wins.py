@@ -15,22 +15,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from prism_core.commands.run_folder import last_run, open_store
-from prism_core.demo import shows_behaviour
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
-from prism_core.past_run import PastRun, read_run
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.ablation.contest import distill_config
 from prism_core.prism.bootstrap.answers import ANSWERING
+from prism_core.prism.demo import shows_behaviour
 from prism_core.prism.distillation.training import distill
 from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.past_run import PastRun, read_run
+from prism_core.prism.records import Journal, JudgedPair
+from prism_core.prism.resolve import variant_maker
+from prism_core.prism.spec import TrainSpec
 from prism_core.progress import Progress
-from prism_core.records import Journal, JudgedPair
-from prism_core.run_parts import variant_maker
 from prism_core.stats import mean_of, rate_of
 from prism_core.storage import unpack
 from prism_core.storage.journal import StoreJournal, SuffixJournal
-from prism_core.train_spec import TrainSpec
 from prism_core.types import PromptVariant
 
 

@@ -19,11 +19,11 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from prism_core.bundle import load_bundle
 from prism_core.errors import InputError
 from prism_core.inference.decoding import decode
 from prism_core.inference.logprobs import continuation_scores
 from prism_core.models.local import LocalModel
+from prism_core.prism.bundle import load_bundle
 from prism_core.prism.gating.gated_model import GatedModel, RowRouter
 from prism_core.study_parts import find_adapter
 from prism_core.types import Sampling

@@ -20,15 +20,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prism_core.bundle import INFO_FILE, BundleInfo, identify, read_info, write_info
 from prism_core.errors import InputError
 from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.pool import load_pool, part_of
+from prism_core.prism.bundle import INFO_FILE, BundleInfo, identify, read_info, write_info
 from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.records import Journal
 from prism_core.progress import Progress
-from prism_core.records import Journal
 from prism_core.rl_eval import Asking, Rewards, gain_of, rewards_of, scores_of
 from prism_core.rl_guards import is_main_process, processes, wait_for_all
 from prism_core.rl_mixing import plan_personas

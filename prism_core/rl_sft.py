@@ -19,8 +19,8 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
+from prism_core.prism.records import Journal
 from prism_core.progress import Progress
-from prism_core.records import Journal
 from prism_core.rl_guards import CHECKPOINTS, last_checkpoint, stoppable_training
 from prism_core.rl_spec import RlSpec
 from prism_core.rl_tasks import ask

@@ -32,8 +32,8 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from prism_core.models.local import LocalModel
+from prism_core.prism.records import Journal
 from prism_core.progress import Progress
-from prism_core.records import Journal
 from prism_core.rl_guards import (
     CHECKPOINTS,
     MARK,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from prism_core.models.generator import Generator
 from prism_core.personas.pool import Attitude, Part, PoolPersona
+from prism_core.prism.records import Journal
 from prism_core.progress import Progress
-from prism_core.records import Journal
 from prism_core.rl_eval import Asking, rewards_of
 from prism_core.rl_tasks import draw_items, examples_of, get_family
 from prism_core.stability import PersonaAccuracy, StabilityTable

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prism_core.bundle import load_bundle, read_info
 from prism_core.choice_scoring import ChoiceScores, Way, probe_scoring, score_choice_items
 from prism_core.errors import CancelledError, InputError, ModelError
 from prism_core.models.cached import CachedModel
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.bundle import load_bundle, read_info
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.progress import Progress
 from prism_core.storage import Store

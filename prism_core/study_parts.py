@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from prism_core.bundle import INFO_FILE, BundleInfo, read_info
 from prism_core.checks.check import check_to_json
 from prism_core.errors import InputError, NotFoundError
 from prism_core.personas.library import get_persona, load_personas, parse_persona
+from prism_core.prism.bundle import INFO_FILE, BundleInfo, read_info
 from prism_core.storage import Store
 from prism_core.study_spec import StudySpec
 from prism_core.study_table import ITEM_COLUMNS, TURN_MARK, table_of

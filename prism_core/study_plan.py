@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prism_core.estimate import Span, span_text
-from prism_core.speed_probe import SpeedProbe
+from prism_core.prism.forecast import Span, span_text
+from prism_core.prism.speed_probe import SpeedProbe
 from prism_core.stats import Detectable, right_wrong_sd, smallest_detectable
 from prism_core.study_cells import AdapterFact, Cell, cells_of
 from prism_core.study_parts import items_of, personas_of

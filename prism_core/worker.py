@@ -26,7 +26,7 @@ from prism_core.storage.folders import make_folder
 from prism_core.worker_watch import RunWatch, is_orphaned
 
 HANDLERS: Mapping[str, str] = {
-    "train": "prism_core.pipeline:run_training",
+    "train": "prism_core.prism.pipeline:run_training",
     "study": "prism_core.study:run_study",
     "rl": "prism_core.rl:run_rl",
 }

@@ -19,8 +19,8 @@ from transformers import AutoTokenizer
 from prism_core.models.weights import embedded_folder
 from prism_core.prism.distillation.report import DistillConfig
 from prism_core.prism.distillation.training import distill
+from prism_core.prism.records import AnswerPair, Query
 from prism_core.progress import Progress
-from prism_core.records import AnswerPair, Query
 from prism_core.types import Completion, Persona, PromptVariant
 
 

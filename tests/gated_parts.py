@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 
-from prism_core.bundle import BundleInfo, identify, write_info
 from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
+from prism_core.prism.bundle import BundleInfo, identify, write_info
 from prism_core.prism.gating.gate import Gate, read_features
 from prism_core.prism.gating.gated_model import GatedModel
-from prism_core.records import AnswerPair, JudgedPair, Query
+from prism_core.prism.records import AnswerPair, JudgedPair, Query
 from prism_core.types import Completion, Persona, PromptVariant, Verdict
 
 POET = Persona("poet", "Poet", "expert", "verse", {"long": "You are a poet. Answer in verse."})

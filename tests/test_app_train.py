@@ -42,15 +42,15 @@ from app.views.train_plan import plan_panel
 from app.views.train_progress import duration, run_panel, step_states
 from app.views.train_results import comparison_frame, judge_panel, pairs_panel, threshold_panel
 from app.visitor import need_visitor, new_visitor, read_visitor
-from prism_core.bundle import BaseIdentity, BundleInfo, read_info, write_info
 from prism_core.errors import InputError, NotFoundError, PrismError
-from prism_core.estimate import STAGES, Span, estimate_training, span_text
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
+from prism_core.prism.bundle import BaseIdentity, BundleInfo, read_info, write_info
 from prism_core.prism.distillation.report import CurvePoint
-from prism_core.speed_probe import SpeedProbe, probe_speed
+from prism_core.prism.forecast import STAGES, Span, estimate_training, span_text
+from prism_core.prism.spec import TrainSpec
+from prism_core.prism.speed_probe import SpeedProbe, probe_speed
 from prism_core.storage import Store, pack
-from prism_core.train_spec import TrainSpec
 from prism_core.types import Estimate
 
 PERSONAS = load_personas()

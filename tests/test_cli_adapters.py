@@ -14,23 +14,23 @@ from pathlib import Path
 import pytest
 from gated_parts import CHEF, POET, TEXTS, judged_pairs, tiny_gated
 
-from prism_core.bundle import INFO_FILE, identify, load_bundle, read_info, write_info
 from prism_core.cli import main
 from prism_core.commands import adapter as adapter_command
 from prism_core.commands import compare as compare_command
-from prism_core.demo import demo_persona, demo_queries
 from prism_core.errors import NotFoundError
 from prism_core.models.local import LocalModel
-from prism_core.past_run import bundle_folder, read_run, run_home
 from prism_core.personas.library import dump_persona
 from prism_core.personas.prompts import build_prompt
-from prism_core.pipeline import TrainResult
+from prism_core.prism.bundle import INFO_FILE, identify, load_bundle, read_info, write_info
+from prism_core.prism.demo import demo_persona, demo_queries
 from prism_core.prism.gating.report import GateConfig
 from prism_core.prism.gating.training import train_gate
+from prism_core.prism.past_run import bundle_folder, read_run, run_home
+from prism_core.prism.pipeline import TrainResult
+from prism_core.prism.spec import PRESETS, STORE_FILE, TrainSpec
 from prism_core.progress import Progress
 from prism_core.storage import Store, pack
 from prism_core.storage.journal import MemoryJournal, StoreJournal, SuffixJournal
-from prism_core.train_spec import PRESETS, STORE_FILE, TrainSpec
 from prism_core.types import PromptVariant, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent

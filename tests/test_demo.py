@@ -6,7 +6,10 @@ from collections import Counter
 
 import pytest
 
-from prism_core.demo import (
+from prism_core.errors import InputError
+from prism_core.personas.library import load_personas
+from prism_core.personas.prompts import build_prompt
+from prism_core.prism.demo import (
     demo_check,
     demo_persona,
     demo_queries,
@@ -14,9 +17,6 @@ from prism_core.demo import (
     shows_behaviour,
     turns_in_circles,
 )
-from prism_core.errors import InputError
-from prism_core.personas.library import load_personas
-from prism_core.personas.prompts import build_prompt
 from prism_core.scorers.judges import JudgePair, VerifiableJudge
 from prism_core.types import LENGTHS, PromptVariant, Sampling
 

@@ -33,8 +33,8 @@ from prism_core.prism.distillation.teacher_forcing import (
 from prism_core.prism.distillation.teacher_kl import mean_kls
 from prism_core.prism.distillation.training import STAGE, WORK_FOLDER, DistillResult, distill
 from prism_core.prism.distillation.training_plan import Plan, learning_rate, micro_batches
+from prism_core.prism.records import AnswerPair, Query
 from prism_core.progress import Progress, ProgressReport
-from prism_core.records import AnswerPair, Query
 from prism_core.storage.values import dumps, loads, unpack
 from prism_core.types import Completion, Persona, PromptVariant, Sampling
 

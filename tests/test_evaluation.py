@@ -31,8 +31,8 @@ from prism_core.prism.ablation.table import (
     make_row,
 )
 from prism_core.prism.gating.gated_model import GatedModel
+from prism_core.prism.records import JudgedPair
 from prism_core.progress import Progress, ProgressReport
-from prism_core.records import JudgedPair
 from prism_core.scorers.judges import JudgePair, ModelJudge
 from prism_core.stats import item_scores
 from prism_core.storage import pack

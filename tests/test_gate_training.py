@@ -15,9 +15,9 @@ from prism_core.prism.gating.fitting import balanced_order
 from prism_core.prism.gating.gate import Gate
 from prism_core.prism.gating.report import GateConfig, GateReport
 from prism_core.prism.gating.training import train_gate
+from prism_core.prism.records import AnswerPair, JudgedPair, Query
+from prism_core.prism.splits import group_of, split_by_group
 from prism_core.progress import Progress, ProgressReport
-from prism_core.records import AnswerPair, JudgedPair, Query
-from prism_core.splits import group_of, split_by_group
 from prism_core.storage.values import dumps, loads, unpack
 from prism_core.types import Completion, Verdict
 

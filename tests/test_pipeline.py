@@ -15,14 +15,14 @@ import pytest
 from train_script import SPEC, run_in, some_queries
 
 from prism_core.models.local import LocalModel
-from prism_core.past_run import PastRun, read_run
-from prism_core.pipeline import TIME_STAGE, load_result
 from prism_core.prism.ablation.evaluation import load_table
 from prism_core.prism.ablation.table import AblationTable
-from prism_core.records import AnswerPair
+from prism_core.prism.past_run import PastRun, read_run
+from prism_core.prism.pipeline import TIME_STAGE, load_result
+from prism_core.prism.records import AnswerPair
+from prism_core.prism.spec import STORE_FILE, TrainSpec
 from prism_core.storage import Store
 from prism_core.storage.journal import StoreJournal
-from prism_core.train_spec import STORE_FILE, TrainSpec
 
 SCRIPT = Path(__file__).with_name("train_script.py")
 FILES = ("adapter_model.safetensors", "adapter_config.json", "gate.safetensors")

@@ -17,12 +17,12 @@ from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
 from prism_core import rl_trainer
-from prism_core.bundle import load_bundle, read_info
 from prism_core.checks import Check, Grade, run_check
 from prism_core.errors import CancelledError, InputError
 from prism_core.lora.weights import WEIGHTS_FILE
 from prism_core.models.local import LocalModel
 from prism_core.personas.pool import load_pool, part_of
+from prism_core.prism.bundle import load_bundle, read_info
 from prism_core.prism.gating.always_on import AlwaysOn
 from prism_core.progress import Progress
 from prism_core.rl import load_rl_result, train_rl

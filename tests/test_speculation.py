@@ -10,7 +10,6 @@ import torch
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core.bundle import load_bundle
 from prism_core.inference.cpu import linear_kernels as packed
 from prism_core.inference.cpu import speculation
 from prism_core.inference.cpu.fused_llama import LeanDecoder, is_lean
@@ -28,6 +27,7 @@ from prism_core.inference.decoding import decode
 from prism_core.inference.prefill import prefill
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
+from prism_core.prism.bundle import load_bundle
 from prism_core.prism.gating.gated_model import GateMode
 from prism_core.types import Message, Prompt, Sampling
 

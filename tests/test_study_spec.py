@@ -13,7 +13,7 @@ from study_parts_for_tests import small_tasks
 
 from prism_core.cli import main
 from prism_core.errors import InputError
-from prism_core.speed_probe import SpeedProbe
+from prism_core.prism.speed_probe import SpeedProbe
 from prism_core.study_plan import plan_study, text_tokens
 from prism_core.study_spec import AdapterArm, StudySpec, TaskLimit, check_spec
 from prism_core.study_yaml import from_yaml, to_yaml

@@ -17,8 +17,8 @@ from prism_core.prism.bootstrap.verification import (
     verification_report,
     verify_pairs,
 )
+from prism_core.prism.records import AnswerPair, Journal, JudgedPair, Query
 from prism_core.progress import Progress
-from prism_core.records import AnswerPair, Journal, JudgedPair, Query
 from prism_core.scorers.judges import ModelJudge, RemoteJudge, VerifiableJudge
 from prism_core.storage import Store
 from prism_core.storage.journal import MemoryJournal, StoreJournal

@@ -16,9 +16,9 @@ from prism_core.prism.gating.report import (
     by_group,
     quality_of,
 )
-from prism_core.records import JudgedPair
+from prism_core.prism.records import JudgedPair
+from prism_core.prism.spec import TrainSpec
 from prism_core.storage import RunRow, Store, pack
-from prism_core.train_spec import TrainSpec
 from prism_core.types import Completion, Estimate
 
 ME = "a" * 32

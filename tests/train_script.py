@@ -24,20 +24,20 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from tiny_models import tiny_model
 from transformers import AutoTokenizer
 
-from prism_core import pipeline
-from prism_core.demo import demo_queries
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.models.weights import embedded_folder
-from prism_core.pipeline import TIME_STAGE, TrainResult, train
+from prism_core.prism import pipeline
 from prism_core.prism.ablation import contest
 from prism_core.prism.bootstrap.verification import VerifyConfig
+from prism_core.prism.demo import demo_queries
+from prism_core.prism.pipeline import TIME_STAGE, TrainResult, train
+from prism_core.prism.records import Query
+from prism_core.prism.spec import PRESETS, STORE_FILE, TrainSpec
 from prism_core.progress import Progress
-from prism_core.records import Query
 from prism_core.scorers.judges import Judge, JudgePair
 from prism_core.storage import Store, pack
 from prism_core.storage.journal import StoreJournal
-from prism_core.train_spec import PRESETS, STORE_FILE, TrainSpec
 from prism_core.types import Verdict
 
 SPEC = replace(

@@ -16,7 +16,7 @@ from app.shared import fragment
 from app.tabs.run_watch import Controls, RunWatcher, Watched, build_controls
 from app.views.rl_charts import kl_figure, length_figure, loss_figure, reward_figure
 from app.views.rl_progress import rl_panel, rl_results, rollouts_html
-from prism_core.bundle import INFO_FILE
+from prism_core.prism.bundle import INFO_FILE
 from prism_core.storage import RunRow
 
 REINFORCED = Watched(

@@ -21,13 +21,13 @@ from app.tabs.train_results import Reader, Results, build_results
 from app.tabs.train_watch import Watch, Watcher, build_watch
 from app.train_form import limits_of, spec_of
 from app.views.train_plan import plan_panel
-from prism_core.demo import demo_queries
 from prism_core.errors import PrismError
-from prism_core.estimate import estimate_training
 from prism_core.models.remote import from_environment
 from prism_core.models.sources import resolve
 from prism_core.personas.library import load_personas
-from prism_core.train_spec import TrainSpec
+from prism_core.prism.demo import demo_queries
+from prism_core.prism.forecast import estimate_training
+from prism_core.prism.spec import TrainSpec
 
 
 def build(shared: Shared, tab: gr.Tab) -> None:

@@ -19,7 +19,7 @@ from app.state import MAX_SEED
 from app.tabs.compare_compose import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
 from app.tabs.run_start import MEASURE
 from app.train_form import FORM_FIELDS, limits_of, limits_sentence, preset_values, within
-from prism_core.train_spec import PAPER_PERSONAS, TrainSpec
+from prism_core.prism.spec import PAPER_PERSONAS, TrainSpec
 from prism_core.types import Persona
 
 PRESET_CHOICES = [

@@ -30,7 +30,7 @@ from app.views.train_results import (
 from app.visitor import need_visitor, read_visitor
 from prism_core.errors import InputError, PrismError
 from prism_core.prism.gating.report import PAPER_THRESHOLD, GateReport
-from prism_core.records import Route
+from prism_core.prism.records import Route
 from prism_core.storage import RunRow, Store
 
 ROUTES = [("All", ""), ("Distil", "distill"), ("Retain", "retain")]

@@ -12,9 +12,9 @@ from app.tabs.run_watch import Controls, RunWatcher, Watched, build_controls
 from app.train_story import Story, read_story
 from app.views.train_charts import distill_figure, gate_curve_figure, routes_figure
 from app.views.train_progress import run_panel
-from prism_core.run_parts import personas_of
+from prism_core.prism.resolve import personas_of
+from prism_core.prism.spec import TrainSpec
 from prism_core.storage import RunRow
-from prism_core.train_spec import TrainSpec
 from prism_core.types import Persona
 
 TRAINING = Watched(

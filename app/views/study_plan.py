@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.views.text import escape, notice
-from prism_core.estimate import span_text
 from prism_core.figures.domains import title_of
+from prism_core.prism.forecast import span_text
 from prism_core.study_plan import PlannedTask, StudyPlan
 
 

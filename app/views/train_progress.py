@@ -7,7 +7,7 @@ from typing import Literal
 from app.train_story import Story
 from app.views.text import count, escape, notice
 from app.views.train_plan import STEP_TITLES
-from prism_core.estimate import STAGES, StageName
+from prism_core.prism.forecast import STAGES, StageName
 from prism_core.storage import RunRow
 
 STEP_OF: dict[str, StageName] = {

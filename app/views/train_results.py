@@ -11,7 +11,7 @@ from app.views.text import count, escape, notice
 from app.views.train_charts import held_rows, short
 from prism_core.prism.ablation.table import AblationTable, Cell
 from prism_core.prism.gating.report import GateReport
-from prism_core.records import JudgedPair
+from prism_core.prism.records import JudgedPair
 from prism_core.stats import Confusion, confusion_at
 from prism_core.types import Completion, Estimate
 

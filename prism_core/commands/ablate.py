@@ -35,8 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Compare, then print the table."""
-    from prism_core.past_run import contest_of_bundle, run_home
     from prism_core.prism.ablation.table import table_json
+    from prism_core.prism.past_run import contest_of_bundle, run_home
 
     bundle, info = find_bundle(args.adapter)
     home = run_home(Path(args.adapter).expanduser())
@@ -55,11 +55,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _contest_of_run(home: Path, args: argparse.Namespace, progress: Progress) -> AblationTable:
     """The contest on the run's own held-out queries, its parts kept in the run's store."""
-    from prism_core.past_run import read_run
     from prism_core.prism.ablation.contest import hold_contest, train_ungated
+    from prism_core.prism.past_run import read_run
+    from prism_core.prism.spec import TrainSpec
     from prism_core.storage import unpack
     from prism_core.storage.journal import StoreJournal
-    from prism_core.train_spec import TrainSpec
 
     with open_store(home) as store:
         run = last_run(store, "train")

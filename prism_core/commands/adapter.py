@@ -9,8 +9,8 @@ from prism_core.commands.output import REMOTE, open_model
 from prism_core.errors import InputError
 
 if TYPE_CHECKING:
-    from prism_core.bundle import BundleInfo
     from prism_core.models.local import LocalModel
+    from prism_core.prism.bundle import BundleInfo
     from prism_core.prism.gating.gated_model import GatedModel
 
 
@@ -21,8 +21,8 @@ def find_bundle(text: str) -> tuple[Path, BundleInfo]:
         NotFoundError: there is none.
         ModelError: what it says of itself cannot be read.
     """
-    from prism_core.bundle import read_info
-    from prism_core.past_run import bundle_folder
+    from prism_core.prism.bundle import read_info
+    from prism_core.prism.past_run import bundle_folder
 
     bundle = bundle_folder(Path(text).expanduser())
     return bundle, read_info(bundle)
@@ -35,8 +35,8 @@ def open_base(info: BundleInfo, reference: str | None) -> LocalModel:
         InputError: it is a remote model, or the bundle's own name for it finds nothing here.
         ModelError: the bundle was trained for another model.
     """
-    from prism_core.bundle import check_base
     from prism_core.models.local import LocalModel
+    from prism_core.prism.bundle import check_base
 
     wanted = reference or info.base.reference
     if wanted.startswith(REMOTE):
@@ -54,7 +54,7 @@ def open_adapter(text: str, reference: str | None, threshold: float | None) -> G
     Raises:
         PrismError: the folder is no adapter, or does not fit its base model.
     """
-    from prism_core.bundle import load_bundle
+    from prism_core.prism.bundle import load_bundle
 
     bundle, info = find_bundle(text)
     return load_bundle(bundle, open_base(info, reference), threshold)

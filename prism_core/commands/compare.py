@@ -74,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _adapter(bundle: Path, model: Generator) -> Generator:
-    from prism_core.bundle import load_bundle
     from prism_core.models.local import LocalModel
+    from prism_core.prism.bundle import load_bundle
 
     if not isinstance(model, LocalModel):
         raise InputError(f"An adapter needs a model on this machine; '{model.name}' is remote.")

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prism_core.errors import InputError, NotFoundError, StorageError
-from prism_core.train_spec import STORE_FILE
+from prism_core.prism.spec import STORE_FILE
 
 if TYPE_CHECKING:
+    from prism_core.prism.spec import TrainSpec
     from prism_core.rl_spec import RlSpec
     from prism_core.storage import RunKind, RunRow, Store
     from prism_core.study_spec import StudySpec
-    from prism_core.train_spec import TrainSpec
 
 _WHAT: dict[str, str] = {
     "train": "training run", "rl": "reinforcement-learning run", "study": "study",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, one_line
 from prism_core.commands.run_folder import check_folder, last_run, open_store, run_of
 from prism_core.errors import InputError, NotFoundError, StorageError
-from prism_core.train_spec import STORE_FILE
+from prism_core.prism.spec import STORE_FILE
 
 if TYPE_CHECKING:
     from prism_core.storage import RunRow, Store
@@ -63,7 +63,7 @@ def run_plan(args: argparse.Namespace) -> int:
     probe = None
     if args.measure:
         from prism_core.models.local import LocalModel
-        from prism_core.speed_probe import probe_speed
+        from prism_core.prism.speed_probe import probe_speed
 
         with clean_stdout():
             probe = probe_speed(LocalModel.load(spec.models[0]))

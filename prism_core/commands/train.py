@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, whole
 from prism_core.commands.run_folder import check_folder, open_store, run_of
+from prism_core.prism.spec import JUDGE_NAMES, PRESET_NAMES, PRESETS, TrainSpec, check_spec
 from prism_core.progress import Progress
-from prism_core.train_spec import JUDGE_NAMES, PRESET_NAMES, PRESETS, TrainSpec, check_spec
 
 if TYPE_CHECKING:
-    from prism_core.pipeline import TrainResult
+    from prism_core.prism.pipeline import TrainResult
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Train, saying on stderr how far it is."""
-    from prism_core.pipeline import train
+    from prism_core.prism.pipeline import train
     from prism_core.storage import pack, unpack
     from prism_core.storage.journal import StoreJournal
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prism_core.errors import InputError
-from prism_core.records import Journal
+from prism_core.prism.records import Journal
 from prism_core.storage import Store, dumps, loads
 
 SETTINGS_KEY = "#settings"

@@ -30,8 +30,8 @@ from prism_core.prism.distillation.teacher_forcing import (
     pad_forced,
 )
 from prism_core.prism.distillation.training_plan import micro_batches
+from prism_core.prism.records import AnswerPair
 from prism_core.progress import Progress
-from prism_core.records import AnswerPair
 from prism_core.types import Prompt
 
 BATCH_TOKENS = 2_048

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator
-from prism_core.records import JudgedPair
+from prism_core.prism.records import JudgedPair
 from prism_core.types import Message, Persona, Prompt
 
 NOBODY = "Nobody"

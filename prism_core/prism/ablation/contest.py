@@ -11,8 +11,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from prism_core.bundle import load_bundle
-from prism_core.demo import shows_behaviour
 from prism_core.lora.weights import WEIGHTS_FILE, LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.prism.ablation.evaluation import compare_routes
@@ -20,13 +18,15 @@ from prism_core.prism.ablation.rivals import AblationConfig, Rivals
 from prism_core.prism.ablation.systems import Adapter, Ingredients, build_systems
 from prism_core.prism.ablation.table import AblationTable
 from prism_core.prism.bootstrap.answers import ANSWERING
+from prism_core.prism.bundle import load_bundle
+from prism_core.prism.demo import shows_behaviour
 from prism_core.prism.distillation.report import DistillConfig, Loss
 from prism_core.prism.distillation.training import distill
+from prism_core.prism.records import Journal, JudgedPair
+from prism_core.prism.resolve import judge_of, personas_of, variant_maker
+from prism_core.prism.spec import TrainSpec
 from prism_core.progress import Progress
-from prism_core.records import Journal, JudgedPair
-from prism_core.run_parts import judge_of, personas_of, variant_maker
 from prism_core.storage.journal import SuffixJournal
-from prism_core.train_spec import TrainSpec
 from prism_core.utils.cache_folder import sha256_of
 
 UNGATED: tuple[Loss, ...] = ("sft", "kl")

@@ -33,8 +33,8 @@ from prism_core.prism.ablation.table import (
     make_row,
 )
 from prism_core.prism.distillation.teacher_forcing import VariantOf
+from prism_core.prism.records import Journal
 from prism_core.progress import Progress
-from prism_core.records import Journal
 from prism_core.scorers.judges import Judge, JudgePair
 from prism_core.storage import dumps, pack, unpack
 from prism_core.storage.journal import seed_of

@@ -9,7 +9,7 @@ from prism_core.errors import InputError
 from prism_core.inference.sampling import check_sampling
 from prism_core.prism.ablation.systems import Absent, System
 from prism_core.prism.ablation.table import Behaviour, ExtraColumn, is_wanted
-from prism_core.records import JudgedPair
+from prism_core.prism.records import JudgedPair
 from prism_core.types import Sampling
 
 ANSWERING = Sampling(max_new_tokens=256, temperature=0.7, top_p=0.95)

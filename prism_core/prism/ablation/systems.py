@@ -27,7 +27,7 @@ from prism_core.prism.distillation.teacher_forcing import VariantOf
 from prism_core.prism.gating.always_on import AlwaysOn
 from prism_core.prism.gating.gate import Gate
 from prism_core.prism.gating.gated_model import GatedModel, GateMode
-from prism_core.records import JudgedPair, Query
+from prism_core.prism.records import JudgedPair, Query
 from prism_core.types import Completion, Persona, Prompt, PromptVariant, Sampling
 
 SystemName = Literal[

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from prism_core.records import JudgedPair
+from prism_core.prism.records import JudgedPair
 from prism_core.scorers.verdicts import win_score
 from prism_core.stats import ItemScores, item_scores, mean_of, pair, paired_difference, rate_of
 from prism_core.storage import pack

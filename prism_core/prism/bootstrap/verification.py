@@ -14,8 +14,8 @@ from typing import Literal, get_args
 
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator
+from prism_core.prism.records import AnswerPair, Journal, JudgedPair
 from prism_core.progress import Progress
-from prism_core.records import AnswerPair, Journal, JudgedPair
 from prism_core.scorers.judge_check import JudgeCheck, check_judge
 from prism_core.scorers.judges import (
     Judge,

@@ -21,7 +21,7 @@ from prism_core.inference.prefill import shared_prefix
 from prism_core.models.chat import encode_prompt, encode_text, render
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
-from prism_core.records import AnswerPair
+from prism_core.prism.records import AnswerPair
 from prism_core.types import Message, PromptVariant
 
 VariantOf = Callable[[str], PromptVariant]

@@ -40,9 +40,9 @@ from prism_core.prism.distillation.teacher_forcing import Forced, VariantOf, for
 from prism_core.prism.distillation.teacher_kl import mean_kls
 from prism_core.prism.distillation.training_plan import Plan, learning_rate
 from prism_core.prism.gating.gate import hidden_of
+from prism_core.prism.records import AnswerPair, Journal
+from prism_core.prism.splits import group_of, split_by_group
 from prism_core.progress import Progress
-from prism_core.records import AnswerPair, Journal
-from prism_core.splits import group_of, split_by_group
 from prism_core.stats import mean_of
 from prism_core.storage.values import dumps, pack, unpack
 from prism_core.utils.cache_folder import sha256_of

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from prism_core.bundle import bundle_hash, check_base, read_info
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.generator import Seed
 from prism_core.models.local import LocalModel
+from prism_core.prism.bundle import bundle_hash, check_base, read_info
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling, TokenScore
 

@@ -16,24 +16,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prism_core.bundle import BundleInfo, identify, load_bundle, write_info
-from prism_core.demo import demo_queries
 from prism_core.errors import InputError
 from prism_core.models.local import LocalModel
 from prism_core.prism.ablation.contest import distill_config, hold_contest
 from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.prism.bootstrap.queries import QueryConfig, write_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
+from prism_core.prism.bundle import BundleInfo, identify, load_bundle, write_info
+from prism_core.prism.demo import demo_queries
 from prism_core.prism.distillation.report import DistillReport
 from prism_core.prism.distillation.training import distill
 from prism_core.prism.gating.training import GateConfig, GateResult, train_gate
+from prism_core.prism.records import Journal, JudgedPair, Query
+from prism_core.prism.resolve import judge_of, personas_of, variant_maker
+from prism_core.prism.spec import TrainSpec, check_spec
 from prism_core.progress import Progress
-from prism_core.records import Journal, JudgedPair, Query
-from prism_core.run_parts import judge_of, personas_of, variant_maker
 from prism_core.stats import roc_auc
 from prism_core.storage import RunRow, Store, pack, unpack
 from prism_core.storage.journal import StoreJournal, SuffixJournal
-from prism_core.train_spec import TrainSpec, check_spec
 from prism_core.types import Estimate
 
 ADAPTER_FOLDER = "adapter"

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from prism_core.errors import InputError
 from prism_core.personas.library import parse_persona
-from prism_core.records import Query
+from prism_core.prism.records import Query
 from prism_core.types import Persona
 from prism_core.utils.assets import ASSETS
 from prism_core.utils.plain_yaml import plain_documents

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prism_core.errors import InputError
-from prism_core.speed_probe import SpeedProbe
-from prism_core.train_spec import TrainSpec
+from prism_core.prism.spec import TrainSpec
+from prism_core.prism.speed_probe import SpeedProbe
 
 StageName = Literal[
     "queries", "answers", "judge check", "verification", "gate", "distillation", "comparison"

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from prism_core.errors import InputError
-from prism_core.records import Query
+from prism_core.prism.records import Query
 
 
 def group_of(queries: Sequence[Query]) -> list[int]:

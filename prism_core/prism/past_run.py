@@ -12,22 +12,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prism_core.bundle import INFO_FILE, read_info
-from prism_core.demo import demo_queries
 from prism_core.errors import InputError, NotFoundError
 from prism_core.models.local import LocalModel
-from prism_core.pipeline import ADAPTER_FOLDER, QUERY_STAGE, load_result, merge_rounds
 from prism_core.prism.ablation.contest import hold_contest
 from prism_core.prism.ablation.table import AblationTable
 from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig, AnswerInputs, answer_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
+from prism_core.prism.bundle import INFO_FILE, read_info
+from prism_core.prism.demo import demo_queries
 from prism_core.prism.gating.report import GateReport
+from prism_core.prism.pipeline import ADAPTER_FOLDER, QUERY_STAGE, load_result, merge_rounds
+from prism_core.prism.records import AnswerPair, Journal, JudgedPair
+from prism_core.prism.resolve import judge_of, personas_of
+from prism_core.prism.spec import STORE_FILE, TrainSpec
 from prism_core.progress import Progress
-from prism_core.records import AnswerPair, Journal, JudgedPair
-from prism_core.run_parts import judge_of, personas_of
 from prism_core.storage import unpack
 from prism_core.storage.journal import MemoryJournal, SuffixJournal
-from prism_core.train_spec import STORE_FILE, TrainSpec
 from prism_core.types import Verdict
 
 
