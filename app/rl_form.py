@@ -14,7 +14,7 @@ from app.form_numbers import read_number, read_whole
 from app.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError
-from prism_core.rl_spec import RL_PRESETS, RlSpec, check_rl_spec
+from prism_core.rl.spec import RL_PRESETS, RlSpec, check_rl_spec
 
 WORDS = ("preset", "arm", "family", "mixing")
 TEXTS = ("name", "model")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prism_core.rl import LEVEL_STAGE, RlResult, load_rl_result
-from prism_core.rl_probe import LevelRate
-from prism_core.rl_records import METRICS, ROLLOUTS, RolloutRecord, StepRecord
-from prism_core.rl_spec import RlSpec
+from prism_core.rl.probe import LevelRate
+from prism_core.rl.records import METRICS, ROLLOUTS, RolloutRecord, StepRecord
+from prism_core.rl.run import LEVEL_STAGE, RlResult, load_rl_result
+from prism_core.rl.spec import RlSpec
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import StoreJournal
 

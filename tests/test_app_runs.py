@@ -22,7 +22,7 @@ from app.tabs.study_watch import StudyWatcher, build_study_watch
 from app.tabs.train_watch import Watcher, build_watch
 from prism_core.errors import InputError, NotFoundError
 from prism_core.prism.spec import TrainSpec
-from prism_core.rl_spec import RlSpec
+from prism_core.rl.spec import RlSpec
 from prism_core.storage import Store, pack
 from prism_core.study_spec import StudySpec
 

@@ -16,7 +16,6 @@ from shared_data import SHARED_DATA
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core import rl_trainer
 from prism_core.checks import Check, Grade, run_check
 from prism_core.errors import CancelledError, InputError
 from prism_core.lora.weights import WEIGHTS_FILE
@@ -25,13 +24,14 @@ from prism_core.personas.pool import load_pool, part_of
 from prism_core.prism.bundle import load_bundle, read_info
 from prism_core.prism.gating.always_on import AlwaysOn
 from prism_core.progress import Progress
-from prism_core.rl import load_rl_result, train_rl
-from prism_core.rl_guards import CHECKPOINTS, last_checkpoint
-from prism_core.rl_mixing import plan_personas
-from prism_core.rl_probe import LevelRate, choose_level
-from prism_core.rl_records import METRICS, ROLLOUTS
-from prism_core.rl_spec import RL_PRESETS, RlSpec, check_rl_spec
-from prism_core.rl_tasks import FAMILIES, ask, draw_items, examples_of, split_of
+from prism_core.rl import trainer as rl_trainer
+from prism_core.rl.mixing import plan_personas
+from prism_core.rl.probe import LevelRate, choose_level
+from prism_core.rl.records import METRICS, ROLLOUTS
+from prism_core.rl.run import load_rl_result, train_rl
+from prism_core.rl.spec import RL_PRESETS, RlSpec, check_rl_spec
+from prism_core.rl.tasks import FAMILIES, ask, draw_items, examples_of, split_of
+from prism_core.rl.trainer_hooks import CHECKPOINTS, last_checkpoint
 from prism_core.scorers.graders import grade
 from prism_core.storage import Store, pack, unpack
 from prism_core.storage.journal import MemoryJournal, StoreJournal

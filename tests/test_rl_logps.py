@@ -8,7 +8,7 @@ from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
 from prism_core.lora.training import trainable_lora
-from prism_core.rl_logps import can_share, shared_logps
+from prism_core.rl.group_logprobs import can_share, shared_logps
 
 
 def by_rows(model, ids, mask, keep, temperature):

@@ -11,7 +11,7 @@ from prism_core.errors import InputError, StatisticsError
 from prism_core.lottery import _choice, _search, play
 from prism_core.personas.pool import load_pool, part_of
 from prism_core.progress import Progress
-from prism_core.rl_tasks import FAMILIES, draw_items
+from prism_core.rl.tasks import FAMILIES, draw_items
 from prism_core.stability import (
     PersonaAccuracy,
     StabilityTable,

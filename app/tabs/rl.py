@@ -17,7 +17,7 @@ from app.train_form import limits_of
 from app.views.text import notice
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
-from prism_core.rl_spec import RlSpec
+from prism_core.rl.spec import RlSpec
 
 
 def build(shared: Shared, tab: gr.Tab) -> None:

@@ -15,8 +15,8 @@ from app.shared import fragment, typed_slider
 from app.views.rl_progress import ARM_TITLES
 from app.views.text import escape
 from prism_core.personas.pool import PARTS, load_pool
-from prism_core.rl_spec import RL_PRESETS, RlSpec
-from prism_core.rl_tasks import FAMILIES
+from prism_core.rl.spec import RL_PRESETS, RlSpec
+from prism_core.rl.tasks import FAMILIES
 
 PRESET_CHOICES = [("Quick, for a small machine", "quick"), ("Full, for a GPU", "full")]
 MIXING_CHOICES = [("One for each question", "prompt"), ("One for each answer", "rollout")]

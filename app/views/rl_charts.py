@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from app.views.charts import FIRST, PALE, SECOND, THIRD, figure, say
-from prism_core.rl_records import StepRecord
+from prism_core.rl.records import StepRecord
 
 _WINDOW = 5
 

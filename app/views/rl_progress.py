@@ -7,8 +7,8 @@ from app.views.text import escape, notice
 from app.views.train_charts import short
 from app.views.train_progress import duration, run_progress, run_state
 from app.views.train_results import table
-from prism_core.rl_records import RolloutRecord
-from prism_core.rl_tasks import get_family
+from prism_core.rl.records import RolloutRecord
+from prism_core.rl.tasks import get_family
 
 ARM_TITLES = {
     "rlvr": "RLVR, without personas",

@@ -14,8 +14,8 @@ from prism_core.errors import InputError
 from prism_core.progress import Progress
 
 if TYPE_CHECKING:
-    from prism_core.rl import RlResult
-    from prism_core.rl_spec import RlSpec
+    from prism_core.rl.run import RlResult
+    from prism_core.rl.spec import RlSpec
 
 _ARMS, _MIXINGS, _PRESETS = ("rlvr", "permix", "sft"), ("prompt", "rollout"), ("quick", "full")
 
@@ -54,8 +54,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Train, saying on stderr how far it is."""
-    from prism_core.rl import train_rl
-    from prism_core.rl_spec import RlSpec
+    from prism_core.rl.run import train_rl
+    from prism_core.rl.spec import RlSpec
     from prism_core.storage import pack, unpack
     from prism_core.storage.journal import MemoryJournal, StoreJournal
 
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _spec(args: argparse.Namespace) -> RlSpec:
-    from prism_core.rl_spec import RL_PRESETS, check_rl_spec
+    from prism_core.rl.spec import RL_PRESETS, check_rl_spec
 
     given: dict[str, Any] = {
         name: getattr(args, name)

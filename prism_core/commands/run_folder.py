@@ -10,7 +10,7 @@ from prism_core.prism.spec import STORE_FILE
 
 if TYPE_CHECKING:
     from prism_core.prism.spec import TrainSpec
-    from prism_core.rl_spec import RlSpec
+    from prism_core.rl.spec import RlSpec
     from prism_core.storage import RunKind, RunRow, Store
     from prism_core.study_spec import StudySpec
 

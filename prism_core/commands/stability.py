@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, saying on stderr how far it is."""
     from prism_core.lottery import play
     from prism_core.personas.pool import PARTS, load_pool
-    from prism_core.rl_tasks import get_family
+    from prism_core.rl.tasks import get_family
     from prism_core.stability import measure
     from prism_core.stability_run import StabilityConfig, measure_table
     from prism_core.storage import pack

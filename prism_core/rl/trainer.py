@@ -34,7 +34,12 @@ from trl import GRPOConfig, GRPOTrainer
 from prism_core.models.local import LocalModel
 from prism_core.prism.records import Journal
 from prism_core.progress import Progress
-from prism_core.rl_guards import (
+from prism_core.rl.group_logprobs import can_share, shared_logps
+from prism_core.rl.records import METRICS, ROLLOUTS, Question, RolloutRecord, StepRecord
+from prism_core.rl.rollouts import Rollouts, as_messages, as_prompt
+from prism_core.rl.spec import RlSpec
+from prism_core.rl.tasks import ask
+from prism_core.rl.trainer_hooks import (
     CHECKPOINTS,
     MARK,
     last_checkpoint,
@@ -42,11 +47,6 @@ from prism_core.rl_guards import (
     processes,
     stoppable_training,
 )
-from prism_core.rl_logps import can_share, shared_logps
-from prism_core.rl_records import METRICS, ROLLOUTS, Question, RolloutRecord, StepRecord
-from prism_core.rl_rollouts import Rollouts, as_messages, as_prompt
-from prism_core.rl_spec import RlSpec
-from prism_core.rl_tasks import ask
 from prism_core.scorers.graders import grade
 from prism_core.storage import pack
 from prism_core.types import Message, Sampling

@@ -8,7 +8,7 @@ are read by `prism_core.tasks` where their data is there.
 2. Two worked examples stand in front of each question as turns of the conversation. A model of
    135M parameters cannot follow a format that is only described, and without a reward now and then
    there is nothing to learn from.
-3. Levels go from easy to hard; `prism_core.rl_probe` finds the one that is solved now and then.
+3. Levels go from easy to hard; `prism_core.rl.probe` finds the one that is solved now and then.
 Choices that PerMix-RLVR (arXiv 2604.08986) leaves open: the families, the levels, the examples.
 """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prism_core.models.generator import Generator
 from prism_core.progress import Progress
-from prism_core.rl_tasks import ask
+from prism_core.rl.tasks import ask
 from prism_core.scorers.graders import grade
 from prism_core.stats import ItemScores, item_scores, pair, paired_difference
 from prism_core.storage.journal import seed_of

@@ -3,7 +3,7 @@
 One gold answer a question and `spec.prompts` questions a step, so that all arms see the same
 questions in the same order for the same number of steps. Gold answers are used, not answers of the
 model's own that the verifier passed. Checkpoints, resuming and stopping are those of
-`prism_core.rl_trainer`.
+`prism_core.rl.trainer`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.prism.records import Journal
 from prism_core.progress import Progress
-from prism_core.rl_guards import CHECKPOINTS, last_checkpoint, stoppable_training
-from prism_core.rl_spec import RlSpec
-from prism_core.rl_tasks import ask
-from prism_core.rl_trainer import Journalist, RlInputs, common_settings
+from prism_core.rl.spec import RlSpec
+from prism_core.rl.tasks import ask
+from prism_core.rl.trainer import Journalist, RlInputs, common_settings
+from prism_core.rl.trainer_hooks import CHECKPOINTS, last_checkpoint, stoppable_training
 
 _IGNORED = -100
 """What PyTorch's cross-entropy skips."""
@@ -41,7 +41,7 @@ def train_sft(
 ) -> None:
     """Train the LoRA in place, from the last whole checkpoint if there is one.
 
-    Arguments and errors as in `prism_core.rl_trainer.train_grpo`.
+    Arguments and errors as in `prism_core.rl.trainer.train_grpo`.
     """
     args = TrainingArguments(
         **common_settings(spec, model, folder / CHECKPOINTS),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from prism_core.models.generator import Generator
 from prism_core.progress import Progress
-from prism_core.rl_tasks import Family, ask, draw_items, examples_of
+from prism_core.rl.tasks import Family, ask, draw_items, examples_of
 from prism_core.scorers.graders import grade
 from prism_core.stats import mean_of
 from prism_core.storage.journal import seed_of

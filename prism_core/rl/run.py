@@ -3,13 +3,13 @@
 PerMix-RLVR (Oh et al., arXiv 2604.08986): a model trained on verifiable rewards becomes steady
 under personas but loses the power to be one; personas mixed into the training prompts, the reward
 unchanged, are to keep both.
-1. The level: given, or chosen by a probe of the base model (`prism_core.rl_probe`).
-2. The plan: questions by the seed, personas by `prism_core.rl_mixing`.
+1. The level: given, or chosen by a probe of the base model (`prism_core.rl.probe`).
+2. The plan: questions by the seed, personas by `prism_core.rl.mixing`.
 3. The base model answers the held-out questions.
-4. The arm is trained: GRPO (`prism_core.rl_trainer`) or supervised (`prism_core.rl_sft`).
+4. The arm is trained: GRPO (`prism_core.rl.trainer`) or supervised (`prism_core.rl.sft`).
 5. The adapter is saved as a PEFT folder, loaded again, and answers the same held-out questions.
 Every finished part is in the run's journal, so a run goes on where it was stopped. What the paper
-does not publish and we chose is listed in `prism_core.rl_spec` and `prism_core.rl_tasks`.
+does not publish and we chose is listed in `prism_core.rl.spec` and `prism_core.rl.tasks`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from prism_core.prism.bundle import INFO_FILE, BundleInfo, identify, read_info, 
 from prism_core.prism.gating.always_on import AlwaysOn
 from prism_core.prism.records import Journal
 from prism_core.progress import Progress
-from prism_core.rl_eval import Asking, Rewards, gain_of, rewards_of, scores_of
-from prism_core.rl_guards import is_main_process, processes, wait_for_all
-from prism_core.rl_mixing import plan_personas
-from prism_core.rl_probe import LevelRate, choose_level, probe_level
-from prism_core.rl_records import Question
-from prism_core.rl_spec import AUTO_LEVEL, RlSpec, check_rl_spec
-from prism_core.rl_tasks import draw_items, examples_of, get_family
+from prism_core.rl.evaluation import Asking, Rewards, gain_of, rewards_of, scores_of
+from prism_core.rl.mixing import plan_personas
+from prism_core.rl.probe import LevelRate, choose_level, probe_level
+from prism_core.rl.records import Question
+from prism_core.rl.spec import AUTO_LEVEL, RlSpec, check_rl_spec
+from prism_core.rl.tasks import draw_items, examples_of, get_family
+from prism_core.rl.trainer_hooks import is_main_process, processes, wait_for_all
 from prism_core.stats import mean_estimate
 from prism_core.storage import RunRow, Store, pack, unpack
 from prism_core.storage.journal import StoreJournal, begin
@@ -212,8 +212,8 @@ class _RlRun:
 
     def _train(self, level: int, target: Path, command: str) -> None:
         """Train the arm and save its adapter; the sheet is written last and makes it whole."""
-        from prism_core.rl_sft import train_sft
-        from prism_core.rl_trainer import RlInputs, train_grpo
+        from prism_core.rl.sft import train_sft
+        from prism_core.rl.trainer import RlInputs, train_grpo
 
         pool = part_of(load_pool(), "train")
         inputs = RlInputs(self._questions(level), {p.name: p.text for p in pool}, self.examples)

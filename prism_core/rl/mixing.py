@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from prism_core.errors import InputError
 from prism_core.personas.pool import PoolPersona
-from prism_core.rl_spec import RlSpec
+from prism_core.rl.spec import RlSpec
 
 Mixed = tuple[str, ...]
 """Names of the personas of one group's rollouts, "" for none; all alike if mixed by prompt."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from prism_core.errors import InputError
-from prism_core.rl_tasks import get_family
+from prism_core.rl.tasks import get_family
 
 Arm = Literal["rlvr", "permix", "sft"]
 Mixing = Literal["prompt", "rollout"]
@@ -44,7 +44,7 @@ class RlSpec:
     arm: Arm = "permix"
     """What is trained."""
     family: str = "needle"
-    """The tasks; see `prism_core.rl_tasks.FAMILIES`."""
+    """The tasks; see `prism_core.rl.tasks.FAMILIES`."""
     level: int = AUTO_LEVEL
     """Difficulty within the family; -1 lets a probe choose."""
     persona_share: float = 0.7

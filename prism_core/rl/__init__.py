@@ -1,0 +1,1 @@
+"""PerMix-RLVR: reinforcement learning with verifiable rewards under mixed personas."""
