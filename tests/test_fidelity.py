@@ -10,7 +10,10 @@ import pytest
 from shared_data import SHARED_DATA
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.fidelity import (
+from prism_core.figures.pick import read_pick
+from prism_core.figures.robustness import draw_robustness
+from prism_core.progress import Progress
+from prism_core.robustness.fidelity import (
     FidelityAnswer,
     FidelityConfig,
     expected_score,
@@ -18,11 +21,8 @@ from prism_core.fidelity import (
     measure_fidelity,
     summarise,
 )
-from prism_core.figures.pick import read_pick
-from prism_core.figures.robustness import draw_robustness
-from prism_core.persona_gym import GYM_TASKS, GymPersona, own_personas, public_personas
-from prism_core.progress import Progress
-from prism_core.robustness import RobustnessPoint, keep_point, load_points
+from prism_core.robustness.persona_gym import GYM_TASKS, GymPersona, own_personas, public_personas
+from prism_core.robustness.points import RobustnessPoint, keep_point, load_points
 from prism_core.types import ChoiceScore, Completion, Estimate
 
 

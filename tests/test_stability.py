@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from prism_core.errors import InputError, StatisticsError
-from prism_core.lottery import _choice, _search, play
 from prism_core.personas.pool import load_pool, part_of
 from prism_core.progress import Progress
 from prism_core.rl.tasks import FAMILIES, draw_items
-from prism_core.stability import (
+from prism_core.robustness.lottery import _choice, _search, play
+from prism_core.robustness.persona_table import StabilityConfig, measure_table
+from prism_core.robustness.stability import (
     PersonaAccuracy,
     StabilityTable,
     measure,
     stability_gain,
     stability_score,
 )
-from prism_core.stability_run import StabilityConfig, measure_table
 from prism_core.types import Completion
 
 

@@ -13,8 +13,8 @@ from prism_core.errors import InputError
 from prism_core.progress import Progress
 
 if TYPE_CHECKING:
-    from prism_core.fidelity import Fidelity
-    from prism_core.persona_gym import GymPersona
+    from prism_core.robustness.fidelity import Fidelity
+    from prism_core.robustness.persona_gym import GymPersona
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, saying on stderr how far it is."""
-    from prism_core.fidelity import FidelityConfig, measure_fidelity
     from prism_core.prism.gating.always_on import AlwaysOn
+    from prism_core.robustness.fidelity import FidelityConfig, measure_fidelity
     from prism_core.storage import pack
 
     personas = _personas(args)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             Progress(ProgressLine()),
         )
     if args.keep:
-        from prism_core.robustness import keep_point
+        from prism_core.robustness.points import keep_point
 
         keep_point(
             args.keep,
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _personas(args: argparse.Namespace) -> tuple[GymPersona, ...]:
-    from prism_core.persona_gym import own_personas, public_personas
+    from prism_core.robustness.persona_gym import own_personas, public_personas
 
     if args.questions == "own":
         return own_personas()

@@ -19,9 +19,9 @@ from prism_core.errors import InputError
 from prism_core.progress import Progress
 
 if TYPE_CHECKING:
-    from prism_core.lottery import LotteryRow
     from prism_core.models.generator import Generator
-    from prism_core.stability import Stability
+    from prism_core.robustness.lottery import LotteryRow
+    from prism_core.robustness.stability import Stability
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,11 +45,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, saying on stderr how far it is."""
-    from prism_core.lottery import play
     from prism_core.personas.pool import PARTS, load_pool
     from prism_core.rl.tasks import get_family
-    from prism_core.stability import measure
-    from prism_core.stability_run import StabilityConfig, measure_table
+    from prism_core.robustness.lottery import play
+    from prism_core.robustness.persona_table import StabilityConfig, measure_table
+    from prism_core.robustness.stability import measure
     from prism_core.storage import pack
 
     get_family(args.family)
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         parts = {part: measure(table, part, args.seed) for part in PARTS}
         lottery = play(table, args.seed)
     if args.keep:
-        from prism_core.robustness import keep_point
+        from prism_core.robustness.points import keep_point
 
         keep_point(
             args.keep,

@@ -16,7 +16,7 @@ from prism_core.figures.colours import ADAPTER, CONTROL, NEUTRAL, PERSONA, REPOR
 from prism_core.figures.pick import Pick
 from prism_core.figures.result import FigureOptions, FigureResult
 from prism_core.figures.view import View
-from prism_core.robustness import RobustnessPoint, load_points
+from prism_core.robustness.points import RobustnessPoint, load_points
 from prism_core.types import Estimate
 
 _COLOURS = (NEUTRAL, PERSONA, ADAPTER, CONTROL, REPORTED)

@@ -12,7 +12,7 @@ from prism_core.prism.records import Journal
 from prism_core.progress import Progress
 from prism_core.rl.evaluation import Asking, rewards_of
 from prism_core.rl.tasks import draw_items, examples_of, get_family
-from prism_core.stability import PersonaAccuracy, StabilityTable
+from prism_core.robustness.stability import PersonaAccuracy, StabilityTable
 from prism_core.storage.journal import MemoryJournal, begin
 
 STABILITY_STAGE = "stability"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prism_core.errors import StatisticsError
-from prism_core.stability import StabilityTable
+from prism_core.robustness.stability import StabilityTable
 from prism_core.stats import expected_best_of
 from prism_core.stats.checks import FloatArray
 from prism_core.types import Estimate

@@ -1,0 +1,1 @@
+"""How robust a model is to personas: stability, fidelity, and the persona lottery."""
