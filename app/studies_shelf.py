@@ -22,9 +22,9 @@ from prism_core import __version__
 from prism_core.errors import NotFoundError, PrismError, StorageError
 from prism_core.figures import ScoreGrid, make_grid
 from prism_core.storage import RunRow, Store
-from prism_core.study_file import METADATA_KEY, load_study, save_study
-from prism_core.study_records import read_study
-from prism_core.study_table import Study
+from prism_core.study.file import METADATA_KEY, load_study, save_study
+from prism_core.study.records import read_study
+from prism_core.study.table import Study
 from prism_core.utils.assets import ASSETS
 
 SHIPPED = ASSETS / "studies"

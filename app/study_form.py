@@ -16,10 +16,10 @@ from app.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona
-from prism_core.study_plan import StudyPlan
-from prism_core.study_spec import RANGES as SPEC_RANGES
-from prism_core.study_spec import AdapterArm, StudySpec, check_spec
-from prism_core.study_yaml import from_yaml
+from prism_core.study.plan import StudyPlan
+from prism_core.study.spec import RANGES as SPEC_RANGES
+from prism_core.study.spec import AdapterArm, StudySpec, check_spec
+from prism_core.study.spec_yaml import from_yaml
 from prism_core.types import Persona
 
 STUDY_FIELDS: tuple[str, ...] = (

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from app.settings import Settings
 from prism_core.errors import InputError, NotFoundError, StorageError
-from prism_core.study_file import load_study
-from prism_core.study_table import Study
+from prism_core.study.file import load_study
+from prism_core.study.table import Study
 
 PREFIX = "import-"
 _ID = re.compile(r"import-[0-9a-f]{32}")

@@ -15,7 +15,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from prism_core.choice_scoring import (
+from prism_core.models.embedded import embedded_folder
+from prism_core.models.local import LocalModel
+from prism_core.personas.library import load_personas
+from prism_core.personas.prompts import build_prompt
+from prism_core.study.choice_scoring import (
     ChoiceScores,
     Way,
     choice_question,
@@ -23,10 +27,6 @@ from prism_core.choice_scoring import (
     picked,
     score_choice_items,
 )
-from prism_core.models.embedded import embedded_folder
-from prism_core.models.local import LocalModel
-from prism_core.personas.library import load_personas
-from prism_core.personas.prompts import build_prompt
 from prism_core.tasks import Item
 from prism_core.types import PromptVariant
 

@@ -29,11 +29,11 @@ from prism_core.figures import FIGURES, FigureOptions, Filters, Pick, make_view
 from prism_core.personas.library import load_personas
 from prism_core.stats import ItemScores, item_scores, pair, paired_difference
 from prism_core.storage import Store, pack
-from prism_core.study_answers import Answer, Judgement
-from prism_core.study_cells import cells_of
-from prism_core.study_engine import ModelFacts
-from prism_core.study_records import ModelPart, StudyRecords, read_study
-from prism_core.study_spec import StudySpec
+from prism_core.study.answers import Answer, Judgement
+from prism_core.study.cells import cells_of
+from prism_core.study.engine import ModelFacts
+from prism_core.study.records import ModelPart, StudyRecords, read_study
+from prism_core.study.spec import StudySpec
 from prism_core.tasks import Item
 
 KNOWLEDGE = ("stem", "humanities", "social_sciences", "other")

@@ -18,8 +18,8 @@ from pathlib import Path
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.storage import Store, pack
-from prism_core.study import StudyRun
-from prism_core.study_spec import StudySpec, TaskLimit
+from prism_core.study.run import StudyRun
+from prism_core.study.spec import StudySpec, TaskLimit
 
 SPEC = StudySpec(
     name="Benchmark",

@@ -25,7 +25,7 @@ from prism_core.inference.logprobs import continuation_scores
 from prism_core.models.local import LocalModel
 from prism_core.prism.bundle import load_bundle
 from prism_core.prism.gating.gated_model import GatedModel, RowRouter
-from prism_core.study_parts import find_adapter
+from prism_core.study.resolve import find_adapter
 from prism_core.types import Sampling
 
 MAX_ROWS = 64

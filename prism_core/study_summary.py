@@ -17,6 +17,7 @@ import pandas as pd
 from prism_core.figures.grid import ScoreGrid, make_grid
 from prism_core.stats import Pairs, against_oracle, group_interaction, interaction
 from prism_core.stats import paired_differences as differences_of
+from prism_core.study.table import Study
 from prism_core.study_effects import (
     ALL,
     SCORES,
@@ -27,7 +28,6 @@ from prism_core.study_effects import (
     cell_regions,
     pairs_of,
 )
-from prism_core.study_table import Study
 from prism_core.types import LENGTHS, Estimate
 
 Factor = Literal["length", "placement", "category"]

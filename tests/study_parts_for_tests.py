@@ -14,10 +14,10 @@ from prism_core.models.local import LocalModel
 from prism_core.models.weights import LoadedWeights
 from prism_core.progress import Progress
 from prism_core.storage import RunRow, Store, pack
-from prism_core.study import StudyRun
-from prism_core.study_records import read_study
-from prism_core.study_spec import StudySpec
-from prism_core.study_table import Study
+from prism_core.study.records import read_study
+from prism_core.study.run import StudyRun
+from prism_core.study.spec import StudySpec
+from prism_core.study.table import Study
 from prism_core.tasks import TASKS, Item
 
 

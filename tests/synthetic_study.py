@@ -17,8 +17,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from prism_core.study_spec import AdapterArm, StudySpec
-from prism_core.study_table import ITEM_COLUMNS, Study, table_of
+from prism_core.study.spec import AdapterArm, StudySpec
+from prism_core.study.table import ITEM_COLUMNS, Study, table_of
 
 KNOWLEDGE = ("stem", "humanities", "social_sciences", "other")
 OPEN = ("writing", "math")

@@ -42,11 +42,11 @@ from prism_core.errors import InputError, NotFoundError
 from prism_core.figures import FIGURES, Filters, Pick, make_grid, make_view
 from prism_core.personas.library import load_personas
 from prism_core.storage import Store, pack
-from prism_core.study_file import save_study
-from prism_core.study_plan import plan_study
-from prism_core.study_records import StudyEnd, StudyRecords
-from prism_core.study_spec import StudySpec
-from prism_core.study_table import Study
+from prism_core.study.file import save_study
+from prism_core.study.plan import plan_study
+from prism_core.study.records import StudyEnd, StudyRecords
+from prism_core.study.spec import StudySpec
+from prism_core.study.table import Study
 
 ME, OTHER = "a" * 32, "b" * 32
 HOME = Settings(cache=Path("/none"))

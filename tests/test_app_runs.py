@@ -24,7 +24,7 @@ from prism_core.errors import InputError, NotFoundError
 from prism_core.prism.spec import TrainSpec
 from prism_core.rl.spec import RlSpec
 from prism_core.storage import Store, pack
-from prism_core.study_spec import StudySpec
+from prism_core.study.spec import StudySpec
 
 OTHER = "b" * 32
 SPECS: dict[str, Any] = {

@@ -11,7 +11,14 @@ from gated_parts import tiny_gated
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core.choice_scoring import (
+from prism_core.errors import InputError
+from prism_core.inference import branch_scoring as packed_choices
+from prism_core.inference.branch_scoring import can_pack, packed_logprobs
+from prism_core.models.chat import encode_prompt, encode_text
+from prism_core.models.local import LocalModel
+from prism_core.personas.library import load_personas
+from prism_core.personas.prompts import build_prompt
+from prism_core.study.choice_scoring import (
     ChoiceScores,
     choice_question,
     choice_texts,
@@ -20,13 +27,6 @@ from prism_core.choice_scoring import (
     probe_scoring,
     score_choice_items,
 )
-from prism_core.errors import InputError
-from prism_core.inference import branch_scoring as packed_choices
-from prism_core.inference.branch_scoring import can_pack, packed_logprobs
-from prism_core.models.chat import encode_prompt, encode_text
-from prism_core.models.local import LocalModel
-from prism_core.personas.library import load_personas
-from prism_core.personas.prompts import build_prompt
 from prism_core.tasks import Item, get_task, pick_items
 from prism_core.types import PromptVariant
 

@@ -31,7 +31,7 @@ from prism_core.figures import (
 from prism_core.figures.sweep import frontier
 from prism_core.figures.sweep_curve import SweepItems, sweep_points, thresholds_of
 from prism_core.stats import length_controlled, mean_of, means_of
-from prism_core.study_table import Study
+from prism_core.study.table import Study
 
 HARM = 11 / 6 / 10
 TEN = (

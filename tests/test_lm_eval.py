@@ -14,7 +14,7 @@ from prism_core.errors import InputError, NotFoundError
 from prism_core.lm_eval import register
 from prism_core.models.local import LocalModel
 from prism_core.prism.bundle import load_bundle
-from prism_core.study_parts import find_adapter
+from prism_core.study.resolve import find_adapter
 from prism_core.types import Message, Sampling
 
 lm_eval = pytest.importorskip("lm_eval")

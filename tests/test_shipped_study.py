@@ -9,14 +9,14 @@ import pytest
 from app.settings import Settings
 from app.studies_shelf import StudyShelf
 from app.study_imports import StudyImports
-from prism_core.choice_scoring import picked, score_choice_items
 from prism_core.figures import FIGURES, FigureOptions, Filters, make_grid, make_view
 from prism_core.models.local import LocalModel
 from prism_core.storage import Store
-from prism_core.study_file import load_study
-from prism_core.study_plan import plan_study
-from prism_core.study_table import Study
-from prism_core.study_yaml import from_yaml
+from prism_core.study.choice_scoring import picked, score_choice_items
+from prism_core.study.file import load_study
+from prism_core.study.plan import plan_study
+from prism_core.study.spec_yaml import from_yaml
+from prism_core.study.table import Study
 from prism_core.tasks import get_task
 from prism_core.types import Message, PromptVariant, Sampling
 

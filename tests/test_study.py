@@ -35,9 +35,9 @@ from prism_core.personas.prompts import build_prompt
 from prism_core.prism.gating.gated_model import gated_fingerprint
 from prism_core.progress import Progress, ProgressReport
 from prism_core.storage import Store, pack
-from prism_core.study_records import StudyRecords, read_study
-from prism_core.study_spec import AdapterArm, StudySpec
-from prism_core.study_table import NEUTRAL, TURN_MARK
+from prism_core.study.records import StudyRecords, read_study
+from prism_core.study.spec import AdapterArm, StudySpec
+from prism_core.study.table import NEUTRAL, TURN_MARK
 from prism_core.types import Message, Prompt, PromptVariant, Sampling
 
 __all__ = ["counting", "small_tasks", "store"]
@@ -326,7 +326,7 @@ def test_killed_and_resumed_equals_uninterrupted(tiny: LocalModel, tmp_path: Pat
     assert 0 < len(keys) < 10 * (48 + 24)
     assert main([*command, str(out), "--resume"]) == 0  # this process knows nothing of that one
     assert main([*command, str(tmp_path / "whole")]) == 0
-    from prism_core.study_file import load_study
+    from prism_core.study.file import load_study
 
     resumed, whole = (load_study(tmp_path / name / "study.parquet") for name in ("killed", "whole"))
     assert len(whole.rows) == 10 * (48 + 24) and resumed.finished

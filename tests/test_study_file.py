@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.study_export import export_study, to_csv
-from prism_core.study_file import METADATA_KEY, load_study, save_study, study_bytes
-from prism_core.study_spec import AdapterArm, StudySpec, TaskLimit
-from prism_core.study_table import COLUMNS, ITEM_COLUMNS, Study, empty_table, table_of
+from prism_core.study.export import export_study, to_csv
+from prism_core.study.file import METADATA_KEY, load_study, save_study, study_bytes
+from prism_core.study.spec import AdapterArm, StudySpec, TaskLimit
+from prism_core.study.table import COLUMNS, ITEM_COLUMNS, Study, empty_table, table_of
 
 SPEC = StudySpec(personas=("math",), adapters=(AdapterArm("demo", 0.3),), n_per_category=3)
 

@@ -18,11 +18,11 @@ from prism_core.errors import CancelledError, InputError, NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress, ProgressReport
 from prism_core.storage import Store, pack
-from prism_core.study import StudyRun
-from prism_core.study_ray import RayExecutor, import_ray
-from prism_core.study_records import read_study
-from prism_core.study_spec import StudySpec
-from prism_core.study_table import Study
+from prism_core.study.ray_executor import RayExecutor, import_ray
+from prism_core.study.records import read_study
+from prism_core.study.run import StudyRun
+from prism_core.study.spec import StudySpec
+from prism_core.study.table import Study
 
 
 def test_without_ray_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from study_parts_for_tests import small_tasks
 from prism_core.cli import main
 from prism_core.errors import InputError
 from prism_core.prism.speed_probe import SpeedProbe
-from prism_core.study_plan import plan_study, text_tokens
-from prism_core.study_spec import AdapterArm, StudySpec, TaskLimit, check_spec
-from prism_core.study_yaml import from_yaml, to_yaml
+from prism_core.study.plan import plan_study, text_tokens
+from prism_core.study.spec import AdapterArm, StudySpec, TaskLimit, check_spec
+from prism_core.study.spec_yaml import from_yaml, to_yaml
 
 __all__ = ["small_tasks"]
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "studies" / "embedded.yaml"

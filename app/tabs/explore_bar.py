@@ -18,8 +18,8 @@ from app.views.explore_tables import about_panel, csv_text
 from app.views.text import escape, notice
 from app.visitor import need_visitor, read_visitor
 from prism_core.errors import InputError, NotFoundError, PrismError
-from prism_core.study_file import save_study
-from prism_core.study_scores import DEFINITION
+from prism_core.study.file import save_study
+from prism_core.study.scores import DEFINITION
 
 EMPTY = (
     "<div class='px-empty'><h3>No study to explore yet</h3><p>A study asks a model the same "

@@ -28,10 +28,10 @@ from app.visitor import read_visitor
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
 from prism_core.personas.library import load_personas
-from prism_core.study_parts import find_adapter
-from prism_core.study_plan import plan_study
-from prism_core.study_spec import StudySpec
-from prism_core.study_yaml import MAX_YAML_CHARACTERS, to_yaml
+from prism_core.study.plan import plan_study
+from prism_core.study.resolve import find_adapter
+from prism_core.study.spec import StudySpec
+from prism_core.study.spec_yaml import MAX_YAML_CHARACTERS, to_yaml
 
 
 def build(shared: Shared, tab: gr.Tab) -> None:

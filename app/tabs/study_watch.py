@@ -10,7 +10,7 @@ import gradio as gr
 from app.tabs.run_watch import Controls, RunWatcher, Watched, build_controls
 from app.views.study_progress import study_panel
 from prism_core.storage import RunRow
-from prism_core.study_records import ANSWERS
+from prism_core.study.records import ANSWERS
 
 STUDYING = Watched(
     kind="study", noun="study", plural="studies", key="study",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prism_core.prism.spec import TrainSpec
     from prism_core.rl.spec import RlSpec
     from prism_core.storage import RunKind, RunRow, Store
-    from prism_core.study_spec import StudySpec
+    from prism_core.study.spec import StudySpec
 
 _WHAT: dict[str, str] = {
     "train": "training run", "rl": "reinforcement-learning run", "study": "study",

@@ -13,8 +13,8 @@ from prism_core.prism.spec import STORE_FILE
 
 if TYPE_CHECKING:
     from prism_core.storage import RunRow, Store
-    from prism_core.study_spec import StudySpec
-    from prism_core.study_table import Study
+    from prism_core.study.spec import StudySpec
+    from prism_core.study.table import Study
 
 STUDY_FILE = "study.parquet"
 """The finished study, beside its store."""
@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_plan(args: argparse.Namespace) -> int:
     """Say what a study will do."""
     from prism_core.storage import pack
-    from prism_core.study_plan import plan_study
+    from prism_core.study.plan import plan_study
 
     spec = read_spec(args.spec)
     probe = None
@@ -84,9 +84,9 @@ def run_plan(args: argparse.Namespace) -> int:
 def run_study(args: argparse.Namespace) -> int:
     """Run a study, saying on stderr how far it is."""
     from prism_core.progress import Progress
-    from prism_core.study import StudyRun
-    from prism_core.study_file import save_study
-    from prism_core.study_records import read_study
+    from prism_core.study.file import save_study
+    from prism_core.study.records import read_study
+    from prism_core.study.run import StudyRun
 
     spec = read_spec(args.spec)
     folder = Path(args.out).expanduser()
@@ -140,7 +140,7 @@ def run_plot(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """One file of everything."""
-    from prism_core.study_export import export_study
+    from prism_core.study.export import export_study
 
     target = export_study(open_study(args.study), Path(args.file).expanduser())
     print(f"{target} ({target.stat().st_size:,} bytes)")
@@ -154,7 +154,7 @@ def read_spec(path: str) -> StudySpec:
         NotFoundError: there is no such file.
         InputError: it is no spec.
     """
-    from prism_core.study_yaml import from_yaml
+    from prism_core.study.spec_yaml import from_yaml
 
     file = Path(path).expanduser()
     if not file.is_file():
@@ -173,8 +173,8 @@ def open_study(path: str) -> Study:
         NotFoundError: there is none.
         InputError: the file is no study.
     """
-    from prism_core.study_file import load_study
-    from prism_core.study_records import read_study
+    from prism_core.study.file import load_study
+    from prism_core.study.records import read_study
 
     place = Path(path).expanduser()
     if place.is_file():
@@ -191,9 +191,9 @@ def _row(store: Store, spec: StudySpec, resume: bool) -> RunRow:
     A new run in an old store is cheap: every answer that still holds comes from the cache.
     """
     from prism_core.storage import unpack
-    from prism_core.study_parts import items_of
-    from prism_core.study_records import StudyRecords
-    from prism_core.study_spec import StudySpec
+    from prism_core.study.records import StudyRecords
+    from prism_core.study.resolve import items_of
+    from prism_core.study.spec import StudySpec
 
     if resume:
         found = last_run(store, "study")

@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 from synthetic_study import EVIL, make_study
 
 from prism_core.figures import FIGURES, FigureOptions
-from prism_core.study_file import load_study, save_study
-from prism_core.study_table import Study
+from prism_core.study.file import load_study, save_study
+from prism_core.study.table import Study
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 Visit = Callable[..., Page]

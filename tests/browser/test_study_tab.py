@@ -12,7 +12,7 @@ from browser_helpers import cancel_at_once, open_tab
 from playwright.sync_api import Page, expect
 
 from prism_core.storage import Store
-from prism_core.study_records import ANSWERS
+from prism_core.study.records import ANSWERS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 Visit = Callable[..., Page]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from prism_core.prism.forecast import Span, span_text
 from prism_core.prism.speed_probe import SpeedProbe
 from prism_core.stats import Detectable, right_wrong_sd, smallest_detectable
-from prism_core.study_cells import AdapterFact, Cell, cells_of
-from prism_core.study_parts import items_of, personas_of
-from prism_core.study_spec import StudySpec, check_spec
-from prism_core.study_work import MAX_ROWS
+from prism_core.study.batches import MAX_ROWS
+from prism_core.study.cells import AdapterFact, Cell, cells_of
+from prism_core.study.resolve import items_of, personas_of
+from prism_core.study.spec import StudySpec, check_spec
 from prism_core.tasks import Item
 from prism_core.types import Persona
 

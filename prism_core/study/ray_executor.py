@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from prism_core.errors import CancelledError, InputError, ModelError, PrismError
-from prism_core.study_engine import Engine, ModelFacts, Raw
-from prism_core.study_spec import Scoring
-from prism_core.study_work import Batch
+from prism_core.study.batches import Batch
+from prism_core.study.engine import Engine, ModelFacts, Raw
+from prism_core.study.spec import Scoring
 
 RETRIES = 3
 """How often a batch is given to another worker before the study fails."""
@@ -29,7 +29,7 @@ Folders = tuple[tuple[str, str], ...]
 
 
 class RayExecutor:
-    """Computes batches on a Ray cluster; see `prism_core.study.Executor`."""
+    """Computes batches on a Ray cluster; see `prism_core.study.run.Executor`."""
 
     def __init__(
         self,

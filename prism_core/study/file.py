@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.storage import pack, unpack
-from prism_core.study_spec import StudySpec, check_spec
-from prism_core.study_table import (
+from prism_core.study.spec import StudySpec, check_spec
+from prism_core.study.table import (
     COLUMNS,
     ITEM_COLUMNS,
     MAX_TEXT,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from prism_core.personas.prompts import effective_placement
-from prism_core.study_spec import StudySpec
-from prism_core.study_table import NEUTRAL
+from prism_core.study.spec import StudySpec
+from prism_core.study.table import NEUTRAL
 from prism_core.types import Persona, PromptVariant
 
 Arm = Literal["neutral", "persona", "adapter"]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from prism_core.choice_scoring import ChoiceScores
 from prism_core.prism.gating.gated_model import gated_fingerprint
 from prism_core.storage import Store, completion_key, score_key
-from prism_core.study_cells import Cell
-from prism_core.study_engine import ModelFacts, Raw, first_prompt, next_prompt, row_seed
-from prism_core.study_work import Ask, Batch
+from prism_core.study.batches import Ask, Batch
+from prism_core.study.cells import Cell
+from prism_core.study.choice_scoring import ChoiceScores
+from prism_core.study.engine import ModelFacts, Raw, first_prompt, next_prompt, row_seed
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 
 FORMAT = "1"

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from prism_core.errors import InputError
-from prism_core.study_spec import AdapterArm, StudySpec, TaskLimit, check_spec
+from prism_core.study.spec import AdapterArm, StudySpec, TaskLimit, check_spec
 from prism_core.utils.plain_yaml import plain_documents
 
 MAX_YAML_CHARACTERS = 400_000

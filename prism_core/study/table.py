@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from prism_core.errors import InputError
-from prism_core.study_spec import StudySpec
+from prism_core.study.spec import StudySpec
 
 ColumnKind = Literal["text", "real", "whole", "flag"]
 DTYPES: Mapping[ColumnKind, str] = {

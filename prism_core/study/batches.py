@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prism_core.study_cells import Cell
-from prism_core.study_spec import StudySpec
+from prism_core.study.cells import Cell
+from prism_core.study.spec import StudySpec
 from prism_core.tasks import Item
 
 MAX_ROWS = 96

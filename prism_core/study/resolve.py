@@ -19,8 +19,8 @@ from prism_core.errors import InputError, NotFoundError
 from prism_core.personas.library import get_persona, load_personas, parse_persona
 from prism_core.prism.bundle import INFO_FILE, BundleInfo, read_info
 from prism_core.storage import Store
-from prism_core.study_spec import StudySpec
-from prism_core.study_table import ITEM_COLUMNS, TURN_MARK, table_of
+from prism_core.study.spec import StudySpec
+from prism_core.study.table import ITEM_COLUMNS, TURN_MARK, table_of
 from prism_core.tasks import Item, get_task, pick_items
 from prism_core.types import Persona
 from prism_core.utils.assets import ASSETS

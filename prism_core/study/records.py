@@ -14,13 +14,13 @@ from typing import Any
 
 from prism_core.errors import NotFoundError
 from prism_core.storage import RunRow, Store, pack, unpack
-from prism_core.study_answers import Answer, Judgement
-from prism_core.study_cells import Cell
-from prism_core.study_engine import ModelFacts
-from prism_core.study_parts import item_table
-from prism_core.study_scores import row_of
-from prism_core.study_spec import StudySpec
-from prism_core.study_table import Study, empty_table, table_of
+from prism_core.study.answers import Answer, Judgement
+from prism_core.study.cells import Cell
+from prism_core.study.engine import ModelFacts
+from prism_core.study.resolve import item_table
+from prism_core.study.scores import row_of
+from prism_core.study.spec import StudySpec
+from prism_core.study.table import Study, empty_table, table_of
 from prism_core.tasks import Item, item_from_json, item_to_json
 
 FACTS, ITEMS, ANSWERS, JUDGEMENTS, END = (

@@ -20,11 +20,11 @@ from prism_core.progress import Progress
 from prism_core.scorers.judge_check import check_judge
 from prism_core.scorers.judges import JudgePair, ModelJudge, RemoteJudge
 from prism_core.scorers.refusal_judge import judge_refusals
-from prism_core.study_answers import Answer, Judgement, answer_key
-from prism_core.study_engine import REMOTE, open_model
-from prism_core.study_records import ModelPart, StudyRecords
-from prism_core.study_spec import StudySpec
-from prism_core.study_table import NEUTRAL, TURN_MARK
+from prism_core.study.answers import Answer, Judgement, answer_key
+from prism_core.study.engine import REMOTE, open_model
+from prism_core.study.records import ModelPart, StudyRecords
+from prism_core.study.spec import StudySpec
+from prism_core.study.table import NEUTRAL, TURN_MARK
 from prism_core.tasks import Item
 from prism_core.types import Message, Prompt
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from prism_core.errors import InputError, StorageError
-from prism_core.study_file import save_study
-from prism_core.study_table import COLUMNS, Study
+from prism_core.study.file import save_study
+from prism_core.study.table import COLUMNS, Study
 from prism_core.utils.spreadsheet import safe_text
 
 

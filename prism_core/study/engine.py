@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prism_core.choice_scoring import ChoiceScores, Way, probe_scoring, score_choice_items
 from prism_core.errors import CancelledError, InputError, ModelError
 from prism_core.models.cached import CachedModel
 from prism_core.models.generator import Generator
@@ -23,10 +22,11 @@ from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.progress import Progress
 from prism_core.storage import Store
 from prism_core.storage.journal import seed_of
-from prism_core.study_cells import AdapterFact
-from prism_core.study_parts import short_name
-from prism_core.study_spec import Scoring
-from prism_core.study_work import Ask, Batch
+from prism_core.study.batches import Ask, Batch
+from prism_core.study.cells import AdapterFact
+from prism_core.study.choice_scoring import ChoiceScores, Way, probe_scoring, score_choice_items
+from prism_core.study.resolve import short_name
+from prism_core.study.spec import Scoring
 from prism_core.types import Completion, Message, Prompt, Sampling
 
 REMOTE = "remote:"

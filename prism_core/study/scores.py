@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prism_core.choice_scoring import ChoiceScores, Way, p_right, picked
-from prism_core.study_answers import Answer, Judgement
-from prism_core.study_cells import Cell
-from prism_core.study_spec import Scoring
-from prism_core.study_table import NEUTRAL, TURN_MARK
+from prism_core.study.answers import Answer, Judgement
+from prism_core.study.cells import Cell
+from prism_core.study.choice_scoring import ChoiceScores, Way, p_right, picked
+from prism_core.study.spec import Scoring
+from prism_core.study.table import NEUTRAL, TURN_MARK
 from prism_core.tasks import Item
 
 DEFINITION = """\

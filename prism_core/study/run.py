@@ -22,16 +22,16 @@ from prism_core.progress import Progress
 from prism_core.scorers.graders import grade, is_refusal
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import StoreJournal, begin
-from prism_core.study_answers import Answer, answer_key
-from prism_core.study_cache import AnswerCache
-from prism_core.study_cells import cells_of
-from prism_core.study_engine import Engine, ModelFacts, Raw, sampling_of
-from prism_core.study_judging import judge_answers
-from prism_core.study_parts import find_adapter, items_of, personas_of
-from prism_core.study_records import ModelPart, StudyEnd, StudyRecords, read_study
-from prism_core.study_spec import Scoring, StudySpec, check_spec
-from prism_core.study_versions import versions_here
-from prism_core.study_work import Ask, Batch, batches_of
+from prism_core.study.answers import Answer, answer_key
+from prism_core.study.batches import Ask, Batch, batches_of
+from prism_core.study.cache import AnswerCache
+from prism_core.study.cells import cells_of
+from prism_core.study.engine import Engine, ModelFacts, Raw, sampling_of
+from prism_core.study.judging import judge_answers
+from prism_core.study.records import ModelPart, StudyEnd, StudyRecords, read_study
+from prism_core.study.resolve import find_adapter, items_of, personas_of
+from prism_core.study.spec import Scoring, StudySpec, check_spec
+from prism_core.study.versions import versions_here
 from prism_core.tasks import Item
 
 STAGE = "answering"
@@ -140,7 +140,7 @@ class StudyRun:
 
     def _executor(self) -> _Held:
         if self.spec.executor == "ray":
-            from prism_core.study_ray import RayExecutor
+            from prism_core.study.ray_executor import RayExecutor
 
             return _Held(RayExecutor(self.folders, self.spec.temperature, self.spec.top_p))
         return _Held(LocalExecutor(self._engine))

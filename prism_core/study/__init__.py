@@ -1,0 +1,1 @@
+"""Studies: spec -> plan -> cells -> run -> table -> file."""
