@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
+from prism_core.analysis.domains import LENGTH_ORDER, in_order, title_of
 from prism_core.figures import SCORE_NAMES, FigureOptions, Filters, ScoreGrid, ScoreName
 from prism_core.figures.colours import ARM_TITLES
-from prism_core.figures.domains import LENGTH_ORDER, in_order, title_of
 
 FILTER_FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Filters))
 """The filters in the order of the page's fields."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from shared_data import SHARED_DATA
 
+from prism_core.analysis.pick import read_pick
 from prism_core.errors import InputError, NotFoundError
-from prism_core.figures.pick import read_pick
 from prism_core.figures.robustness import draw_robustness
 from prism_core.progress import Progress
 from prism_core.robustness.fidelity import (

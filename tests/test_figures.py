@@ -16,6 +16,7 @@ import pytest
 from scipy import stats as scipy_stats
 from synthetic_study import make_study
 
+from prism_core.analysis.sweep_curve import SweepItems, sweep_points, thresholds_of
 from prism_core.errors import InputError, NotFoundError
 from prism_core.figures import (
     FIGURES,
@@ -29,7 +30,6 @@ from prism_core.figures import (
     read_pick,
 )
 from prism_core.figures.sweep import frontier
-from prism_core.figures.sweep_curve import SweepItems, sweep_points, thresholds_of
 from prism_core.stats import length_controlled, mean_of, means_of
 from prism_core.study.table import Study
 

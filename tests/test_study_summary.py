@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import binomtest
 from synthetic_study import make_study
 
+from prism_core.analysis.summary import CellEffect, Summary, summarise, table_lines
 from prism_core.checks.check import Check
 from prism_core.cli import main
 from prism_core.errors import InputError
@@ -19,7 +20,6 @@ from prism_core.study.file import save_study
 from prism_core.study.scores import score
 from prism_core.study.spec import StudySpec
 from prism_core.study.table import ITEM_COLUMNS, Study, empty_table, table_of
-from prism_core.study_summary import CellEffect, Summary, summarise, table_lines
 from prism_core.tasks import Item
 
 N = 30

@@ -16,10 +16,10 @@ from app.tabs.explore_figures import Figures, Painter
 from app.views.explore_items import items_panel
 from app.views.explore_tables import shown_table
 from app.views.text import notice
+from prism_core.analysis.domains import title_of
 from prism_core.errors import InputError, PrismError
 from prism_core.figures import Pick, make_view, read_pick
 from prism_core.figures.colours import ARM_TITLES
-from prism_core.figures.domains import title_of
 
 WHICH_CHOICES = [("All", "all"), ("Flips", "flips"), ("Lost", "lost"), ("Gained", "gained")]
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from app.explore_items import Answer, ItemEntry, ItemPage
 from app.views.text import count, escape, notice
-from prism_core.figures.domains import title_of
+from prism_core.analysis.domains import title_of
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _LONGEST_DIFF = 6_000

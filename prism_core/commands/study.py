@@ -108,7 +108,7 @@ def run_study(args: argparse.Namespace) -> int:
 
 def run_table(args: argparse.Namespace) -> int:
     """Every effect with its interval."""
-    from prism_core.study_summary import summarise, table_lines
+    from prism_core.analysis.summary import summarise, table_lines
 
     study = open_study(args.study)
     summary = summarise(study)

@@ -12,15 +12,16 @@ from typing import Protocol
 
 import pandas as pd
 
+from prism_core.analysis.grid import ScoreGrid, make_grid
+from prism_core.analysis.pick import Pick, read_pick
+from prism_core.analysis.view import NO_FILTERS, Filters, View, make_view
 from prism_core.errors import NotFoundError
 from prism_core.figures.categories import categories
 from prism_core.figures.control import control
 from prism_core.figures.expert import expert
-from prism_core.figures.grid import ScoreGrid, make_grid
 from prism_core.figures.judge import judge
 from prism_core.figures.lift import lift
 from prism_core.figures.lottery import lottery
-from prism_core.figures.pick import Pick, read_pick
 from prism_core.figures.placement import placement
 from prism_core.figures.result import (
     SCORE_NAMES,
@@ -32,7 +33,6 @@ from prism_core.figures.robustness import robustness
 from prism_core.figures.routing import routing
 from prism_core.figures.sweep import sweep
 from prism_core.figures.tradeoff import tradeoff
-from prism_core.figures.view import NO_FILTERS, Filters, View, make_view
 
 __all__ = [
     "FIGURES",

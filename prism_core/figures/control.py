@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prism_core.analysis.domains import LENGTH_ORDER, LENGTH_TITLES
+from prism_core.analysis.effects import CALL_WORDS, Effect, effects_of
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import IntArray, View
+from prism_core.analysis.words import effect_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, nothing, panels
 from prism_core.figures.colours import CONTROL, NEUTRAL, PERSONA
-from prism_core.figures.domains import LENGTH_ORDER, LENGTH_TITLES
 from prism_core.figures.dots import Dot, draw_dots
-from prism_core.figures.effects import CALL_WORDS, Effect, effects_of
-from prism_core.figures.pick import Pick
 from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
-from prism_core.figures.view import IntArray, View
-from prism_core.figures.words import effect_text, sentence
 from prism_core.stats import Pairs
 
 _CONTRASTS = ("persona minus neutral", "control minus neutral", "persona minus control")

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prism_core.analysis.domains import OWN_EXPERT, title_of
+from prism_core.analysis.effects import CALL_WORDS, Effect, effects_of
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import View
+from prism_core.analysis.words import effect_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, canvas, nothing
 from prism_core.figures.colours import CONTROL, PERSONA, REPORTED
-from prism_core.figures.domains import OWN_EXPERT, title_of
 from prism_core.figures.dots import Dot, draw_dots, label_lines
-from prism_core.figures.effects import CALL_WORDS, Effect, effects_of
-from prism_core.figures.pick import Pick
 from prism_core.figures.reported import CATEGORY_EFFECTS
 from prism_core.figures.result import FigureOptions, FigureResult
-from prism_core.figures.view import View
-from prism_core.figures.words import effect_text, sentence
 from prism_core.stats import Pairs
 
 _AGAINST = ("neutral", "the other personas")

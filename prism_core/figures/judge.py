@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from prism_core.analysis.effects import Call
+from prism_core.analysis.grid import IntArray
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import View
+from prism_core.analysis.words import number_text, rate_text, sentence
 from prism_core.figures.canvas import ZERO_LINE, nothing, panels
 from prism_core.figures.colours import CONTROL, INK, PERSONA
 from prism_core.figures.dots import Dot, draw_dots
-from prism_core.figures.effects import Call
-from prism_core.figures.grid import IntArray
-from prism_core.figures.pick import Pick
 from prism_core.figures.result import FigureOptions, FigureResult
-from prism_core.figures.view import View
-from prism_core.figures.words import number_text, rate_text, sentence
 from prism_core.stats import MINIMUM_ITEMS, LengthControl, length_controlled, means_of, pearson
 from prism_core.stats.checks import FloatArray
 from prism_core.types import Estimate

@@ -12,15 +12,15 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from prism_core.figures.arms import Arm, persona_arms
+from prism_core.analysis.arms import Arm, persona_arms
+from prism_core.analysis.domains import OWN_EXPERT, title_of
+from prism_core.analysis.effects import CALL_WORDS, Effect, effects_of, holm_p
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import View
+from prism_core.analysis.words import effect_text, plural, points, sentence
 from prism_core.figures.canvas import canvas, nothing
 from prism_core.figures.colours import DIVERGING, INK
-from prism_core.figures.domains import OWN_EXPERT, title_of
-from prism_core.figures.effects import CALL_WORDS, Effect, effects_of, holm_p
-from prism_core.figures.pick import Pick
 from prism_core.figures.result import FigureOptions, FigureResult
-from prism_core.figures.view import View
-from prism_core.figures.words import effect_text, plural, points, sentence
 from prism_core.stats import Pairs
 
 _GREY = [[0.0, "#cfd1d8"], [1.0, "#cfd1d8"]]

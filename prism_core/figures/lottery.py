@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prism_core.figures.arms import Arm, persona_arms
+from prism_core.analysis.arms import Arm, persona_arms
+from prism_core.analysis.domains import title_of
+from prism_core.analysis.effects import CALL_WORDS, Call, Effect, effects_of, rates_of
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import View
+from prism_core.analysis.words import effect_text, rate_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, nothing, panels
 from prism_core.figures.colours import CONTROL, NEUTRAL, PERSONA, faded
-from prism_core.figures.domains import title_of
 from prism_core.figures.dots import Dot, draw_dots
-from prism_core.figures.effects import CALL_WORDS, Call, Effect, effects_of, rates_of
-from prism_core.figures.pick import Pick
 from prism_core.figures.result import FigureOptions, FigureResult
-from prism_core.figures.view import View
-from prism_core.figures.words import effect_text, rate_text, sentence
 from prism_core.stats import expected_best_of
 from prism_core.types import Estimate
 

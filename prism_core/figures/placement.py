@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, nothing, panels, plain
-from prism_core.figures.colours import OFF, PLACEMENT_COLOURS, PLACEMENT_SYMBOLS, REPORTED
-from prism_core.figures.domains import PLACEMENT_TITLES
-from prism_core.figures.effects import (
+from prism_core.analysis.domains import PLACEMENT_TITLES
+from prism_core.analysis.effects import (
     CALL_WORDS,
     Effect,
     bars_of,
@@ -23,11 +21,13 @@ from prism_core.figures.effects import (
     effects_of,
     marker,
 )
-from prism_core.figures.pick import Pick
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import View
+from prism_core.analysis.words import effect_text, sentence
+from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, nothing, panels, plain
+from prism_core.figures.colours import OFF, PLACEMENT_COLOURS, PLACEMENT_SYMBOLS, REPORTED
 from prism_core.figures.reported import PLACEMENTS
 from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
-from prism_core.figures.view import View
-from prism_core.figures.words import effect_text, sentence
 from prism_core.stats import Pairs, interaction
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import View
 from prism_core.figures.canvas import canvas, legend_below, nothing, plain
 from prism_core.figures.colours import ADAPTER, CONTROL, NEUTRAL, PERSONA, REPORTED
-from prism_core.figures.pick import Pick
 from prism_core.figures.result import FigureOptions, FigureResult
-from prism_core.figures.view import View
 from prism_core.robustness.points import RobustnessPoint, load_points
 from prism_core.types import Estimate
 

@@ -13,12 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prism_core.figures.canvas import ZERO_LINE, nothing, panels, plain
-from prism_core.figures.colours import ADAPTER, NEUTRAL, OFF, PERSONA, faded
-from prism_core.figures.grid import IntArray
-from prism_core.figures.pick import Pick
-from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
-from prism_core.figures.sweep_curve import (
+from prism_core.analysis.grid import IntArray
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.sweep_curve import (
     SweepItems,
     SweepPoint,
     gates_of,
@@ -26,8 +23,11 @@ from prism_core.figures.sweep_curve import (
     sweep_points,
     thresholds_of,
 )
-from prism_core.figures.view import View
-from prism_core.figures.words import effect_text, sentence
+from prism_core.analysis.view import View
+from prism_core.analysis.words import effect_text, sentence
+from prism_core.figures.canvas import ZERO_LINE, nothing, panels, plain
+from prism_core.figures.colours import ADAPTER, NEUTRAL, OFF, PERSONA, faded
+from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
 from prism_core.stats import MINIMUM_ITEMS, noninferiority
 
 _COLOURS: dict[ScoreName, str] = {"accuracy": PERSONA, "alignment": ADAPTER}

@@ -13,16 +13,16 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from prism_core.figures.arms import Arm, arms_of
+from prism_core.analysis.arms import Arm, arms_of
+from prism_core.analysis.domains import title_of
+from prism_core.analysis.effects import CALL_WORDS, Call, Effect, bars_of, effects_of
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import View
+from prism_core.analysis.words import effect_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, nothing, panels, plain
 from prism_core.figures.colours import OFF, faded
-from prism_core.figures.domains import title_of
-from prism_core.figures.effects import CALL_WORDS, Call, Effect, bars_of, effects_of
-from prism_core.figures.pick import Pick
 from prism_core.figures.reported import tradeoff_points
 from prism_core.figures.result import FigureOptions, FigureResult
-from prism_core.figures.view import View
-from prism_core.figures.words import effect_text, sentence
 from prism_core.stats import MINIMUM_ITEMS, JointRegion, Pairs, joint_region, noninferiority
 
 ALL = "All categories"

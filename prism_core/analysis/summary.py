@@ -14,11 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from prism_core.figures.grid import ScoreGrid, make_grid
-from prism_core.stats import Pairs, against_oracle, group_interaction, interaction
-from prism_core.stats import paired_differences as differences_of
-from prism_core.study.table import Study
-from prism_core.study_effects import (
+from prism_core.analysis.cell_effects import (
     ALL,
     SCORES,
     CellEffect,
@@ -28,6 +24,10 @@ from prism_core.study_effects import (
     cell_regions,
     pairs_of,
 )
+from prism_core.analysis.grid import ScoreGrid, make_grid
+from prism_core.stats import Pairs, against_oracle, group_interaction, interaction
+from prism_core.stats import paired_differences as differences_of
+from prism_core.study.table import Study
 from prism_core.types import LENGTHS, Estimate
 
 Factor = Literal["length", "placement", "category"]

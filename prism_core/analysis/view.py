@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from prism_core.figures.domains import OWN_EXPERT, in_order
-from prism_core.figures.grid import NEUTRAL, IntArray, ScoreGrid
-from prism_core.figures.pick import Pick
+from prism_core.analysis.domains import OWN_EXPERT, in_order
+from prism_core.analysis.grid import NEUTRAL, IntArray, ScoreGrid
+from prism_core.analysis.pick import Pick
 from prism_core.stats import Pairs
 from prism_core.stats.checks import BoolArray, FloatArray
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prism_core.analysis.domains import title_of
+from prism_core.analysis.grid import IntArray
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import View
 from prism_core.figures.colours import ARM_COLOURS, ARM_SYMBOLS
-from prism_core.figures.domains import title_of
-from prism_core.figures.grid import IntArray
-from prism_core.figures.pick import Pick
-from prism_core.figures.view import View
 from prism_core.stats import Pairs
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prism_core.figures.grid import IntArray
-from prism_core.figures.view import View
+from prism_core.analysis.grid import IntArray
+from prism_core.analysis.view import View
 from prism_core.stats import means_of
 from prism_core.stats.checks import BoolArray, FloatArray
 from prism_core.types import Estimate

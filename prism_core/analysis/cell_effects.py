@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from prism_core.figures.effects import Call, call_of, effects_of, p_values
-from prism_core.figures.grid import ScoreGrid
+from prism_core.analysis.effects import Call, call_of, effects_of, p_values
+from prism_core.analysis.grid import ScoreGrid
 from prism_core.stats import (
     MINIMUM_ITEMS,
     JointRegion,
