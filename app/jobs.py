@@ -23,7 +23,7 @@ from app.log_file import LogFile
 from prism_core.errors import InputError, StorageError
 from prism_core.storage import RunRow, Store
 from prism_core.storage.liveness import this_host
-from prism_core.worker_watch import EXIT_CANCELLED
+from prism_core.worker.watch import EXIT_CANCELLED
 
 MAX_WAITING = 100
 """No more runs than this may wait in the queue."""
@@ -187,7 +187,7 @@ class Jobs:
             _log.exception("The runs of worker %d could not be handed back", pid)
 
     def _command(self) -> list[str]:
-        command = [sys.executable, "-m", "prism_core.worker"]
+        command = [sys.executable, "-m", "prism_core.worker.process"]
         command += ["--parent-pid", str(os.getpid()), "--at-once", str(self._workers)]
         command += ["--idle-exit", str(IDLE_EXIT_SECONDS)]
         return command + (["--handlers", self._handlers] if self._handlers else [])

@@ -36,7 +36,7 @@ from prism_core.scorers.graders import grade
 from prism_core.storage import Store, pack, unpack
 from prism_core.storage.journal import MemoryJournal, StoreJournal
 from prism_core.types import Estimate, Message, Sampling
-from prism_core.worker import _call_handler
+from prism_core.worker.process import _call_handler
 
 GENERATED = [(f.name, level) for f in FAMILIES.values() if f.generated
              for level in range(len(f.levels))]  # fmt: skip

@@ -346,7 +346,7 @@ def test_two_studies_one_after_the_other_from_the_queue(tiny: LocalModel, tmp_pa
             for name in ("First", "Second")
         ]
         environment = {**os.environ, **store.environment}
-        command = [sys.executable, "-m", "prism_core.worker", "--once"]
+        command = [sys.executable, "-m", "prism_core.worker.process", "--once"]
         subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120)
         for row in runs:
             assert store.get_run(row.id).status == "done", store.get_run(row.id).message

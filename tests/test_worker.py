@@ -20,7 +20,7 @@ from app.log_file import LogFile
 from prism_core.errors import InputError, NotFoundError
 from prism_core.storage import RunRow, Store
 from prism_core.storage.liveness import process_lives
-from prism_core.worker import HANDLERS, WorkerOptions, load_object, work
+from prism_core.worker.process import HANDLERS, WorkerOptions, load_object, work
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = Path(__file__).resolve().parent
@@ -40,7 +40,7 @@ def start(store: Store) -> Iterator[Callable[..., subprocess.Popen]]:
     begun: list[subprocess.Popen] = []
 
     def begin(handlers: str, *options: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "prism_core.worker", "--handlers", handlers, *options]
+        command = [sys.executable, "-m", "prism_core.worker.process", "--handlers", handlers, *options]
         begun.append(subprocess.Popen(command, env=os.environ | store.environment, cwd=ROOT))
         return begun[-1]
 
@@ -213,7 +213,7 @@ def test_an_idle_worker_leaves(store: Store, start: Callable[..., subprocess.Pop
 
 
 def test_a_wrong_option_is_a_sentence(store: Store) -> None:
-    command = [sys.executable, "-m", "prism_core.worker", "--once", "--handlers", "nonsense"]
+    command = [sys.executable, "-m", "prism_core.worker.process", "--once", "--handlers", "nonsense"]
     ended = subprocess.run(
         command, env=os.environ | store.environment, cwd=ROOT, capture_output=True, text=True
     )

@@ -1,0 +1,1 @@
+"""The process that does runs: `python -m prism_core.worker.process`."""
