@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.lm_eval import register
+from prism_core.lm_eval.harness import register
 from prism_core.models.local import LocalModel
 from prism_core.prism.bundle import load_bundle
 from prism_core.study.resolve import find_adapter
@@ -87,7 +87,7 @@ def run_harness(model: object, tasks: Path, names: list[str]) -> dict:
 def test_harness_and_we_measure_the_same(
     model: LocalModel, tasks: Path, adapter: str | None
 ) -> None:
-    from prism_core.lm_eval_model import PrismLM
+    from prism_core.lm_eval.model import PrismLM
 
     # At this threshold the gate opens for some of the six questions and not for others.
     gated = None if adapter is None else load_bundle(find_adapter(adapter)[0], model)
@@ -118,7 +118,7 @@ def test_harness_and_we_measure_the_same(
 def test_rolling_is_the_sum_over_all_tokens(tiny: LocalModel) -> None:
     from lm_eval.api.instance import Instance
 
-    from prism_core.lm_eval_model import PrismLM
+    from prism_core.lm_eval.model import PrismLM
 
     harness = PrismLM(model=tiny, max_length=16)
     text = "The bees fly out in the morning and come home with honey for the winter, every year."
@@ -143,7 +143,7 @@ def test_rolling_is_the_sum_over_all_tokens(tiny: LocalModel) -> None:
 def test_greedy_and_stops(tiny: LocalModel) -> None:
     from lm_eval.api.instance import Instance
 
-    from prism_core.lm_eval_model import PrismLM
+    from prism_core.lm_eval.model import PrismLM
 
     harness = PrismLM(model=tiny)
     asked = {"until": [], "max_gen_toks": 8, "do_sample": False}
@@ -160,7 +160,7 @@ def test_greedy_and_stops(tiny: LocalModel) -> None:
 
 
 def test_template_without_system_turn_keeps_the_instruction(tiny: LocalModel) -> None:
-    from prism_core.lm_eval_model import PrismLM
+    from prism_core.lm_eval.model import PrismLM
 
     harness = PrismLM(model=tiny)
     harness.base._has_system_role = False
@@ -174,7 +174,7 @@ def test_template_without_system_turn_keeps_the_instruction(tiny: LocalModel) ->
 
 
 def test_bad_arguments_are_named(tiny: LocalModel) -> None:
-    from prism_core.lm_eval_model import PrismLM
+    from prism_core.lm_eval.model import PrismLM
 
     with pytest.raises(InputError, match="gate is 'ajar'"):
         PrismLM(model=tiny, gate="ajar")
@@ -185,7 +185,7 @@ def test_bad_arguments_are_named(tiny: LocalModel) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_missing_is_not_insisted_on() -> None:
     """The harness names `cuda:0` by default."""
-    from prism_core.lm_eval_model import device_of
+    from prism_core.lm_eval.model import device_of
 
     assert device_of("cuda:0") is None and device_of(None) is None
     assert device_of("cpu") == torch.device("cpu")
@@ -196,7 +196,7 @@ def test_registering_twice_is_harmless() -> None:
 
     register()
     register()
-    from prism_core.lm_eval_model import PrismLM
+    from prism_core.lm_eval.model import PrismLM
 
     assert get_model("prism") is PrismLM
 
@@ -205,7 +205,7 @@ def test_registering_twice_is_harmless() -> None:
 def test_command_line_runs_the_harness(tasks: Path, tmp_path: Path) -> None:
     """`lm_eval --model prism --model_args pretrained=...,adapter=...`, in a process of its own."""
     command = [
-        sys.executable, "-m", "prism_core.lm_eval", "run", "--model", "prism",
+        sys.executable, "-m", "prism_core.lm_eval.harness", "run", "--model", "prism",
         "--model_args", "pretrained=embedded,adapter=demo,threshold=0.2",
         "--tasks", "prism_choices", "--include_path", str(tasks), "--apply_chat_template",
         "--system_instruction", SYSTEM, "--output_path", str(tmp_path), "--log_samples",

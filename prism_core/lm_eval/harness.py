@@ -1,8 +1,8 @@
-"""lm-evaluation-harness with PRISM among its models: `python -m prism_core.lm_eval ...`.
+"""lm-evaluation-harness with PRISM among its models: `python -m prism_core.lm_eval.harness ...`.
 
 The harness keeps a fixed list of models and looks for no plug-ins, so this adds `prism` to its list
 and hands all arguments over to its own command line. Everything that works with `lm_eval` works
-here: `python -m prism_core.lm_eval run --model prism --model_args pretrained=embedded,adapter=demo
+here: `python -m prism_core.lm_eval.harness run --model prism --model_args pretrained=embedded,adapter=demo
 --tasks arc_easy --apply_chat_template --system_instruction "You are a teacher."`
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 NAME = "prism"
-CLASS = "prism_core.lm_eval_model:PrismLM"
+CLASS = "prism_core.lm_eval.model:PrismLM"
 
 
 def register() -> None:
