@@ -14,7 +14,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from prism_core.commands.run_folder import last_run, open_store
+from prism_core.cli.run_folder import last_run, open_store
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from prism_core.cli import COMMANDS, build_parser, main
-from prism_core.commands import compare as compare_command
-from prism_core.commands.output import printable
+from prism_core.cli import compare as compare_command
+from prism_core.cli.main import COMMANDS, build_parser, main
+from prism_core.cli.output import printable
 from prism_core.errors import CancelledError, RemoteError
 from prism_core.models.local import LocalModel
 

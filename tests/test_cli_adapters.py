@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from gated_parts import CHEF, POET, TEXTS, judged_pairs, tiny_gated
 
-from prism_core.cli import main
-from prism_core.commands import adapter as adapter_command
-from prism_core.commands import compare as compare_command
+from prism_core.cli import adapter as adapter_command
+from prism_core.cli import compare as compare_command
+from prism_core.cli.main import main
 from prism_core.errors import NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import dump_persona

@@ -27,7 +27,7 @@ from study_parts_for_tests import (
 )
 from transformers import PreTrainedTokenizerBase
 
-from prism_core.cli import main
+from prism_core.cli.main import main
 from prism_core.errors import CancelledError, InputError, NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas

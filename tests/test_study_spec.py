@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 from study_parts_for_tests import small_tasks
 
-from prism_core.cli import main
+from prism_core.cli.main import main
 from prism_core.errors import InputError
 from prism_core.prism.speed_probe import SpeedProbe
 from prism_core.study.plan import plan_study, text_tokens

@@ -13,7 +13,7 @@ from synthetic_study import make_study
 
 from prism_core.analysis.summary import CellEffect, Summary, summarise, table_lines
 from prism_core.checks.check import Check
-from prism_core.cli import main
+from prism_core.cli.main import main
 from prism_core.errors import InputError
 from prism_core.stats import holm
 from prism_core.study.file import save_study

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any, cast
 
-from prism_core.commands.adapter import find_bundle
-from prism_core.commands.output import (
+from prism_core.cli.adapter import find_bundle
+from prism_core.cli.output import (
     clean_stdout,
     emit_json,
     open_model,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prism_core.commands.output import (
+from prism_core.cli.output import (
     REMOTE,
     ProgressLine,
     clean_stdout,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from prism_core.commands.output import emit_json
+from prism_core.cli.output import emit_json
 from prism_core.personas.library import load_personas
 
 

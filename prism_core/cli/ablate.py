@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prism_core.commands.adapter import find_bundle, open_base
-from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, printable
-from prism_core.commands.run_folder import last_run, open_store
+from prism_core.cli.adapter import find_bundle, open_base
+from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, printable
+from prism_core.cli.run_folder import last_run, open_store
 from prism_core.progress import Progress
 
 if TYPE_CHECKING:

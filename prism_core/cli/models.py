@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import asdict, dataclass
 
-from prism_core.commands.output import REMOTE, clean_stdout, emit_json
+from prism_core.cli.output import REMOTE, clean_stdout, emit_json
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, real, whole
-from prism_core.commands.run_folder import check_folder, open_store, run_of
+from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, real, whole
+from prism_core.cli.run_folder import check_folder, open_store, run_of
 from prism_core.errors import InputError
 from prism_core.progress import Progress
 

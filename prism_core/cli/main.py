@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from prism_core import __version__
-from prism_core.commands import (
+from prism_core.cli import (
     ablate,
     compare,
     fidelity,
@@ -29,7 +29,7 @@ from prism_core.commands import (
     study,
     train,
 )
-from prism_core.commands.output import one_line
+from prism_core.cli.output import one_line
 from prism_core.errors import CancelledError, PrismError, RemoteError, StorageError
 
 COMMANDS = (compare, models, personas, train, route, ablate, study, rl, stability, fidelity)

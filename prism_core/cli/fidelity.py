@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, open_model, whole
-from prism_core.commands.stability import open_with_adapter
+from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, open_model, whole
+from prism_core.cli.stability import open_with_adapter
 from prism_core.errors import InputError
 from prism_core.progress import Progress
 

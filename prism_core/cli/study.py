@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prism_core.commands.output import ProgressLine, clean_stdout, emit_json, one_line
-from prism_core.commands.run_folder import check_folder, last_run, open_store, run_of
+from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, one_line
+from prism_core.cli.run_folder import check_folder, last_run, open_store, run_of
 from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.prism.spec import STORE_FILE
 

@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 
-from prism_core.commands.adapter import open_adapter
-from prism_core.commands.output import clean_stdout, printable, real
+from prism_core.cli.adapter import open_adapter
+from prism_core.cli.output import clean_stdout, printable, real
 from prism_core.errors import InputError
 from prism_core.personas.prompts import build_prompt, clean_question
 from prism_core.types import PromptVariant

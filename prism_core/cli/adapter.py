@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prism_core.commands.output import REMOTE, open_model
+from prism_core.cli.output import REMOTE, open_model
 from prism_core.errors import InputError
 
 if TYPE_CHECKING:
