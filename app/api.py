@@ -11,9 +11,9 @@ from typing import Any, TypedDict, get_type_hints
 
 import gradio as gr
 
-from app.adapters_shelf import AdapterShelf
-from app.models_pool import ModelPool
-from app.settings import EMBEDDED, REMOTE, Settings
+from app.services.adapter_shelf import AdapterShelf
+from app.services.model_pool import ModelPool
+from app.services.settings import EMBEDDED, REMOTE, Settings
 from app.shared import MODEL_QUEUE
 from app.state import DEFAULT_SAMPLING, Selection, check_selection
 from prism_core.compare.comparison import ArmAnswer

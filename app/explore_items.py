@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from app.studies_shelf import OpenStudy
+from app.services.study_shelf import OpenStudy
 from prism_core.analysis.domains import OWN_EXPERT
 from prism_core.analysis.grid import IntArray
 from prism_core.figures import Pick, View

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from app.studies_shelf import OpenStudy
+from app.services.study_shelf import OpenStudy
 from prism_core.figures import FigureOptions, FigureResult, Filters, find_figure, make_view
 
 _KEPT = 64

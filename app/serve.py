@@ -17,9 +17,9 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from app.headers import SecurityHeaders
-from app.jobs import Jobs
-from app.models_pool import Loader, ModelPool
-from app.settings import REMOTE, Settings, read_settings
+from app.services.jobs import Jobs
+from app.services.model_pool import Loader, ModelPool
+from app.services.settings import REMOTE, Settings, read_settings
 from app.theme import css, head, theme
 from app.ui import build_page
 from prism_core.errors import InputError, PrismError

@@ -13,12 +13,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.adapters_shelf import AdapterShelf
-from app.jobs import Jobs
-from app.models_pool import ModelPool
-from app.probes import ProbeBook
-from app.settings import Settings
-from app.studies_shelf import StudyShelf
+from app.services.adapter_shelf import AdapterShelf
+from app.services.jobs import Jobs
+from app.services.model_pool import ModelPool
+from app.services.settings import Settings
+from app.services.speed_probes import ProbeBook
+from app.services.study_shelf import StudyShelf
 from prism_core.storage import Store
 
 MODEL_QUEUE = "model"

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from urllib.parse import urlencode
 
 from app.form_numbers import read_number, read_whole
-from app.settings import EMBEDDED, Settings
+from app.services.settings import EMBEDDED, Settings
 from prism_core.compare.comparison import ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
 from prism_core.personas.library import get_persona, make_persona

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.adapters_shelf import PREFIX as SHIPPED_ADAPTER
 from app.form_numbers import read_number, read_whole
-from app.settings import Settings
+from app.services.adapter_shelf import PREFIX as SHIPPED_ADAPTER
+from app.services.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona

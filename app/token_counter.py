@@ -10,7 +10,7 @@ import copy
 import threading
 from typing import Any
 
-from app.models_pool import ModelPool
+from app.services.model_pool import ModelPool
 from prism_core.models.chat import encode_text
 
 

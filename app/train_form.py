@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from app.form_numbers import read_number, read_whole
-from app.settings import Settings
+from app.services.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona

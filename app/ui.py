@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app.adapters_shelf import AdapterShelf
 from app.api import add_api
-from app.jobs import Jobs
 from app.landing import wire_landing
-from app.models_pool import ModelPool
-from app.probes import ProbeBook
-from app.settings import Settings, browser_secret
+from app.services.adapter_shelf import AdapterShelf
+from app.services.jobs import Jobs
+from app.services.model_pool import ModelPool
+from app.services.settings import Settings, browser_secret
+from app.services.speed_probes import ProbeBook
+from app.services.study_imports import StudyImports
+from app.services.study_shelf import StudyShelf
+from app.services.visitor import VISITOR_KEY
 from app.shared import HISTORY_KEY, PERSONAS_KEY, QUEUE_SIZE, Shared, fragment
-from app.studies_shelf import StudyShelf
-from app.study_imports import StudyImports
 from app.tabs import compare, explore, personas, rl, study, train
-from app.visitor import VISITOR_KEY
 from prism_core.storage import Store
 
 HEADER = """

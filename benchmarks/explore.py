@@ -22,9 +22,9 @@ import pandas as pd
 
 from app.explore_items import ItemFilter, item_page
 from app.gallery import Gallery
-from app.settings import Settings
-from app.studies_shelf import OpenStudy, StudyShelf
-from app.study_imports import StudyImports
+from app.services.settings import Settings
+from app.services.study_imports import StudyImports
+from app.services.study_shelf import OpenStudy, StudyShelf
 from prism_core.figures import FIGURES, FigureOptions, Filters, Pick, make_view
 from prism_core.personas.library import load_personas
 from prism_core.stats import ItemScores, item_scores, pair, paired_difference

@@ -20,8 +20,9 @@ from synthetic_study import EVIL, make_study
 from app.explore_form import FILTER_FIELDS, filter_choices, filters_of, options_of
 from app.explore_items import PAGE, ItemFilter, item_page
 from app.gallery import Gallery
-from app.settings import Settings
-from app.studies_shelf import OpenStudy, StudyShelf
+from app.services.settings import Settings
+from app.services.study_imports import MAX_OWN, StudyImports
+from app.services.study_shelf import OpenStudy, StudyShelf
 from app.study_form import (
     PUBLIC_LIMITS,
     STUDY_FIELDS,
@@ -29,7 +30,6 @@ from app.study_form import (
     study_of,
     study_of_yaml,
 )
-from app.study_imports import MAX_OWN, StudyImports
 from app.tabs.explore_bar import EMPTY, Librarian
 from app.tabs.explore_figures import Painter
 from app.tabs.explore_points import Reader, describe

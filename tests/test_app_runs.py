@@ -12,9 +12,9 @@ import pytest
 from train_records import ME
 
 from app.landing import Landing
-from app.settings import Settings
-from app.studies_shelf import StudyShelf
-from app.study_imports import StudyImports
+from app.services.settings import Settings
+from app.services.study_imports import StudyImports
+from app.services.study_shelf import StudyShelf
 from app.tabs.rl_watch import RlWatcher, build_rl_watch
 from app.tabs.run_start import check_unfinished
 from app.tabs.run_watch import Controls, RunWatcher

@@ -11,11 +11,11 @@ import gradio as gr
 import pytest
 
 from app.headers import HEADERS, SecurityHeaders
-from app.jobs import Jobs
-from app.loading import load_with_news
-from app.models_pool import ModelPool
 from app.serve import main, model_loader, parse
-from app.settings import Settings
+from app.services.jobs import Jobs
+from app.services.loading import load_with_news
+from app.services.model_pool import ModelPool
+from app.services.settings import Settings
 from app.theme import css, head, theme
 from app.ui import build_page
 from prism_core.errors import InputError, NotFoundError

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from app.examples import labels, load_examples, pick
-from app.settings import EMBEDDED, Settings, browser_secret, read_settings
+from app.services.settings import EMBEDDED, Settings, browser_secret, read_settings
 from app.shown import new_order
 from app.state import (
     DEFAULT_SAMPLING,

@@ -19,10 +19,11 @@ import pytest
 from gated_parts import judged_pairs
 from train_records import EVIL, ME, comparison, finish, gate_report, make_run
 
-from app.adapters_shelf import AdapterShelf
-from app.downloads import KEEP_SECONDS
 from app.findings import FindingsBook
-from app.settings import Settings
+from app.services.adapter_shelf import AdapterShelf
+from app.services.downloads import KEEP_SECONDS
+from app.services.settings import Settings
+from app.services.visitor import need_visitor, new_visitor, read_visitor
 from app.tabs.run_watch import find_run
 from app.tabs.train_compose import fill, form_values
 from app.tabs.train_results import Reader
@@ -41,7 +42,6 @@ from app.views.train_charts import (
 from app.views.train_plan import plan_panel
 from app.views.train_progress import duration, run_panel, step_states
 from app.views.train_results import comparison_frame, judge_panel, pairs_panel, threshold_panel
-from app.visitor import need_visitor, new_visitor, read_visitor
 from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
@@ -561,7 +561,7 @@ def test_files_made_for_a_download_do_not_pile_up(store: Store, shelf: AdapterSh
 
 def test_files_made_for_a_download_go_with_the_app() -> None:
     code = """
-from app.downloads import download_path
+from app.services.downloads import download_path
 path = download_path("x.zip")
 path.write_bytes(b"x")
 print(path)

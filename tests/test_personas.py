@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.models_pool import ModelPool
 from app.own_personas import (
     free_name,
     import_yaml,
@@ -17,6 +16,7 @@ from app.own_personas import (
     read_uploads,
     write_own,
 )
+from app.services.model_pool import ModelPool
 from app.state import MAX_OWN_PERSONAS
 from app.tabs.persona_editor import blank_values, persona_of, values_of
 from app.tabs.persona_listeners import Listeners

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings
-from app.studies_shelf import StudyShelf
-from app.study_imports import StudyImports
+from app.services.settings import Settings
+from app.services.study_imports import StudyImports
+from app.services.study_shelf import StudyShelf
 from prism_core.figures import FIGURES, FigureOptions, Filters, make_grid, make_view
 from prism_core.models.local import LocalModel
 from prism_core.storage import Store

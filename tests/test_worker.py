@@ -15,8 +15,8 @@ import pytest
 import worker_handlers
 from postgres_server import postgres_url
 
-from app.jobs import Jobs
-from app.log_file import LogFile
+from app.services.jobs import Jobs
+from app.services.log_file import LogFile
 from prism_core.errors import InputError, NotFoundError
 from prism_core.storage import RunRow, Store
 from prism_core.storage.liveness import process_lives
@@ -341,7 +341,7 @@ def test_stop_ends_the_worker_and_the_next_start_goes_on(
 APP = """
 import sys, time
 from pathlib import Path
-from app.jobs import Jobs
+from app.services.jobs import Jobs
 from prism_core.storage import Store
 jobs = Jobs(Store(), workers=1, handlers="worker_handlers:SLEEP")
 jobs.start()
@@ -381,7 +381,7 @@ def test_a_wrong_number_of_workers_is_named(
 
 
 def test_the_queue_has_an_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.jobs.MAX_WAITING", 2)
+    monkeypatch.setattr("app.services.jobs.MAX_WAITING", 2)
     ours = Jobs(store, workers=1)
     first = ours.submit("train", "t", {})
     ours.submit("train", "t", {})

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.models_pool import ModelPool
+from app.services.model_pool import ModelPool
 from app.shared import MODEL_QUEUE, fragment
 from app.shown import Shown
 from app.views.cards import LOOKS

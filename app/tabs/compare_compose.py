@@ -14,7 +14,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app.examples import Example, labels
-from app.settings import Settings
+from app.services.settings import Settings
 from app.shared import fragment, typed_slider
 from app.state import DEFAULT_ARMS, DEFAULT_SAMPLING, Selection
 from app.views.cards import ARM_CHOICES, persona_note

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.examples import Example, labels, pick
+from app.services.visitor import read_visitor
 from app.shared import QUIET, Shared
 from app.state import ARMS, Selection, check_selection, merge_personas, read_query
 from app.tabs.compare_compose import (
@@ -21,7 +22,6 @@ from app.tabs.compare_compose import (
 )
 from app.views.cards import persona_note
 from app.views.text import Tone, notice
-from app.visitor import read_visitor
 from prism_core.errors import PrismError
 from prism_core.types import Persona
 

@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app.rl_form import PUBLIC_FAMILIES, RL_FIELDS, rl_within
-from app.settings import Settings
+from app.services.settings import Settings
 from app.shared import fragment, typed_slider
 from app.views.rl_progress import ARM_TITLES
 from app.views.text import escape

@@ -10,8 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from app.adapters_shelf import FOLDER
 from app.rl_story import RlStory, read_rl_story
+from app.services.adapter_shelf import FOLDER
 from app.shared import fragment
 from app.tabs.run_watch import Controls, RunWatcher, Watched, build_controls
 from app.views.rl_charts import kl_figure, length_figure, loss_figure, reward_figure

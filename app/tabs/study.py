@@ -8,7 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from app.probes import machine_sentence
+from app.services.speed_probes import machine_sentence
+from app.services.visitor import read_visitor
 from app.shared import QUIET, Shared
 from app.state import merge_personas
 from app.study_form import (
@@ -24,7 +25,6 @@ from app.tabs.study_compose import YAML, StudyForm, build_study_form, study_pers
 from app.tabs.study_watch import StudyWatch, StudyWatcher, build_study_watch
 from app.views.study_plan import study_plan_panel
 from app.views.text import notice
-from app.visitor import read_visitor
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
 from prism_core.personas.library import load_personas

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.settings import Settings
+from app.services.settings import Settings
 from app.shared import fragment
 from app.study_form import STUDY_FIELDS, study_limits, study_limits_sentence
 from app.tabs.compare_compose import LENGTH_CHOICES, PLACEMENT_CHOICES

@@ -9,7 +9,7 @@ import gradio as gr
 import psutil
 
 from app.findings import FindingsBook
-from app.probes import machine_sentence
+from app.services.speed_probes import machine_sentence
 from app.shared import QUIET, Shared
 from app.state import merge_personas
 from app.tabs.compare_compose import persona_choices

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.settings import Settings
+from app.services.settings import Settings
 from app.shared import fragment, typed_slider
 from app.state import MAX_SEED
 from app.tabs.compare_compose import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices

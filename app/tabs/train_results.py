@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from app.adapters_shelf import AdapterShelf
 from app.findings import FindingsBook
 from app.form_numbers import read_number, read_whole
+from app.services.adapter_shelf import AdapterShelf
+from app.services.visitor import need_visitor, read_visitor
 from app.shared import fragment, typed_slider
 from app.tabs.run_watch import find_run
 from app.tabs.train_watch import Watcher
@@ -27,7 +28,6 @@ from app.views.train_results import (
     persona_frame,
     threshold_panel,
 )
-from app.visitor import need_visitor, read_visitor
 from prism_core.errors import InputError, PrismError
 from prism_core.prism.gating.report import PAPER_THRESHOLD, GateReport
 from prism_core.prism.records import Route

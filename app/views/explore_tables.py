@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from app.studies_shelf import OpenStudy
+from app.services.study_shelf import OpenStudy
 from app.views.text import count, escape, notice
 from prism_core.figures import View
 from prism_core.utils.spreadsheet import safe_text

@@ -11,7 +11,7 @@ import queue
 from collections.abc import Generator as Yields
 from concurrent.futures import ThreadPoolExecutor
 
-from app.models_pool import ModelPool
+from app.services.model_pool import ModelPool
 from prism_core.models.generator import Generator
 from prism_core.progress import Progress, ProgressReport
 

@@ -7,8 +7,8 @@ from collections.abc import Generator as Yields
 
 import psutil
 
-from app.loading import load_with_news
-from app.models_pool import ModelPool
+from app.services.loading import load_with_news
+from app.services.model_pool import ModelPool
 from prism_core.errors import InputError
 from prism_core.models.local import LocalModel
 from prism_core.prism.speed_probe import SpeedProbe, probe_speed

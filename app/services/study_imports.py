@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.settings import Settings
+from app.services.settings import Settings
 from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.study.file import load_study
 from prism_core.study.table import Study

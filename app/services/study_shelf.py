@@ -17,7 +17,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.study_imports import PREFIX, StudyImports
+from app.services.study_imports import PREFIX, StudyImports
 from prism_core import __version__
 from prism_core.errors import NotFoundError, PrismError, StorageError
 from prism_core.figures import ScoreGrid, make_grid

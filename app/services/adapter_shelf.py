@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.downloads import download_path
+from app.services.downloads import download_path
 from prism_core.errors import InputError, NotFoundError, PrismError, StorageError
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.log_file import LogFile
+from app.services.log_file import LogFile
 from prism_core.errors import InputError, StorageError
 from prism_core.storage import RunRow, Store
 from prism_core.storage.liveness import this_host
