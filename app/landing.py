@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from app.common.run_watch import find_run
+from app.common.shared import QUIET, Shared
 from app.services.study_shelf import StudyShelf
 from app.services.visitor import new_visitor, read_visitor
-from app.shared import QUIET, Shared
-from app.tabs.run_watch import find_run
 from prism_core.errors import PrismError
 from prism_core.storage import RunKind, Store
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from app.form_numbers import read_number, read_whole
+from app.common.form_numbers import read_number, read_whole
 from app.services.settings import Settings
 from app.state import check_model
 from prism_core.errors import InputError

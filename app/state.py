@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 from urllib.parse import urlencode
 
-from app.form_numbers import read_number, read_whole
+from app.common.form_numbers import read_number, read_whole
 from app.services.settings import EMBEDDED, Settings
 from prism_core.compare.comparison import ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError

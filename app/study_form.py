@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.form_numbers import read_number, read_whole
+from app.common.form_numbers import read_number, read_whole
 from app.services.adapter_shelf import PREFIX as SHIPPED_ADAPTER
 from app.services.settings import Settings
 from app.state import check_model

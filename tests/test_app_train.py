@@ -19,12 +19,12 @@ import pytest
 from gated_parts import judged_pairs
 from train_records import EVIL, ME, comparison, finish, gate_report, make_run
 
+from app.common.run_watch import find_run
 from app.findings import FindingsBook
 from app.services.adapter_shelf import AdapterShelf
 from app.services.downloads import KEEP_SECONDS
 from app.services.settings import Settings
 from app.services.visitor import need_visitor, new_visitor, read_visitor
-from app.tabs.run_watch import find_run
 from app.tabs.train_compose import fill, form_values
 from app.tabs.train_results import Reader
 from app.tabs.train_watch import Watcher

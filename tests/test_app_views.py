@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.common.text import count, escape, loading, notice
 from app.history import entry_of
 from app.running import REMEMBERED, Running
 from app.shown import Shown, new_order
@@ -18,7 +19,6 @@ from app.tabs.compare_vote import cast
 from app.views.cards import blind_cards, intro_cards, open_cards
 from app.views.closer import diff_panel, pull_panel, verdict_panel
 from app.views.tables import HISTORY_COLUMNS, history_frame
-from app.views.text import count, escape, loading, notice
 from prism_core.compare.comparison import ArmAnswer, TokenPull
 from prism_core.personas.library import load_personas
 from prism_core.types import Completion, GateReading, PromptVariant, Verdict

@@ -6,9 +6,9 @@ from functools import partial
 
 import gradio as gr
 
+from app.common.shared import MODEL_QUEUE, QUIET, Shared, fragment
 from app.examples import load_examples
 from app.running import Running
-from app.shared import MODEL_QUEUE, QUIET, Shared, fragment
 from app.state import DEFAULT_ARMS
 from app.tabs.compare_closer import Closer, build_closer, refresh, wire_closer
 from app.tabs.compare_compose import Composer, build_composer

@@ -13,9 +13,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from app.common.shared import fragment, typed_slider
 from app.examples import Example, labels
 from app.services.settings import Settings
-from app.shared import fragment, typed_slider
 from app.state import DEFAULT_ARMS, DEFAULT_SAMPLING, Selection
 from app.views.cards import ARM_CHOICES, persona_note
 from prism_core.types import Persona, Sampling

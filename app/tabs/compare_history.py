@@ -14,6 +14,8 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.shared import QUIET, Shared, fragment
+from app.common.text import count, notice
 from app.history import (
     HistoryEntry,
     entry_of,
@@ -25,12 +27,10 @@ from app.history import (
     to_jsonl,
     write_history,
 )
-from app.shared import QUIET, Shared, fragment
 from app.shown import Shown
 from app.state import Selection
 from app.tabs.compare_compose import values_of
 from app.views.tables import HISTORY_COLUMNS, history_frame
-from app.views.text import count, notice
 from prism_core.types import Sampling
 
 EXPORTS: tuple[tuple[str, str, str, Callable[[list[HistoryEntry]], str]], ...] = (

@@ -9,9 +9,10 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.shared import QUIET, Shared
+from app.common.text import Tone, notice
 from app.examples import Example, labels, pick
 from app.services.visitor import read_visitor
-from app.shared import QUIET, Shared
 from app.state import ARMS, Selection, check_selection, merge_personas, read_query
 from app.tabs.compare_compose import (
     Composer,
@@ -21,7 +22,6 @@ from app.tabs.compare_compose import (
     values_of,
 )
 from app.views.cards import persona_note
-from app.views.text import Tone, notice
 from prism_core.errors import PrismError
 from prism_core.types import Persona
 

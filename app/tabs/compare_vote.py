@@ -7,11 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.shared import fragment
+from app.common.shared import fragment
+from app.common.text import notice
 from app.shown import Shown
 from app.tabs.compare_run import cards_of
 from app.views.cards import LETTERS, LOOKS
-from app.views.text import notice
 
 
 @dataclass(frozen=True)

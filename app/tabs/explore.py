@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app.shared import Shared
+from app.common.shared import Shared
 from app.tabs.explore_bar import Librarian, build_bar, wire_bar
 from app.tabs.explore_figures import build_figures, wire_figures
 from app.tabs.explore_points import build_points, wire_points

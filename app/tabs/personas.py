@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.shared import QUIET, Shared, fragment
+from app.common.shared import QUIET, Shared, fragment
 from app.tabs.persona_editor import Editor, build_editor
 from app.tabs.persona_listeners import Listeners, choices
 from app.token_counter import TokenCounter

@@ -7,14 +7,14 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.run_start import RunStarter, check_unfinished
+from app.common.run_watch import wire_controls
+from app.common.shared import QUIET, Shared
+from app.common.text import notice
 from app.rl_form import RL_FIELDS, rl_plan, rl_preset, rl_spec_of, rl_within
-from app.shared import QUIET, Shared
 from app.tabs.rl_compose import RlForm, build_rl_form
 from app.tabs.rl_watch import RlWatch, RlWatcher, build_rl_watch
-from app.tabs.run_start import RunStarter, check_unfinished
-from app.tabs.run_watch import wire_controls
 from app.train_form import limits_of
-from app.views.text import notice
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
 from prism_core.rl.spec import RlSpec

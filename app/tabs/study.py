@@ -8,9 +8,12 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.run_start import MeasuredStarter, check_unfinished, wire_measuring
+from app.common.run_watch import wire_controls
+from app.common.shared import QUIET, Shared
+from app.common.text import notice
 from app.services.speed_probes import machine_sentence
 from app.services.visitor import read_visitor
-from app.shared import QUIET, Shared
 from app.state import merge_personas
 from app.study_form import (
     STUDY_FIELDS,
@@ -19,12 +22,9 @@ from app.study_form import (
     study_of,
     study_of_yaml,
 )
-from app.tabs.run_start import MeasuredStarter, check_unfinished, wire_measuring
-from app.tabs.run_watch import wire_controls
 from app.tabs.study_compose import YAML, StudyForm, build_study_form, study_personas
 from app.tabs.study_watch import StudyWatch, StudyWatcher, build_study_watch
 from app.views.study_plan import study_plan_panel
-from app.views.text import notice
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
 from prism_core.personas.library import load_personas

@@ -11,11 +11,11 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.shared import QUIET, Shared, fragment
+from app.common.text import notice
 from app.services.adapter_shelf import AdapterShelf, ShelfEntry
 from app.services.visitor import need_visitor, read_visitor
-from app.shared import QUIET, Shared, fragment
 from app.views.adapter_sheet import adapter_sheet
-from app.views.text import notice
 from prism_core.errors import PrismError
 
 

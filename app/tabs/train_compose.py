@@ -13,11 +13,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from app.common.run_start import MEASURE
+from app.common.shared import fragment, typed_slider
 from app.services.settings import Settings
-from app.shared import fragment, typed_slider
 from app.state import MAX_SEED
 from app.tabs.compare_compose import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
-from app.tabs.run_start import MEASURE
 from app.train_form import FORM_FIELDS, limits_of, limits_sentence, preset_values, within
 from prism_core.prism.spec import PAPER_PERSONAS, TrainSpec
 from prism_core.types import Persona

@@ -7,15 +7,15 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.form_numbers import read_number, read_whole
+from app.common.run_watch import find_run
+from app.common.shared import fragment, typed_slider
+from app.common.text import notice
 from app.findings import FindingsBook
-from app.form_numbers import read_number, read_whole
 from app.services.adapter_shelf import AdapterShelf
 from app.services.visitor import need_visitor, read_visitor
-from app.shared import fragment, typed_slider
-from app.tabs.run_watch import find_run
 from app.tabs.train_watch import Watcher
 from app.train_story import Findings, PairFilter, spec_of_run
-from app.views.text import notice
 from app.views.train_charts import calibration_figure, pr_figure, roc_figure
 from app.views.train_results import (
     PAGE,

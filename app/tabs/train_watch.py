@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.tabs.run_watch import Controls, RunWatcher, Watched, build_controls
+from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
 from app.train_story import Story, read_story
 from app.views.train_charts import distill_figure, gate_curve_figure, routes_figure
 from app.views.train_progress import run_panel

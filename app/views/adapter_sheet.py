@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from app.common.text import count, escape, notice
 from app.services.adapter_shelf import ShelfEntry
-from app.views.text import count, escape, notice
 from app.views.train_charts import short
 from app.views.train_results import table
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.views.text import count, escape
+from app.common.text import count, escape
 from prism_core.compare.comparison import ArmAnswer, ArmKind
 from prism_core.types import Completion, Persona, PromptVariant
 

@@ -11,7 +11,7 @@ import math
 import re
 from typing import Literal
 
-from app.views.text import count, escape
+from app.common.text import count, escape
 from prism_core.compare.comparison import TokenPull, strongest
 from prism_core.types import Verdict
 

@@ -7,8 +7,8 @@ import json
 import re
 from typing import Literal
 
+from app.common.text import count, escape, notice
 from app.explore_items import Answer, ItemEntry, ItemPage
-from app.views.text import count, escape, notice
 from prism_core.analysis.domains import title_of
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")

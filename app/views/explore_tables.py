@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from app.common.text import count, escape, notice
 from app.services.study_shelf import OpenStudy
-from app.views.text import count, escape, notice
 from prism_core.figures import View
 from prism_core.utils.spreadsheet import safe_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from app.views.text import count, escape
+from app.common.text import count, escape
 from prism_core.types import LENGTHS, Length, Persona, PersonaKind
 
 Count = Callable[[str], int | None]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from app.views.charts import FIRST, PALE, SECOND, THIRD, figure, say
+from app.common.charts import FIRST, PALE, SECOND, THIRD, figure, say
 from prism_core.rl.records import StepRecord
 
 _WINDOW = 5

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from app.common.text import escape, notice
 from app.rl_story import RlStory
-from app.views.text import escape, notice
 from app.views.train_charts import short
 from app.views.train_progress import duration, run_progress, run_state
 from app.views.train_results import table

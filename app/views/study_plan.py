@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.views.text import escape, notice
+from app.common.text import escape, notice
 from prism_core.analysis.domains import title_of
 from prism_core.prism.forecast import span_text
 from prism_core.study.plan import PlannedTask, StudyPlan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.views.text import count, escape, notice
+from app.common.text import count, escape, notice
 from app.views.train_progress import run_progress, run_state
 from prism_core.storage import RunRow
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.views.text import count, escape
+from app.common.text import count, escape
 from prism_core.prism.forecast import StageName, TrainEstimate, span_text
 
 STEP_TITLES: dict[StageName, str] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from app.common.text import count, escape, notice
 from app.train_story import Story
-from app.views.text import count, escape, notice
 from app.views.train_plan import STEP_TITLES
 from prism_core.prism.forecast import STAGES, StageName
 from prism_core.storage import RunRow

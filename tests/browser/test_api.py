@@ -15,7 +15,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, expect
 
-from app.shared import QUEUE_SIZE
+from app.common.shared import QUEUE_SIZE
 
 pytestmark = pytest.mark.browser  # needs the served app
 

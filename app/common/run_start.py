@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import gradio as gr
 from gradio.components import Component
 
+from app.common.shared import MODEL_QUEUE, Shared
+from app.common.text import loading, notice
 from app.services.visitor import need_visitor
-from app.shared import MODEL_QUEUE, Shared
-from app.views.text import loading, notice
 from prism_core.errors import InputError, PrismError
 from prism_core.storage import RunKind, RunStatus, Store, pack
 from prism_core.types import Persona

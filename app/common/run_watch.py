@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
+from app.common.shared import QUIET, Shared, fragment
+from app.common.text import notice
 from app.services.jobs import Jobs
 from app.services.visitor import need_visitor, read_visitor
-from app.shared import QUIET, Shared, fragment
-from app.views.text import notice
 from prism_core.errors import PrismError
 from prism_core.storage import RunKind, RunRow, Store
 
