@@ -12,10 +12,10 @@ from typing import Any, TypedDict, get_type_hints
 import gradio as gr
 
 from app.common.shared import MODEL_QUEUE
+from app.compare.form import DEFAULT_SAMPLING, Selection, check_selection
 from app.services.adapter_shelf import AdapterShelf
 from app.services.model_pool import ModelPool
 from app.services.settings import EMBEDDED, REMOTE, Settings
-from app.state import DEFAULT_SAMPLING, Selection, check_selection
 from prism_core.compare.comparison import ArmAnswer
 from prism_core.compare.comparison import compare as run_comparison
 from prism_core.errors import PrismError

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.common.form_numbers import read_number, read_whole
+from app.compare.form import check_model
 from app.services.adapter_shelf import PREFIX as SHIPPED_ADAPTER
 from app.services.settings import Settings
-from app.state import check_model
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona
 from prism_core.study.plan import StudyPlan

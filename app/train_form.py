@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from app.common.form_numbers import read_number, read_whole
+from app.compare.form import check_model
 from app.services.settings import Settings
-from app.state import check_model
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona
 from prism_core.prism.spec import PRESETS, TrainSpec, check_spec

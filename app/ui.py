@@ -6,6 +6,7 @@ import gradio as gr
 
 from app.api import add_api
 from app.common.shared import HISTORY_KEY, PERSONAS_KEY, QUEUE_SIZE, Shared, fragment
+from app.compare import layout as compare
 from app.landing import wire_landing
 from app.services.adapter_shelf import AdapterShelf
 from app.services.jobs import Jobs
@@ -15,7 +16,7 @@ from app.services.speed_probes import ProbeBook
 from app.services.study_imports import StudyImports
 from app.services.study_shelf import StudyShelf
 from app.services.visitor import VISITOR_KEY
-from app.tabs import compare, explore, personas, rl, study, train
+from app.tabs import explore, personas, rl, study, train
 from prism_core.storage import Store
 
 HEADER = """

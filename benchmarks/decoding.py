@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from app.state import DEFAULT_SAMPLING
+from app.compare.form import DEFAULT_SAMPLING
 from prism_core.inference.prefill import pad_left
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator

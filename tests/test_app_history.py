@@ -10,8 +10,9 @@ from dataclasses import asdict, replace
 import gradio as gr
 import pytest
 
-from app import history
-from app.history import (
+from app.compare import history
+from app.compare.form import Selection
+from app.compare.history import (
     HistoryEntry,
     entry_of,
     merge_histories,
@@ -22,9 +23,8 @@ from app.history import (
     to_jsonl,
     write_history,
 )
-from app.shown import Shown, new_order
-from app.state import Selection
-from app.tabs.compare_history import hear
+from app.compare.history_panel import hear
+from app.compare.shown import Shown, new_order
 from prism_core.compare.comparison import ArmAnswer
 from prism_core.personas.library import load_personas
 from prism_core.types import Completion

@@ -8,10 +8,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from app.examples import labels, load_examples, pick
-from app.services.settings import EMBEDDED, Settings, browser_secret, read_settings
-from app.shown import new_order
-from app.state import (
+from app.compare.examples import labels, load_examples, pick
+from app.compare.form import (
     DEFAULT_SAMPLING,
     Selection,
     check_model,
@@ -19,6 +17,8 @@ from app.state import (
     merge_personas,
     read_query,
 )
+from app.compare.shown import new_order
+from app.services.settings import EMBEDDED, Settings, browser_secret, read_settings
 from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.personas.library import load_personas
 from prism_core.types import Sampling

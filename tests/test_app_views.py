@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from app.common.text import count, escape, loading, notice
-from app.history import entry_of
-from app.running import REMEMBERED, Running
-from app.shown import Shown, new_order
-from app.state import Selection
-from app.tabs.compare_run import cards_of
-from app.tabs.compare_vote import cast
-from app.views.cards import blind_cards, intro_cards, open_cards
-from app.views.closer import diff_panel, pull_panel, verdict_panel
-from app.views.tables import HISTORY_COLUMNS, history_frame
+from app.compare.closer_views import diff_panel, pull_panel, verdict_panel
+from app.compare.form import Selection
+from app.compare.handlers import cards_of
+from app.compare.history import entry_of
+from app.compare.history_views import HISTORY_COLUMNS, history_frame
+from app.compare.running import REMEMBERED, Running
+from app.compare.shown import Shown, new_order
+from app.compare.views import blind_cards, intro_cards, open_cards
+from app.compare.vote import cast
 from prism_core.compare.comparison import ArmAnswer, TokenPull
 from prism_core.personas.library import load_personas
 from prism_core.types import Completion, GateReading, PromptVariant, Verdict

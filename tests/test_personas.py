@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from app.compare.form import MAX_OWN_PERSONAS
 from app.own_personas import (
     free_name,
     import_yaml,
@@ -17,7 +18,6 @@ from app.own_personas import (
     write_own,
 )
 from app.services.model_pool import ModelPool
-from app.state import MAX_OWN_PERSONAS
 from app.tabs.persona_editor import blank_values, persona_of, values_of
 from app.tabs.persona_listeners import Listeners
 from app.token_counter import TokenCounter

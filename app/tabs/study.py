@@ -12,9 +12,9 @@ from app.common.run_start import MeasuredStarter, check_unfinished, wire_measuri
 from app.common.run_watch import wire_controls
 from app.common.shared import QUIET, Shared
 from app.common.text import notice
+from app.compare.form import merge_personas
 from app.services.speed_probes import machine_sentence
 from app.services.visitor import read_visitor
-from app.state import merge_personas
 from app.study_form import (
     STUDY_FIELDS,
     check_size,

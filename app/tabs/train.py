@@ -11,10 +11,10 @@ import psutil
 from app.common.run_start import MeasuredStarter, check_unfinished, wire_measuring
 from app.common.run_watch import wire_controls
 from app.common.shared import QUIET, Shared
+from app.compare.composer import persona_choices
+from app.compare.form import merge_personas
 from app.findings import FindingsBook
 from app.services.speed_probes import machine_sentence
-from app.state import merge_personas
-from app.tabs.compare_compose import persona_choices
 from app.tabs.train_adapters import build_shelf, wire_shelf
 from app.tabs.train_compose import TrainForm, build_form, form_values, preset_changes
 from app.tabs.train_results import Reader, Results, build_results

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from app.shown import Shown
-from app.state import ARMS
+from app.compare.form import ARMS
+from app.compare.shown import Shown
 from prism_core.utils.spreadsheet import safe_text
 
 MAX_ENTRIES = 200

@@ -7,16 +7,16 @@ from functools import partial
 import gradio as gr
 
 from app.common.shared import MODEL_QUEUE, QUIET, Shared, fragment
-from app.examples import load_examples
-from app.running import Running
-from app.state import DEFAULT_ARMS
-from app.tabs.compare_closer import Closer, build_closer, refresh, wire_closer
-from app.tabs.compare_compose import Composer, build_composer
-from app.tabs.compare_history import TELL, build_history, save, wire_history
-from app.tabs.compare_inputs import Inputs, wire_inputs
-from app.tabs.compare_run import Runner
-from app.tabs.compare_vote import Ballot, build_ballot, cast, offer
-from app.views.cards import LETTERS, intro_cards
+from app.compare.closer import Closer, build_closer, refresh, wire_closer
+from app.compare.composer import Composer, build_composer
+from app.compare.examples import load_examples
+from app.compare.form import DEFAULT_ARMS
+from app.compare.handlers import Runner
+from app.compare.history_panel import TELL, build_history, save, wire_history
+from app.compare.inputs import Inputs, wire_inputs
+from app.compare.running import Running
+from app.compare.views import LETTERS, intro_cards
+from app.compare.vote import Ballot, build_ballot, cast, offer
 from prism_core.personas.library import load_personas
 
 

@@ -11,17 +11,17 @@ import gradio as gr
 
 from app.common.shared import QUIET, Shared
 from app.common.text import Tone, notice
-from app.examples import Example, labels, pick
-from app.services.visitor import read_visitor
-from app.state import ARMS, Selection, check_selection, merge_personas, read_query
-from app.tabs.compare_compose import (
+from app.compare.composer import (
     Composer,
     control_choices,
     persona_choices,
     selection_of,
     values_of,
 )
-from app.views.cards import persona_note
+from app.compare.examples import Example, labels, pick
+from app.compare.form import ARMS, Selection, check_selection, merge_personas, read_query
+from app.compare.views import persona_note
+from app.services.visitor import read_visitor
 from prism_core.errors import PrismError
 from prism_core.types import Persona
 

@@ -10,10 +10,10 @@ import gradio as gr
 
 from app.common.shared import MODEL_QUEUE, fragment
 from app.common.text import notice
+from app.compare.closer_views import diff_panel, pull_panel, verdict_panel
+from app.compare.shown import Shown
+from app.compare.views import LOOKS
 from app.services.model_pool import ModelPool
-from app.shown import Shown
-from app.views.cards import LOOKS
-from app.views.closer import diff_panel, pull_panel, verdict_panel
 from prism_core.compare.comparison import pull
 from prism_core.errors import PrismError
 from prism_core.scorers.judges import judge_pair

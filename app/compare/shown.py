@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from app.state import Selection
+from app.compare.form import Selection
 from prism_core.compare.comparison import ArmAnswer, ArmKind, ComparisonRequest
 from prism_core.types import Persona
 

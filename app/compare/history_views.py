@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from app.history import HistoryEntry
-from app.views.cards import LOOKS
+from app.compare.history import HistoryEntry
+from app.compare.views import LOOKS
 
 HISTORY_COLUMNS = ["When (UTC)", "Question", "Persona", "Arms", "Tokens", "Vote"]
 

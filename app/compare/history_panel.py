@@ -16,7 +16,9 @@ import gradio as gr
 
 from app.common.shared import QUIET, Shared, fragment
 from app.common.text import count, notice
-from app.history import (
+from app.compare.composer import values_of
+from app.compare.form import Selection
+from app.compare.history import (
     HistoryEntry,
     entry_of,
     merge_histories,
@@ -27,10 +29,8 @@ from app.history import (
     to_jsonl,
     write_history,
 )
-from app.shown import Shown
-from app.state import Selection
-from app.tabs.compare_compose import values_of
-from app.views.tables import HISTORY_COLUMNS, history_frame
+from app.compare.history_views import HISTORY_COLUMNS, history_frame
+from app.compare.shown import Shown
 from prism_core.types import Sampling
 
 EXPORTS: tuple[tuple[str, str, str, Callable[[list[HistoryEntry]], str]], ...] = (

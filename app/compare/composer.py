@@ -14,10 +14,10 @@ import gradio as gr
 from gradio.components import Component
 
 from app.common.shared import fragment, typed_slider
-from app.examples import Example, labels
+from app.compare.examples import Example, labels
+from app.compare.form import DEFAULT_ARMS, DEFAULT_SAMPLING, Selection
+from app.compare.views import ARM_CHOICES, persona_note
 from app.services.settings import Settings
-from app.state import DEFAULT_ARMS, DEFAULT_SAMPLING, Selection
-from app.views.cards import ARM_CHOICES, persona_note
 from prism_core.types import Persona, Sampling
 
 LENGTH_CHOICES = [("Minimal", "min"), ("Short", "short"), ("Long", "long")]

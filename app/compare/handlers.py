@@ -17,16 +17,16 @@ import gradio as gr
 
 from app.common.shared import QUEUE_SIZE
 from app.common.text import count, loading, notice
-from app.running import Running
+from app.compare.composer import selection_of
+from app.compare.form import check_selection, merge_personas
+from app.compare.running import Running
+from app.compare.shown import Order, Shown, new_order
+from app.compare.views import blind_cards, intro_cards, open_cards
 from app.services.adapter_shelf import AdapterShelf
 from app.services.loading import load_with_news
 from app.services.model_pool import ModelPool
 from app.services.settings import Settings
 from app.services.visitor import read_visitor
-from app.shown import Order, Shown, new_order
-from app.state import check_selection, merge_personas
-from app.tabs.compare_compose import selection_of
-from app.views.cards import blind_cards, intro_cards, open_cards
 from prism_core.compare.comparison import ArmAnswer, compare
 from prism_core.errors import PrismError
 from prism_core.types import Persona

@@ -9,9 +9,9 @@ import gradio as gr
 
 from app.common.shared import fragment
 from app.common.text import notice
-from app.shown import Shown
-from app.tabs.compare_run import cards_of
-from app.views.cards import LETTERS, LOOKS
+from app.compare.handlers import cards_of
+from app.compare.shown import Shown
+from app.compare.views import LETTERS, LOOKS
 
 
 @dataclass(frozen=True)

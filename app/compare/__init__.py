@@ -1,0 +1,1 @@
+"""The Compare tab: one question, several arms, side by side."""
