@@ -19,7 +19,7 @@ from app.services.study_imports import StudyImports
 from app.services.study_shelf import StudyShelf
 from app.tabs.rl_watch import RlWatcher, build_rl_watch
 from app.tabs.study_watch import StudyWatcher, build_study_watch
-from app.tabs.train_watch import Watcher, build_watch
+from app.train.watch import Watcher, build_watch
 from prism_core.errors import InputError, NotFoundError
 from prism_core.prism.spec import TrainSpec
 from prism_core.rl.spec import RlSpec

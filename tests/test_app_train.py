@@ -20,18 +20,12 @@ from gated_parts import judged_pairs
 from train_records import EVIL, ME, comparison, finish, gate_report, make_run
 
 from app.common.run_watch import find_run
-from app.findings import FindingsBook
 from app.services.adapter_shelf import AdapterShelf
 from app.services.downloads import KEEP_SECONDS
 from app.services.settings import Settings
 from app.services.visitor import need_visitor, new_visitor, read_visitor
-from app.tabs.train_compose import fill, form_values
-from app.tabs.train_results import Reader
-from app.tabs.train_watch import Watcher
-from app.train_form import FORM_FIELDS, PUBLIC_LIMITS, preset_values, spec_of, within
-from app.train_story import PairFilter, read_findings, read_story
-from app.views.adapter_sheet import adapter_sheet
-from app.views.train_charts import (
+from app.train.adapter_sheet import adapter_sheet
+from app.train.charts import (
     calibration_figure,
     distill_figure,
     gate_curve_figure,
@@ -39,9 +33,15 @@ from app.views.train_charts import (
     roc_figure,
     routes_figure,
 )
-from app.views.train_plan import plan_panel
-from app.views.train_progress import duration, run_panel, step_states
-from app.views.train_results import comparison_frame, judge_panel, pairs_panel, threshold_panel
+from app.train.composer import fill, form_values
+from app.train.findings import FindingsBook
+from app.train.form import FORM_FIELDS, PUBLIC_LIMITS, preset_values, spec_of, within
+from app.train.plan_views import plan_panel
+from app.train.progress_views import duration, run_panel, step_states
+from app.train.results_panel import Reader
+from app.train.results_views import comparison_frame, judge_panel, pairs_panel, threshold_panel
+from app.train.story import PairFilter, read_findings, read_story
+from app.train.watch import Watcher
 from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas

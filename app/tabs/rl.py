@@ -14,7 +14,7 @@ from app.common.text import notice
 from app.rl_form import RL_FIELDS, rl_plan, rl_preset, rl_spec_of, rl_within
 from app.tabs.rl_compose import RlForm, build_rl_form
 from app.tabs.rl_watch import RlWatch, RlWatcher, build_rl_watch
-from app.train_form import limits_of
+from app.train.form import limits_of
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
 from prism_core.rl.spec import RlSpec

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from app.common.text import escape, notice
 from app.rl_story import RlStory
-from app.views.train_charts import short
-from app.views.train_progress import duration, run_progress, run_state
-from app.views.train_results import table
+from app.train.charts import short
+from app.train.progress_views import duration, run_progress, run_state
+from app.train.results_views import table
 from prism_core.rl.records import RolloutRecord
 from prism_core.rl.tasks import get_family
 

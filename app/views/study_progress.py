@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.common.text import count, escape, notice
-from app.views.train_progress import run_progress, run_state
+from app.train.progress_views import run_progress, run_state
 from prism_core.storage import RunRow
 
 STAGES = {

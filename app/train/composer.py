@@ -18,7 +18,7 @@ from app.common.shared import fragment, typed_slider
 from app.compare.composer import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
 from app.compare.form import MAX_SEED
 from app.services.settings import Settings
-from app.train_form import FORM_FIELDS, limits_of, limits_sentence, preset_values, within
+from app.train.form import FORM_FIELDS, limits_of, limits_sentence, preset_values, within
 from prism_core.prism.spec import PAPER_PERSONAS, TrainSpec
 from prism_core.types import Persona
 

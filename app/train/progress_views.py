@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from app.common.text import count, escape, notice
-from app.train_story import Story
-from app.views.train_plan import STEP_TITLES
+from app.train.plan_views import STEP_TITLES
+from app.train.story import Story
 from prism_core.prism.forecast import STAGES, StageName
 from prism_core.storage import RunRow
 

@@ -11,13 +11,11 @@ from app.common.form_numbers import read_number, read_whole
 from app.common.run_watch import find_run
 from app.common.shared import fragment, typed_slider
 from app.common.text import notice
-from app.findings import FindingsBook
 from app.services.adapter_shelf import AdapterShelf
 from app.services.visitor import need_visitor, read_visitor
-from app.tabs.train_watch import Watcher
-from app.train_story import Findings, PairFilter, spec_of_run
-from app.views.train_charts import calibration_figure, pr_figure, roc_figure
-from app.views.train_results import (
+from app.train.charts import calibration_figure, pr_figure, roc_figure
+from app.train.findings import FindingsBook
+from app.train.results_views import (
     PAGE,
     comparison_frame,
     comparison_notes,
@@ -28,6 +26,8 @@ from app.views.train_results import (
     persona_frame,
     threshold_panel,
 )
+from app.train.story import Findings, PairFilter, spec_of_run
+from app.train.watch import Watcher
 from prism_core.errors import InputError, PrismError
 from prism_core.prism.gating.report import PAPER_THRESHOLD, GateReport
 from prism_core.prism.records import Route

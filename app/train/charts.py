@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from app.common.charts import FIRST, INK, PALE, SECOND, THIRD, figure, say
-from app.train_story import RouteTally
+from app.train.story import RouteTally
 from prism_core.errors import StatisticsError
 from prism_core.prism.distillation.report import CurvePoint
 from prism_core.prism.gating.report import GateEpoch, GateReport, GateRow

@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
-from app.train_story import Story, read_story
-from app.views.train_charts import distill_figure, gate_curve_figure, routes_figure
-from app.views.train_progress import run_panel
+from app.train.charts import distill_figure, gate_curve_figure, routes_figure
+from app.train.progress_views import run_panel
+from app.train.story import Story, read_story
 from prism_core.prism.resolve import personas_of
 from prism_core.prism.spec import TrainSpec
 from prism_core.storage import RunRow

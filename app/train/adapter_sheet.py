@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from app.common.text import count, escape, notice
 from app.services.adapter_shelf import ShelfEntry
-from app.views.train_charts import short
-from app.views.train_results import table
+from app.train.charts import short
+from app.train.results_views import table
 
 
 def adapter_sheet(entry: ShelfEntry | None) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from app.common.text import count, escape, notice
-from app.train_story import Findings
-from app.views.train_charts import held_rows, short
+from app.train.charts import held_rows, short
+from app.train.story import Findings
 from prism_core.prism.ablation.table import AblationTable, Cell
 from prism_core.prism.gating.report import GateReport
 from prism_core.prism.records import JudgedPair

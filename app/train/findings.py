@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from app.train_story import Findings, read_findings
+from app.train.story import Findings, read_findings
 from prism_core.storage import Store
 
 _KEPT = 4

@@ -13,14 +13,14 @@ from app.common.run_watch import wire_controls
 from app.common.shared import QUIET, Shared
 from app.compare.composer import persona_choices
 from app.compare.form import merge_personas
-from app.findings import FindingsBook
 from app.services.speed_probes import machine_sentence
-from app.tabs.train_adapters import build_shelf, wire_shelf
-from app.tabs.train_compose import TrainForm, build_form, form_values, preset_changes
-from app.tabs.train_results import Reader, Results, build_results
-from app.tabs.train_watch import Watch, Watcher, build_watch
-from app.train_form import limits_of, spec_of
-from app.views.train_plan import plan_panel
+from app.train.composer import TrainForm, build_form, form_values, preset_changes
+from app.train.findings import FindingsBook
+from app.train.form import limits_of, spec_of
+from app.train.plan_views import plan_panel
+from app.train.results_panel import Reader, Results, build_results
+from app.train.shelf_panel import build_shelf, wire_shelf
+from app.train.watch import Watch, Watcher, build_watch
 from prism_core.errors import PrismError
 from prism_core.models.remote import from_environment
 from prism_core.models.sources import resolve

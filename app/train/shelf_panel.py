@@ -15,7 +15,7 @@ from app.common.shared import QUIET, Shared, fragment
 from app.common.text import notice
 from app.services.adapter_shelf import AdapterShelf, ShelfEntry
 from app.services.visitor import need_visitor, read_visitor
-from app.views.adapter_sheet import adapter_sheet
+from app.train.adapter_sheet import adapter_sheet
 from prism_core.errors import PrismError
 
 
