@@ -16,7 +16,8 @@ from app.services.speed_probes import ProbeBook
 from app.services.study_imports import StudyImports
 from app.services.study_shelf import StudyShelf
 from app.services.visitor import VISITOR_KEY
-from app.tabs import explore, personas, rl, study
+from app.study import layout as study
+from app.tabs import explore, personas, rl
 from app.train import layout as train
 from prism_core.storage import Store
 

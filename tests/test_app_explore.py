@@ -23,20 +23,20 @@ from app.gallery import Gallery
 from app.services.settings import Settings
 from app.services.study_imports import MAX_OWN, StudyImports
 from app.services.study_shelf import OpenStudy, StudyShelf
-from app.study_form import (
+from app.study.form import (
     PUBLIC_LIMITS,
     STUDY_FIELDS,
     check_size,
     study_of,
     study_of_yaml,
 )
+from app.study.plan_views import study_plan_panel
+from app.study.progress_views import study_panel
 from app.tabs.explore_bar import EMPTY, Librarian
 from app.tabs.explore_figures import Painter
 from app.tabs.explore_points import Reader, describe
 from app.views.explore_items import items_panel
 from app.views.explore_tables import about_panel, csv_text, left_line, reading_panel, shown_table
-from app.views.study_plan import study_plan_panel
-from app.views.study_progress import study_panel
 from benchmarks.explore import write_study
 from prism_core.errors import InputError, NotFoundError
 from prism_core.figures import FIGURES, Filters, Pick, make_grid, make_view

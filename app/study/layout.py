@@ -15,16 +15,16 @@ from app.common.text import notice
 from app.compare.form import merge_personas
 from app.services.speed_probes import machine_sentence
 from app.services.visitor import read_visitor
-from app.study_form import (
+from app.study.composer import YAML, StudyForm, build_study_form, study_personas
+from app.study.form import (
     STUDY_FIELDS,
     check_size,
     study_limits,
     study_of,
     study_of_yaml,
 )
-from app.tabs.study_compose import YAML, StudyForm, build_study_form, study_personas
-from app.tabs.study_watch import StudyWatch, StudyWatcher, build_study_watch
-from app.views.study_plan import study_plan_panel
+from app.study.plan_views import study_plan_panel
+from app.study.watch import StudyWatch, StudyWatcher, build_study_watch
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
 from prism_core.personas.library import load_personas

@@ -13,7 +13,7 @@ from app.common.run_start import MEASURE
 from app.common.shared import fragment
 from app.compare.composer import LENGTH_CHOICES, PLACEMENT_CHOICES
 from app.services.settings import Settings
-from app.study_form import STUDY_FIELDS, study_limits, study_limits_sentence
+from app.study.form import STUDY_FIELDS, study_limits, study_limits_sentence
 from prism_core.tasks import TASKS
 from prism_core.types import Persona
 
