@@ -20,8 +20,8 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from app.explore_items import ItemFilter, item_page
-from app.gallery import Gallery
+from app.explore.gallery import Gallery
+from app.explore.items import ItemFilter, item_page
 from app.services.settings import Settings
 from app.services.study_imports import StudyImports
 from app.services.study_shelf import OpenStudy, StudyShelf

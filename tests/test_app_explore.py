@@ -17,9 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_study import EVIL, make_study
 
-from app.explore_form import FILTER_FIELDS, filter_choices, filters_of, options_of
-from app.explore_items import PAGE, ItemFilter, item_page
-from app.gallery import Gallery
+from app.explore.bar import EMPTY, Librarian
+from app.explore.figures_panel import Painter
+from app.explore.form import FILTER_FIELDS, filter_choices, filters_of, options_of
+from app.explore.gallery import Gallery
+from app.explore.items import PAGE, ItemFilter, item_page
+from app.explore.items_views import items_panel
+from app.explore.points_panel import Reader, describe
+from app.explore.table_views import about_panel, csv_text, left_line, reading_panel, shown_table
 from app.services.settings import Settings
 from app.services.study_imports import MAX_OWN, StudyImports
 from app.services.study_shelf import OpenStudy, StudyShelf
@@ -32,11 +37,6 @@ from app.study.form import (
 )
 from app.study.plan_views import study_plan_panel
 from app.study.progress_views import study_panel
-from app.tabs.explore_bar import EMPTY, Librarian
-from app.tabs.explore_figures import Painter
-from app.tabs.explore_points import Reader, describe
-from app.views.explore_items import items_panel
-from app.views.explore_tables import about_panel, csv_text, left_line, reading_panel, shown_table
 from benchmarks.explore import write_study
 from prism_core.errors import InputError, NotFoundError
 from prism_core.figures import FIGURES, Filters, Pick, make_grid, make_view

@@ -10,12 +10,12 @@ import gradio as gr
 from app.common.form_numbers import read_whole
 from app.common.shared import QUIET, fragment
 from app.common.text import notice
-from app.explore_form import filters_of
-from app.explore_items import WHICH, ItemFilter, item_page
-from app.tabs.explore_bar import Bar, Librarian
-from app.tabs.explore_figures import Figures, Painter
-from app.views.explore_items import items_panel
-from app.views.explore_tables import shown_table
+from app.explore.bar import Bar, Librarian
+from app.explore.figures_panel import Figures, Painter
+from app.explore.form import filters_of
+from app.explore.items import WHICH, ItemFilter, item_page
+from app.explore.items_views import items_panel
+from app.explore.table_views import shown_table
 from prism_core.analysis.domains import title_of
 from prism_core.errors import InputError, PrismError
 from prism_core.figures import Pick, make_view, read_pick

@@ -8,7 +8,7 @@ import re
 from typing import Literal
 
 from app.common.text import count, escape, notice
-from app.explore_items import Answer, ItemEntry, ItemPage
+from app.explore.items import Answer, ItemEntry, ItemPage
 from prism_core.analysis.domains import title_of
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")

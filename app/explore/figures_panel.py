@@ -9,11 +9,11 @@ import gradio as gr
 
 from app.common.shared import QUIET, Shared, fragment
 from app.common.text import escape, notice
-from app.explore_form import FILTER_FIELDS, filters_of, options_of
-from app.gallery import Gallery
-from app.plot_clicks import CLICKABLE, SECOND, click_bridge
-from app.tabs.explore_bar import Bar, Librarian
-from app.views.explore_tables import csv_text, left_line, reading_panel, shown_table
+from app.explore.bar import Bar, Librarian
+from app.explore.form import FILTER_FIELDS, filters_of, options_of
+from app.explore.gallery import Gallery
+from app.explore.plot_clicks import CLICKABLE, SECOND, click_bridge
+from app.explore.table_views import csv_text, left_line, reading_panel, shown_table
 from prism_core.errors import PrismError
 from prism_core.figures import FIGURES, FigureResult, find_figure, make_view
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gradio as gr
 
 from app.common.shared import Shared
-from app.tabs.explore_bar import Librarian, build_bar, wire_bar
-from app.tabs.explore_figures import build_figures, wire_figures
-from app.tabs.explore_points import build_points, wire_points
+from app.explore.bar import Librarian, build_bar, wire_bar
+from app.explore.figures_panel import build_figures, wire_figures
+from app.explore.points_panel import build_points, wire_points
 
 
 def build(shared: Shared, tab: gr.Tab) -> None:

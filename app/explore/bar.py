@@ -11,12 +11,12 @@ import gradio as gr
 
 from app.common.shared import QUIET, Shared, fragment
 from app.common.text import escape, notice
-from app.explore_form import FILTER_FIELDS, filter_choices
+from app.explore.form import FILTER_FIELDS, filter_choices
+from app.explore.table_views import about_panel, csv_text
 from app.services.downloads import download_path
 from app.services.study_imports import PREFIX
 from app.services.study_shelf import OpenStudy, StudyShelf
 from app.services.visitor import need_visitor, read_visitor
-from app.views.explore_tables import about_panel, csv_text
 from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.study.file import save_study
 from prism_core.study.scores import DEFINITION
