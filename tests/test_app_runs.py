@@ -14,11 +14,11 @@ from train_records import ME
 from app.common.run_start import check_unfinished
 from app.common.run_watch import Controls, RunWatcher
 from app.landing import Landing
+from app.rl.watch import RlWatcher, build_rl_watch
 from app.services.settings import Settings
 from app.services.study_imports import StudyImports
 from app.services.study_shelf import StudyShelf
 from app.study.watch import StudyWatcher, build_study_watch
-from app.tabs.rl_watch import RlWatcher, build_rl_watch
 from app.train.watch import Watcher, build_watch
 from prism_core.errors import InputError, NotFoundError
 from prism_core.prism.spec import TrainSpec

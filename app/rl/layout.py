@@ -11,9 +11,9 @@ from app.common.run_start import RunStarter, check_unfinished
 from app.common.run_watch import wire_controls
 from app.common.shared import QUIET, Shared
 from app.common.text import notice
-from app.rl_form import RL_FIELDS, rl_plan, rl_preset, rl_spec_of, rl_within
-from app.tabs.rl_compose import RlForm, build_rl_form
-from app.tabs.rl_watch import RlWatch, RlWatcher, build_rl_watch
+from app.rl.composer import RlForm, build_rl_form
+from app.rl.form import RL_FIELDS, rl_plan, rl_preset, rl_spec_of, rl_within
+from app.rl.watch import RlWatch, RlWatcher, build_rl_watch
 from app.train.form import limits_of
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.common.text import escape, notice
-from app.rl_story import RlStory
+from app.rl.story import RlStory
 from app.train.charts import short
 from app.train.progress_views import duration, run_progress, run_state
 from app.train.results_views import table

@@ -1,0 +1,1 @@
+"""The RL tab: PerMix-RLVR, watched."""
