@@ -9,6 +9,7 @@ from app.common.shared import HISTORY_KEY, PERSONAS_KEY, QUEUE_SIZE, Shared, fra
 from app.compare import layout as compare
 from app.explore import layout as explore
 from app.landing import wire_landing
+from app.personas import layout as personas
 from app.rl import layout as rl
 from app.services.adapter_shelf import AdapterShelf
 from app.services.jobs import Jobs
@@ -19,7 +20,6 @@ from app.services.study_imports import StudyImports
 from app.services.study_shelf import StudyShelf
 from app.services.visitor import VISITOR_KEY
 from app.study import layout as study
-from app.tabs import personas
 from app.train import layout as train
 from prism_core.storage import Store
 

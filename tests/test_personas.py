@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from app.compare.form import MAX_OWN_PERSONAS
-from app.own_personas import (
+from app.personas.editor import blank_values, persona_of, values_of
+from app.personas.handlers import Listeners
+from app.personas.own import (
     free_name,
     import_yaml,
     keep,
@@ -17,11 +19,9 @@ from app.own_personas import (
     read_uploads,
     write_own,
 )
+from app.personas.token_counter import TokenCounter
+from app.personas.views import counts_line, sheet
 from app.services.model_pool import ModelPool
-from app.tabs.persona_editor import blank_values, persona_of, values_of
-from app.tabs.persona_listeners import Listeners
-from app.token_counter import TokenCounter
-from app.views.persona_sheet import counts_line, sheet
 from prism_core.errors import InputError
 from prism_core.personas.library import (
     MAX_YAML_CHARACTERS,

@@ -13,9 +13,9 @@ from typing import Any
 import gradio as gr
 
 from app.common.shared import QUIET, Shared, fragment
-from app.tabs.persona_editor import Editor, build_editor
-from app.tabs.persona_listeners import Listeners, choices
-from app.token_counter import TokenCounter
+from app.personas.editor import Editor, build_editor
+from app.personas.handlers import Listeners, choices
+from app.personas.token_counter import TokenCounter
 from prism_core.personas.library import load_personas
 from prism_core.types import Persona
 

@@ -14,10 +14,10 @@ from typing import Any
 import gradio as gr
 
 from app.common.text import notice
-from app.own_personas import free_name, import_yaml, keep, read_own, read_uploads, write_own
-from app.tabs.persona_editor import blank_values, persona_of, values_of
-from app.token_counter import TokenCounter
-from app.views.persona_sheet import KINDS, counts_line, sheet
+from app.personas.editor import blank_values, persona_of, values_of
+from app.personas.own import free_name, import_yaml, keep, read_own, read_uploads, write_own
+from app.personas.token_counter import TokenCounter
+from app.personas.views import KINDS, counts_line, sheet
 from prism_core.errors import PrismError
 from prism_core.personas.library import dump_personas
 from prism_core.types import LENGTHS, Persona

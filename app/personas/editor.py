@@ -9,8 +9,8 @@ import gradio as gr
 from gradio.components import Component
 
 from app.common.shared import fragment
-from app.own_personas import name_from
-from app.views.persona_sheet import AIMS, KINDS, LENGTH_NAMES
+from app.personas.own import name_from
+from app.personas.views import AIMS, KINDS, LENGTH_NAMES
 from prism_core.errors import InputError
 from prism_core.personas.library import MAX_TEXT_CHARACTERS, MAX_WORD_CHARACTERS, make_persona
 from prism_core.types import LENGTHS, Persona

@@ -1,0 +1,1 @@
+"""The Personas tab: read, edit, import and export."""
