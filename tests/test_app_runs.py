@@ -13,8 +13,8 @@ from train_records import ME
 
 from app.common.run_start import check_unfinished
 from app.common.run_watch import Controls, RunWatcher
-from app.landing import Landing
 from app.rl.watch import RlWatcher, build_rl_watch
+from app.server.landing import Landing
 from app.services.settings import Settings
 from app.services.study_imports import StudyImports
 from app.services.study_shelf import StudyShelf

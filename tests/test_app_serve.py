@@ -10,14 +10,14 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from app.headers import HEADERS, SecurityHeaders
-from app.serve import main, model_loader, parse
+from app.server.headers import HEADERS, SecurityHeaders
+from app.server.page import build_page
+from app.server.serve import main, model_loader, parse
+from app.server.theme import css, head, theme
 from app.services.jobs import Jobs
 from app.services.loading import load_with_news
 from app.services.model_pool import ModelPool
 from app.services.settings import Settings
-from app.theme import css, head, theme
-from app.ui import build_page
 from prism_core.errors import InputError, NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress

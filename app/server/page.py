@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app.api import add_api
 from app.common.shared import HISTORY_KEY, PERSONAS_KEY, QUEUE_SIZE, Shared, fragment
 from app.compare import layout as compare
 from app.explore import layout as explore
-from app.landing import wire_landing
 from app.personas import layout as personas
 from app.rl import layout as rl
+from app.server.api import add_api
+from app.server.landing import wire_landing
 from app.services.adapter_shelf import AdapterShelf
 from app.services.jobs import Jobs
 from app.services.model_pool import ModelPool

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 import gradio as gr
 from starlette.middleware import Middleware
 
-from app.headers import SecurityHeaders
+from app.server.headers import SecurityHeaders
+from app.server.page import build_page
+from app.server.theme import css, head, theme
 from app.services.jobs import Jobs
 from app.services.model_pool import Loader, ModelPool
 from app.services.settings import REMOTE, Settings, read_settings
-from app.theme import css, head, theme
-from app.ui import build_page
 from prism_core.errors import InputError, PrismError
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
