@@ -29,7 +29,7 @@ bench: $(VENV)/.development
 install: $(VENV)/.runtime
 
 screenshot: $(VENV)/.development chromium
-	PYTHONPATH=.:tests/browser $(BIN)/python tests/browser/take_screenshot.py
+	PYTHONPATH=.:tests $(BIN)/python tests/browser/take_screenshot.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -11,7 +11,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -24,8 +23,9 @@ from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.bundle import load_bundle
 from prism_core.types import Message, Prompt, PromptVariant, Sampling
+from prism_core.utils.assets import ASSETS
 
-ADAPTER = Path(__file__).resolve().parent.parent / "assets" / "adapters" / "demo"
+ADAPTER = ASSETS / "adapters" / "demo"
 TOPICS = (
     "a long walk by the sea",
     "how a bicycle stays upright",

@@ -13,7 +13,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
@@ -26,8 +25,9 @@ from prism_core.prism.demo import demo_queries
 from prism_core.prism.gating.gate import pool
 from prism_core.prism.gating.gated_model import GatedModel, GateMode, RowRouter
 from prism_core.types import PromptVariant
+from prism_core.utils.assets import ASSETS
 
-ADAPTER = Path(__file__).resolve().parent.parent / "assets" / "adapters" / "demo"
+ADAPTER = ASSETS / "adapters" / "demo"
 Rows = Sequence[Sequence[int]]
 LONG = (
     " Please take into account that I have already read a good deal about it, that I have about an "

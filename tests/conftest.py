@@ -9,7 +9,7 @@ import os
 
 import pytest
 import torch
-from tiny_models import tiny_model
+from support.tiny_models import tiny_model
 from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,

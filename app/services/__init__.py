@@ -1,1 +1,1 @@
-"""What the app holds while it runs: settings, models, the worker, shelves of adapters and studies."""
+"""What the app holds while it runs: settings, models, the worker, adapters and studies."""

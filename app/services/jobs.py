@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import prism_core
 from app.services.log_file import LogFile
 from prism_core.errors import InputError, StorageError
 from prism_core.storage import RunRow, Store
@@ -37,7 +38,7 @@ _STOP_SECONDS = 3.0
 _QUICK_DEATH_SECONDS = 5.0
 _FREE_RESTARTS = 4
 _LONGEST_PAUSE = 60.0
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(prism_core.__file__).resolve().parent.parent
 
 _log = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ class Jobs:
             _log.exception("The runs of worker %d could not be handed back", pid)
 
     def _command(self) -> list[str]:
-        command = [sys.executable, "-m", "prism_core.worker.process"]
+        command = [sys.executable, "-m", "prism_core.worker"]
         command += ["--parent-pid", str(os.getpid()), "--at-once", str(self._workers)]
         command += ["--idle-exit", str(IDLE_EXIT_SECONDS)]
         return command + (["--handlers", self._handlers] if self._handlers else [])

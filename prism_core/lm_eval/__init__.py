@@ -1,1 +1,1 @@
-"""PRISM as a model of lm-evaluation-harness: `python -m prism_core.lm_eval.harness ...`."""
+"""PRISM as a model of lm-evaluation-harness: `python -m prism_core.lm_eval ...`."""

@@ -1,8 +1,8 @@
-"""lm-evaluation-harness with PRISM among its models: `python -m prism_core.lm_eval.harness ...`.
+"""lm-evaluation-harness with PRISM among its models: `python -m prism_core.lm_eval ...`.
 
 The harness keeps a fixed list of models and looks for no plug-ins, so this adds `prism` to its list
 and hands all arguments over to its own command line. Everything that works with `lm_eval` works
-here: `python -m prism_core.lm_eval.harness run --model prism --model_args pretrained=embedded,adapter=demo
+here: `python -m prism_core.lm_eval run --model prism --model_args pretrained=embedded,adapter=demo
 --tasks arc_easy --apply_chat_template --system_instruction "You are a teacher."`
 """
 
@@ -40,7 +40,3 @@ def main() -> int:
 
     cli_evaluate()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

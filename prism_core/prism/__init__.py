@@ -1,1 +1,1 @@
-"""x"""
+"""PRISM (Hu, Rostami, Thomason 2026): five stages in order, and what they leave behind."""

@@ -58,7 +58,7 @@ class TrainResult:
 
 
 def run_training(run: RunRow, store: Store, progress: Progress) -> None:
-    """Do a training run of the store; see `prism_core.worker.process`.
+    """Do a training run of the store; see `prism_core.worker`.
 
     Raises:
         PrismError: the run cannot go on; the message says why.

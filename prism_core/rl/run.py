@@ -77,7 +77,7 @@ class RlResult:
 
 
 def run_rl(run: RunRow, store: Store, progress: Progress) -> None:
-    """Do a reinforcement-learning run of the store; see `prism_core.worker.process`.
+    """Do a reinforcement-learning run of the store; see `prism_core.worker`.
 
     Raises:
         PrismError: the run cannot go on; the message says why.

@@ -1,6 +1,6 @@
 """Families of verifiable tasks for reinforcement learning: endless, split for good, with levels.
 
-A family turns a seed into `Item`s whose check `prism_core.scorers.graders.grade` understands, so that one
+A family turns a seed into `Item`s whose check `scorers.graders.grade` understands, so that one
 grader serves reward and evaluation. Generated families come from reasoning-gym; GSM8K and MATH500
 are read by `prism_core.tasks` where their data is there.
 1. A question belongs to the training or the held-out part by a hash of its text, never by seed:

@@ -1,7 +1,7 @@
 """Does an answer refuse? By a model, and how well that agrees with the rule.
 
 The judge reads the request and the answer, and its preference is P(Yes) against P(No) as the first
-token: nothing is decoded. The rule (`prism_core.checks.refusal`) knows phrases, the judge meanings; both
+token: nothing is decoded. The rule (`checks.refusal`) knows phrases, the judge meanings; both
 can err. So both are shown with their agreement: the share of answers on which they say the same,
 and Cohen's kappa, which takes off what two deciders agree on by chance.
 """

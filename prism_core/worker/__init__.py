@@ -1,1 +1,1 @@
-"""The process that does runs: `python -m prism_core.worker.process`."""
+"""The process that does runs: `python -m prism_core.worker`."""

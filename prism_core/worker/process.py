@@ -1,4 +1,4 @@
-"""The process that does the work: `python -m prism_core.worker.process`.
+"""The process that does the work: `python -m prism_core.worker`.
 
 It takes runs from the store one after another and calls the handler of each one's kind. Beside the
 handler a watch (`prism_core/worker_watch.py`) writes progress and heartbeats, and passes a cancel
@@ -178,7 +178,7 @@ def _write_log(run: RunRow) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m prism_core.worker.process", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m prism_core.worker", description=main.__doc__)
     parser.add_argument("--once", action="store_true", help="leave when nothing is waiting")
     parser.add_argument("--idle-exit", type=float, help="leave after so many seconds without work")
     parser.add_argument("--at-once", type=int, default=1, help="runs at work on this machine")
@@ -200,7 +200,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

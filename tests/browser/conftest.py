@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser_helpers import ARGUMENTS, chromium_path, start_app, stop_app
+from support.browser import ARGUMENTS, chromium_path, start_app, stop_app
 
 sync_api = pytest.importorskip("playwright.sync_api")
 

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
 
-from browser_helpers import ANSWER_MS, ARGUMENTS, ROOT, chromium_path, start_app, stop_app
 from playwright.sync_api import expect, sync_playwright
+from support.browser import ANSWER_MS, ARGUMENTS, ROOT, chromium_path, start_app, stop_app
 
 INPUTS = {
     "question": "What did you have for breakfast this morning?",

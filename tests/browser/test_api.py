@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_helpers import start_app, stop_app
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, expect
+from support.browser import start_app, stop_app
 
 from app.common.shared import QUEUE_SIZE
 

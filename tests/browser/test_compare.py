@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlparse
 
 import pytest
-from browser_helpers import ANSWER_MS, nothing_sticks_out, set_number, unfold
 from playwright.sync_api import Page, expect
+from support.browser import ANSWER_MS, nothing_sticks_out, set_number, unfold
 
 pytestmark = pytest.mark.browser
 Visit = Callable[..., Page]

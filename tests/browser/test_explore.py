@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browser_helpers import open_tab
 from playwright.sync_api import Page, expect
-from synthetic_study import EVIL, make_study
+from support.browser import open_tab
+from support.synthetic_study import EVIL, make_study
 
 from prism_core.figures import FIGURES, FigureOptions
 from prism_core.study.file import load_study, save_study

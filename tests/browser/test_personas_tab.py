@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browser_helpers import open_tab
 from playwright.sync_api import Page, expect
+from support.browser import open_tab
 
 from prism_core.personas.library import load_personas, parse_persona, parse_personas
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browser_helpers import ANSWER_MS, nothing_sticks_out, open_tab, set_number, unfold
 from playwright.sync_api import Page, expect
+from support.browser import ANSWER_MS, nothing_sticks_out, open_tab, set_number, unfold
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 Visit = Callable[..., Page]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browser_helpers import cancel_at_once, open_tab
 from playwright.sync_api import Page, expect
+from support.browser import cancel_at_once, open_tab
 
 from prism_core.storage import Store
 from prism_core.study.records import ANSWERS

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser_helpers import (
+from playwright.sync_api import Page, expect
+from support.browser import (
     ANSWER_MS,
     cancel_at_once,
     nothing_sticks_out,
@@ -18,8 +19,7 @@ from browser_helpers import (
     set_number,
     unfold,
 )
-from playwright.sync_api import Page, expect
-from train_records import EVIL, finish, make_run
+from support.train_records import EVIL, finish, make_run
 
 from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.models.local import LocalModel

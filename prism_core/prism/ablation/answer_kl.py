@@ -4,7 +4,8 @@ The teacher is the base with the persona in its prompt. It and the system under 
 persona answers, each behind its own prompt, and KL(teacher || system) over the whole vocabulary is
 averaged over an answer's tokens, its end included (temperature 1). The teacher's states in front
 of the head are kept (h floats a token), its logits (V floats) exist for one chunk at a time.
-Training and its own curve use the cheaper KL of the teacher's top tokens; see `prism_core.prism.distillation.losses`.
+Training and its own curve use the cheaper KL of the teacher's top tokens; see
+`prism_core.prism.distillation.losses`.
 """
 
 from __future__ import annotations

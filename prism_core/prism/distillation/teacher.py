@@ -2,7 +2,7 @@
 
 The teacher is the base model with the persona in its prompt. For every position of an answer its k
 largest logits are kept with their token ids, and the log-sum-exp over all tokens at temperature 1
-(to measure) and at T (to train): all that the KL in `prism_core.prism.distillation.losses` needs, at 8 k + 8 bytes a
+(to measure) and at T (to train): all that the KL in `losses` needs, at 8 k + 8 bytes a
 position. They lie in a few safetensors files; a file that fits is not computed again.
 """
 

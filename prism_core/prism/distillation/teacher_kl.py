@@ -2,7 +2,7 @@
 
 Answers that are not trained on are forced behind the neutral prompt, and the KL is averaged over an
 answer's positions at temperature 1. It is the KL of the teacher's cached top tokens and "any other
-token": cheap, and a close lower bound of the full one, which `prism_core.prism.ablation.answer_kl` measures.
+token": cheap, and a close lower bound of the full one, which `ablation.answer_kl` measures.
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""What the tabs that start and watch runs share: controls, links, and the most unfinished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from support.train_records import ME
+
+from app.common.run_start import check_unfinished
+from app.common.run_watch import Controls, RunWatcher
+from app.rl.watch import RlWatcher, build_rl_watch
+from app.server.landing import Landing
+from app.services.settings import Settings
+from app.services.study_imports import StudyImports
+from app.services.study_shelf import StudyShelf
+from app.study.watch import StudyWatcher, build_study_watch
+from app.train.watch import Watcher, build_watch
+from prism_core.errors import InputError, NotFoundError
+from prism_core.prism.spec import TrainSpec
+from prism_core.rl.spec import RlSpec
+from prism_core.storage import Store, pack
+from prism_core.study.spec import StudySpec
+
+OTHER = "b" * 32
+SPECS: dict[str, Any] = {
+    "train": pack(TrainSpec()), "rl": pack(RlSpec()), "study": pack(StudySpec()),
+}  # fmt: skip
+
+
+class Refusing:
+    """Jobs that know of no queue and refuse every change."""
+
+    def queue_position(self, run_id: str) -> int | None:
+        return None
+
+    def cancel(self, run_id: str, owner: str) -> None:
+        raise NotFoundError("There is no run of that id.")
+
+    resume = cancel
+
+
+def watchers(store: Store) -> dict[str, tuple[RunWatcher, Callable[[], Controls]]]:
+    jobs: Any = Refusing()
+    return {
+        "train": (Watcher(store, jobs, {}), build_watch),
+        "rl": (RlWatcher(store, jobs), build_rl_watch),
+        "study": (StudyWatcher(store, jobs), build_study_watch),
+    }
+
+
+def asking(**query: str) -> Any:
+    return SimpleNamespace(query_params=query)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(home=tmp_path / "home") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("kind", ["train", "rl", "study"])
+def test_every_look_sets_every_component(store: Store, kind: str) -> None:
+    watcher, build = watchers(store)[kind]
+    with gr.Blocks():
+        watch = build()
+    run = store.create_run(kind, "A run", SPECS[kind], ME)
+    broken = store.create_run(kind, "A run of another version", {"nonsense": 1}, ME)
+    looks = [watcher.look(run.id, ME), watcher.look("", ME)]
+    if kind != "study":  # whose panel does not need the spec
+        looks.append(watcher.look(broken.id, ME))
+    assert {len(look) for look in looks} == {len(watch.outputs)}
+    shown = dict(zip(watch.outputs, looks[0], strict=True))
+    buttons = (watch.cancel, watch.resume, watch.delete)
+    assert [shown[b].visible for b in buttons] == [True, False, False]
+    assert shown[watch.timer].active is True
+    assert dict(zip(watch.outputs, looks[1], strict=True))[watch.box].visible is False
+
+
+@pytest.mark.parametrize("kind", ["train", "rl", "study"])
+def test_a_link_leads_to_its_run_and_its_tab(store: Store, tmp_path: Path, kind: str) -> None:
+    watcher, _ = watchers(store)[kind]
+    theirs = store.create_run(kind, "Theirs", SPECS[kind], OTHER)
+    mine = store.create_run(kind, "Mine", SPECS[kind], ME)
+    link = asking(**{watcher.what.key: theirs.id})
+    found, _, fold = watcher.arrive("", ME, link)
+    assert found == theirs.id and fold.open is False
+    landing = Landing(store, StudyShelf(store, StudyImports(tmp_path, Settings())))
+    assert landing.tab(link) == kind  # a study that has not ended is watched
+    assert landing.tab(asking()) == ""
+    lost = {"train": "", "rl": "", "study": "explore"}  # Explore says what is wrong
+    assert landing.tab(asking(**{watcher.what.key: "f" * 32})) == lost[kind]
+    assert watcher.arrive("", ME, asking(**{watcher.what.key: "f" * 32}))[0] == mine.id
+    assert watcher.arrive("", ME, asking())[0] == mine.id
+    assert watcher.arrive("", None, asking())[0] == ""
+    assert watcher.arrive(theirs.id, ME, asking())[0] == theirs.id  # it is on the screen already
+
+
+@pytest.mark.parametrize("kind", ["train", "rl", "study"])
+def test_refusals_are_said_and_a_deleted_run_makes_room(store: Store, kind: str) -> None:
+    watcher, _ = watchers(store)[kind]
+    older = store.create_run(kind, "Older", SPECS[kind], ME)
+    newer = store.create_run(kind, "Newer", SPECS[kind], ME)
+    assert "There is no run" in watcher.cancel(newer.id, ME)
+    assert "reload" in watcher.resume(newer.id, "")
+    assert watcher.delete(newer.id, OTHER)[2] == newer.id
+    store.request_cancel(newer.id, ME)
+    line, _, found, _ = watcher.delete(newer.id, ME)
+    assert f"The {watcher.what.noun} is deleted" in line
+    assert found == older.id
+
+
+def test_how_many_may_be_unfinished(store: Store) -> None:
+    store.create_run("train", "One", SPECS["train"], ME)
+    study = store.create_run("study", "Two", SPECS["study"], ME)
+    with pytest.raises(InputError, match="2 unfinished runs"):
+        check_unfinished(store, ME, 2)  # training and reinforcement learning count all
+    check_unfinished(store, ME, 2, "study")  # studies count alone: there is one
+    with pytest.raises(InputError, match="1 unfinished studies"):
+        check_unfinished(store, ME, 1, "study")
+    check_unfinished(store, OTHER, 1)
+    store.request_cancel(study.id, ME)
+    check_unfinished(store, ME, 2)

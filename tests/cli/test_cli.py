@@ -1,0 +1,216 @@
+"""The command line, as a person or a script runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from support.paths import ROOT
+
+from prism_core.cli import compare as compare_command
+from prism_core.cli.main import COMMANDS, build_parser, main
+from prism_core.cli.output import printable
+from prism_core.errors import CancelledError, RemoteError
+from prism_core.models.local import LocalModel
+
+
+def test_compare_prints_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
+    command = ["compare", "--question", "What is the capital of France?", "--persona", "math"]
+    command += ["--length", "long", "--placement", "system", "--max-new-tokens", "12"]
+    command += ["--seed", "0", "--json", "--arms", "neutral,persona,verify,prism"]
+    assert main(command) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    [line] = out.splitlines()
+    result = json.loads(line)
+    assert result["model"] == "SmolLM2-135M-Instruct"
+    assert [a["arm"] for a in result["arms"]] == ["neutral", "persona", "verify", "prism"]
+    neutral, persona, verify, prism = result["arms"]
+    assert "Paris" in neutral["text"]
+    assert 0 < neutral["tokens"] <= 12
+    assert neutral["seconds"] > 0
+    assert persona["prompt_tokens"] > neutral["prompt_tokens"] + 100, "a long persona"
+    assert verify["draft"] == persona["text"]
+    assert prism["text"] is None
+    assert "adapter" in prism["note"]
+
+
+def test_the_same_seed_gives_the_same_text(
+    tiny: LocalModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare_command, "open_model", lambda _: tiny)
+    texts = []
+    for seed in ("1", "1", "2"):
+        base = ["compare", "--question", "Why?", "--temperature", "1.0", "--max-new-tokens", "8"]
+        assert main([*base, "--seed", seed, "--json"]) == 0
+        texts.append([a["text"] for a in json.loads(capsys.readouterr().out)["arms"]])
+    assert texts[0] == texts[1]
+    assert texts[0] != texts[2]
+
+
+def test_compare_as_text(
+    tiny: LocalModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare_command, "open_model", lambda _: tiny)
+    arms = "neutral,verify,prism"
+    assert main(["compare", "--question", "Why?", "--max-new-tokens", "3", "--arms", arms]) == 0
+    out = capsys.readouterr().out
+    for part in ("== Neutral ==", "Draft:", "Verified:", "3 tokens in", "Train an adapter first"):
+        assert part in out
+
+
+def test_what_libraries_print_stays_out_of_stdout(
+    tiny: LocalModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def noisy(_: str) -> LocalModel:
+        print("Loading weights: 100%")
+        return tiny
+
+    monkeypatch.setattr(compare_command, "open_model", noisy)
+    assert main(["compare", "--question", "Why?", "--max-new-tokens", "2", "--json"]) == 0
+    captured = capsys.readouterr()
+    json.loads(captured.out)
+    assert "Loading weights" in captured.err
+
+
+BAD = [
+    ([], "COMMAND"),
+    (["fly"], "'fly'"),
+    (["compare"], "--question"),
+    (["compare", "--question", "  "], "empty"),
+    (["compare", "--question", "x" * 9000], "9,000"),
+    (["compare", "--question", "Why?", "--persona", "nobody"], "'nobody'"),
+    (["compare", "--question", "Why?", "--control", "nothing"], "'nothing'"),
+    (["compare", "--question", "Why?", "--length", "huge"], "'huge'"),
+    (["compare", "--question", "Why?", "--placement", "left"], "'left'"),
+    (["compare", "--question", "Why?", "--seed", "-1"], "'-1'"),
+    (["compare", "--question", "Why?", "--seed", "9" * 40], "whole number"),
+    (["compare", "--question", "Why?", "--max-new-tokens", "0"], "'0'"),
+    (["compare", "--question", "Why?", "--max-new-tokens", "1e3"], "'1e3'"),
+    (["compare", "--question", "Why?", "--temperature", "nan"], "'nan'"),
+    (["compare", "--question", "Why?", "--top-p", "0"], "'0'"),
+    (["compare", "--question", "Why?", "--arms", "neutral,other"], "'other'"),
+    (["compare", "--question", "Why?", "--arms", "neutral,neutral"], "twice"),
+    (["compare", "--question", "Why?", "--arms", ","], "No arm"),
+    (["compare", "--question", "Why?", "--model", "/nowhere"], "/nowhere"),
+    (["compare", "--question", "Why?", "--persona", "line\nbreak"], "'line break'"),
+    (["compare", "--question", "Why?", "--model", "remote:m"], "PRISM_REMOTE_URL"),
+    (["compare", "--question", "Why?", "--quest", "x"], "--quest"),
+    (["compare", "--question", "Why?", "--adapter", "x"], "'prism'"),
+    (["compare", "--question", "Why?", "--adapter", "nope", "--arms", "prism"], "'nope'"),
+    (["personas", "extra"], "extra"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "quoted"), BAD)
+def test_bad_input_is_one_clear_line_and_status_2(
+    arguments: list[str],
+    quoted: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PRISM_REMOTE_URL", raising=False)
+    try:
+        status = main(arguments)
+    except SystemExit as stop:  # argparse exits by itself
+        status = stop.code  # type: ignore[assignment]
+    captured = capsys.readouterr()
+    assert status == 2
+    assert captured.out == ""
+    [line] = captured.err.splitlines()
+    assert line.startswith("prism_core: ")
+    assert quoted in line
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), 130), (CancelledError("enough"), 130), (RemoteError("gone"), 1)],
+)
+def test_how_work_can_end(
+    error: BaseException,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(_: str) -> LocalModel:
+        raise error
+
+    monkeypatch.setattr(compare_command, "open_model", fail)
+    assert main(["compare", "--question", "Why?"]) == status
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_personas_and_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["personas", "--json"]) == 0
+    personas = json.loads(capsys.readouterr().out)["personas"]
+    assert len(personas) == 15
+    assert {p["kind"] for p in personas} == {"expert", "behaviour", "control"}
+    assert all(set(p["texts"]) == {"min", "short", "long"} for p in personas)
+    assert main(["personas"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 15
+    assert main(["models", "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)["models"][0]
+    assert first["reference"] == "embedded"
+    assert isinstance(first["ready"], bool)
+    assert main(["models"]) == 0
+    assert "embedded" in capsys.readouterr().out
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        name = command.__name__.rsplit(".", 1)[-1]
+        with pytest.raises(SystemExit) as stop:
+            build_parser().parse_args([name, "--help"])
+        assert stop.value.code == 0
+        assert f"python -m prism_core {name}" in capsys.readouterr().out
+
+
+def test_printable_drops_what_could_steer_a_terminal() -> None:
+    assert printable("a\x1b[31mb\tc\nd\x07\x9b\udc80é") == "a[31mb\tc\ndé"
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "prism_core", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+
+
+def test_as_a_process_with_an_ascii_terminal() -> None:
+    done = run("personas", "--json", LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    json.loads(done.stdout)
+    bad = run("compare", "--question", "Why?", "--persona", "nobödy")
+    assert bad.returncode == 2
+    assert "Traceback" not in bad.stderr
+    assert len(bad.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
+def test_ctrl_c_ends_with_130_and_no_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prism_core", "compare", "--question", "Tell a long story.",
+         "--max-new-tokens", "4000"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A background shell starts its children with SIGINT ignored; a terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err

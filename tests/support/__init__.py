@@ -1,0 +1,1 @@
+"""What tests share: tiny models, scripted ones, a synthetic study, the browser."""
