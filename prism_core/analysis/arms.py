@@ -16,7 +16,6 @@ from prism_core.analysis.domains import title_of
 from prism_core.analysis.grid import IntArray
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View
-from prism_core.figures.colours import ARM_COLOURS, ARM_SYMBOLS
 from prism_core.stats import Pairs
 
 
@@ -25,7 +24,7 @@ class Arm:
     """Something that is compared with neutral."""
 
     kind: str
-    """`persona`, `control` or `adapter`; decides colour and symbol."""
+    """`persona`, `control` or `adapter`."""
     title: str
     """Its name as shown to people."""
     rows: IntArray
@@ -34,16 +33,6 @@ class Arm:
     """What a point of it means, categories left aside."""
     matched: bool = False
     """Whether only each category's own expert counts."""
-
-    @property
-    def colour(self) -> str:
-        """The arm's colour."""
-        return ARM_COLOURS[self.kind]
-
-    @property
-    def symbol(self) -> str:
-        """The arm's symbol."""
-        return ARM_SYMBOLS[self.kind]
 
     def pairs(self, view: View, score: str, category: str = "") -> Pairs:
         """The arm against neutral, in one category or in all that are shown."""

@@ -15,20 +15,14 @@ import plotly.graph_objects as go
 
 from prism_core.analysis.arms import adapter_arms, length_arms
 from prism_core.analysis.domains import LENGTH_ORDER, LENGTH_TITLES, title_of
-from prism_core.analysis.effects import (
-    CALL_WORDS,
-    Effect,
-    bars_of,
-    call_of,
-    effects_of,
-    rates_of,
-)
+from prism_core.analysis.effects import CALL_WORDS, Effect, call_of, effects_of, rates_of
 from prism_core.analysis.grid import IntArray
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, listed, rate_text, sentence
 from prism_core.figures.canvas import nothing, panels, plain
 from prism_core.figures.colours import ADAPTER, LENGTH_COLOURS, OFF, REPORTED, faded
+from prism_core.figures.marks import bars_of
 from prism_core.figures.reported import MMLU_BY_LENGTH
 from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
 from prism_core.stats import interaction

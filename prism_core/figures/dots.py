@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from prism_core.analysis.effects import Call, bars_of, marker
+from prism_core.analysis.effects import Call
 from prism_core.figures.canvas import plain
 from prism_core.figures.colours import OFF
+from prism_core.figures.marks import bars_of, marker
 from prism_core.types import Estimate
 
 

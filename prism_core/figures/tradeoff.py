@@ -15,12 +15,13 @@ import plotly.graph_objects as go
 
 from prism_core.analysis.arms import Arm, arms_of
 from prism_core.analysis.domains import title_of
-from prism_core.analysis.effects import CALL_WORDS, Call, Effect, bars_of, effects_of
+from prism_core.analysis.effects import CALL_WORDS, Call, Effect, effects_of
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, nothing, panels, plain
-from prism_core.figures.colours import OFF, faded
+from prism_core.figures.colours import ARM_COLOURS, ARM_SYMBOLS, OFF, faded
+from prism_core.figures.marks import bars_of
 from prism_core.figures.reported import tradeoff_points
 from prism_core.figures.result import FigureOptions, FigureResult
 from prism_core.stats import MINIMUM_ITEMS, JointRegion, Pairs, joint_region, noninferiority
@@ -145,7 +146,7 @@ def _frame(left: list[str], below: list[str]) -> go.Figure:
 def _legend_entry(made: go.Figure, arm: Arm) -> None:
     made.add_scatter(
         x=[None], y=[None], mode="markers", name=plain(arm.title),
-        marker={"color": arm.colour, "symbol": arm.symbol, "size": 10}, row=1, col=2,
+        marker={"color": ARM_COLOURS[arm.kind], "symbol": ARM_SYMBOLS[arm.kind], "size": 10}, row=1, col=2,
     )  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def _arrow(made: go.Figure, step: _Step) -> None:
     if x0 is None or y0 is None or step.accuracy.after is None or step.alignment.after is None:
         return
     clear, whole = step.call == "up", not step.category
-    colour = step.arm.colour if clear else OFF
+    colour = ARM_COLOURS[step.arm.kind] if clear else OFF
     shape = step.region.outline()
     if shape:
         made.add_scatter(
@@ -221,7 +222,7 @@ def _mark(made: go.Figure, step: _Step, place: int, *, vertical: bool) -> None:
     if effect.before is None or effect.after is None:
         return
     clear = effect.is_clear
-    colour = step.arm.colour if clear else OFF
+    colour = ARM_COLOURS[step.arm.kind] if clear else OFF
     shift = 0.16 if step.arm.kind == "adapter" else -0.16
     along, across = [effect.before, effect.after], [place + shift] * 2
     bars = bars_of([effect.estimate, effect.estimate], faded(colour, 0.5))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_gated_model import save_random_lora
+from support.gated_parts import save_random_lora
 
 from prism_core.compare.comparison import (
     ARMS,

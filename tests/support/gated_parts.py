@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from prism_core.lora.training import save_lora, trainable_lora
-from prism_core.lora.weights import LoraWeights
+from prism_core.lora.weights import PROJECTIONS, LoraWeights, decoder_layers
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
@@ -28,6 +30,25 @@ TEXTS = (
     "How do I boil an egg?",
     "Write a line about the moon.",
 )
+
+
+def save_random_lora(base: LocalModel, folder: Path) -> None:
+    """A PEFT folder on layers 1..L-1 with random matrices that visibly change the output."""
+    layers = len(decoder_layers(base.model))
+    fresh = AutoModelForCausalLM.from_config(base.model.config)
+    fresh.load_state_dict(base.model.state_dict())
+    config = LoraConfig(
+        r=4,
+        lora_alpha=8,
+        target_modules=list(PROJECTIONS),
+        layers_to_transform=list(range(1, layers)),
+    )
+    peft = get_peft_model(fresh, config)
+    random = torch.Generator().manual_seed(3)
+    for name, weight in peft.named_parameters():
+        if "lora_" in name:
+            weight.data = torch.randn(weight.shape, generator=random) * 0.2
+    peft.save_pretrained(folder)
 
 
 def variant_of(name: str) -> PromptVariant:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
+from support.gated_parts import save_random_lora
 from support.tiny_models import TINY_CONFIGS, tiny_model
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
@@ -16,7 +17,7 @@ from prism_core.inference.cpu.fused_lora import row_lora
 from prism_core.inference.cpu.slot_cache import SlotCache
 from prism_core.inference.decoding import decode
 from prism_core.inference.prefill import _by_width, pad_left, prefill
-from prism_core.lora.weights import PROJECTIONS, LoraWeights, decoder_layers
+from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator, TokenScorer
 from prism_core.models.local import LocalModel
@@ -31,25 +32,6 @@ KINDS = sorted(TINY_CONFIGS)
 PACKED = [kind for kind in KINDS if kind != "gemma"]
 """Those that decode by packed steps; Gemma decodes by the library's layers."""
 packed_kinds = pytest.mark.parametrize("pair", PACKED, indirect=True)
-
-
-def save_random_lora(base: LocalModel, folder: Path) -> None:
-    """A PEFT folder on layers 1..L-1 with random matrices that visibly change the output."""
-    layers = len(decoder_layers(base.model))
-    fresh = AutoModelForCausalLM.from_config(base.model.config)
-    fresh.load_state_dict(base.model.state_dict())
-    config = LoraConfig(
-        r=4,
-        lora_alpha=8,
-        target_modules=list(PROJECTIONS),
-        layers_to_transform=list(range(1, layers)),
-    )
-    peft = get_peft_model(fresh, config)
-    random = torch.Generator().manual_seed(3)
-    for name, weight in peft.named_parameters():
-        if "lora_" in name:
-            weight.data = torch.randn(weight.shape, generator=random) * 0.2
-    peft.save_pretrained(folder)
 
 
 @pytest.fixture(scope="module", params=KINDS)
