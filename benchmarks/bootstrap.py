@@ -72,8 +72,10 @@ def main() -> None:
             found.setdefault(arm, {})[persona.name] = {**seconds, "tokens": tokens}
     if args.file:
         args.file.write_text(json.dumps(found))
-    print(f"{len(queries)} questions, answers up to {args.tokens} tokens, "
-          f"{torch.get_num_threads()} threads")  # fmt: skip
+    print(
+        f"{len(queries)} questions, answers up to {args.tokens} tokens, "
+        f"{torch.get_num_threads()} threads"
+    )
     for arm in [a for a in ("ours", "plain", "joint") if a in found]:
         report(arm, found, len(personas))
 
@@ -148,9 +150,7 @@ def plain(
             texts = [text for side in sides for text in generated(model, side, sampling)]
         answered = time.perf_counter()
         pairs = [(q, texts[i][0], texts[len(own) + i][0]) for i, q in enumerate(own)]
-        both = [
-            judging_prompt(q.text, *order) for q, a, b in pairs for order in ((a, b), (b, a))
-        ]
+        both = [judging_prompt(q.text, *order) for q, a, b in pairs for order in ((a, b), (b, a))]
         generated(model, both, verdict)
         seconds["questions"] += asked - start
         seconds["answers"] += answered - asked

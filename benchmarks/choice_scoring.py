@@ -52,8 +52,12 @@ def main() -> None:
     items = dev_items(folder, args.items)
     model = LocalModel.load("embedded")
     variant = PromptVariant(load_personas()["math"], "long", "system")
-    harness = HFLM(pretrained=str(embedded_folder()), batch_size=8, device=str(model.model.device),
-                   dtype=str(model.model.dtype).removeprefix("torch."))  # fmt: skip
+    harness = HFLM(
+        pretrained=str(embedded_folder()),
+        batch_size=8,
+        device=str(model.model.device),
+        dtype=str(model.model.dtype).removeprefix("torch."),
+    )
     for way in args.ways:
         ours, theirs = [], []
         for _ in range(args.rounds):
@@ -74,9 +78,16 @@ def dev_items(folder: Path, count: int) -> list[Item]:
             for i, row in enumerate(csv.DictReader(file)):
                 choices = tuple(row[f"choice{j}"] for j in range(4))
                 items.append(
-                    Item(f"{path.stem}-{i}", "mmlu", "dev", "choice", row["question"], choices,
-                         int(row["answer"]))
-                )  # fmt: skip
+                    Item(
+                        f"{path.stem}-{i}",
+                        "mmlu",
+                        "dev",
+                        "choice",
+                        row["question"],
+                        choices,
+                        int(row["answer"]),
+                    )
+                )
     return items[:count]
 
 

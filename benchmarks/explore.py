@@ -53,14 +53,18 @@ def main() -> None:
         settings = Settings(cache=Path(folder))
         shelf = StudyShelf(store, StudyImports(Path(folder) / "studies", settings))
         opening, opened = timed(lambda: shelf.open(run_id))
-        print(f"{opened.grid.answers:,} answers, {len(opened.grid.cells)} cells, "
-              f"{len(opened.grid.items):,} items; opened once in {opening:.1f} s")  # fmt: skip
+        print(
+            f"{opened.grid.answers:,} answers, {len(opened.grid.cells)} cells, "
+            f"{len(opened.grid.items):,} items; opened once in {opening:.1f} s"
+        )
         worst, lift = time_filters(shelf, run_id, args.filters)
         time_items(opened)
         filters = Filters(personas=("math", "writing"), lengths=("long",))
         again, cells = timed(lambda: naive_lift(store, run_id, filters))
-        print(f"figure 4 read again, cell by cell: {again:.1f} s for {cells} cells, "
-              f"ratio {again / lift:.0f}")  # fmt: skip
+        print(
+            f"figure 4 read again, cell by cell: {again:.1f} s for {cells} cells, "
+            f"ratio {again / lift:.0f}"
+        )
         print(f"slowest filter: {worst:.2f} s (aim: under 1 s)")
 
 
@@ -129,9 +133,11 @@ def write_study(store: Store, rows: int) -> str:
     """A study's run with its records, as `run_study` leaves them; gives its id."""
     people = list(load_personas().values())[:13]
     spec = StudySpec(
-        name="Benchmark", personas=tuple(p.name for p in people), lengths=("min", "short", "long"),
+        name="Benchmark",
+        personas=tuple(p.name for p in people),
+        lengths=("min", "short", "long"),
         placements=("system", "user"),
-    )  # fmt: skip
+    )
     run = store.create_run("study", spec.name, pack(spec))
     cells, _ = cells_of(spec, people)
     items = make_items(rows // len(cells))
@@ -159,10 +165,17 @@ def make_items(number: int) -> dict[str, tuple[Item, ...]]:
     """Four fifths choices, one fifth written answers."""
     written = number // 5
     choices = [
-        Item(f"k{i}", "knowledge", KNOWLEDGE[i % 4], "choice", f"Question {i}?",
-             ("one", "two", "three", "four"), i % 4)
+        Item(
+            f"k{i}",
+            "knowledge",
+            KNOWLEDGE[i % 4],
+            "choice",
+            f"Question {i}?",
+            ("one", "two", "three", "four"),
+            i % 4,
+        )
         for i in range(number - written)
-    ]  # fmt: skip
+    ]
     others = [Item(f"o{i}", "open", OPEN[i % 4], "open", f"Write {i}.") for i in range(written)]
     return {"knowledge": tuple(choices), "open": tuple(others)}
 
@@ -170,8 +183,9 @@ def make_items(number: int) -> dict[str, tuple[Item, ...]]:
 def answer_of(cell: str, item: Item, random: np.random.Generator) -> Answer:
     if item.kind == "choice":
         logprobs = random.normal(-4, 1, size=4).round(4)
-        return Answer(0, cell, item.task, item.id, 0, logprobs=tuple(logprobs.tolist()),
-                      lengths=(2, 2, 2, 2))  # fmt: skip
+        return Answer(
+            0, cell, item.task, item.id, 0, logprobs=tuple(logprobs.tolist()), lengths=(2, 2, 2, 2)
+        )
     text = f"A lively {random.integers(1000)} answer. " * int(random.integers(5, 20))
     return Answer(0, cell, item.task, item.id, 0, (text,), tokens=60, prompt_tokens=200)
 

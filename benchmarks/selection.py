@@ -116,9 +116,15 @@ def taught(
     try:
         config = replace(distill_config(SPEC, loss), seed=seed)
         distill(
-            config, pairs, lambda _name: variant, model, folder, MemoryJournal(), Progress(),
+            config,
+            pairs,
+            lambda _name: variant,
+            model,
+            folder,
+            MemoryJournal(),
+            Progress(),
             held_out=[],
-        )  # fmt: skip
+        )
         adapter = AlwaysOn(model, LoraWeights.load(folder, model.model), loss, str(folder))
         how = replace(ANSWERING, max_new_tokens=SPEC.answer_tokens)
         return shares(adapter, exam, PromptVariant(), how, repeats)

@@ -46,9 +46,12 @@ def start(folder: Path) -> tuple[float, float]:
             served = wait_for(url, begin)
             client = Client(url, verbose=False)
             client.predict(
-                "Say hello.", persona="math", arms=["neutral"], max_new_tokens=1,
+                "Say hello.",
+                persona="math",
+                arms=["neutral"],
+                max_new_tokens=1,
                 api_name="/compare",
-            )  # fmt: skip
+            )
             return served, time.perf_counter() - begin
         finally:
             app.terminate()

@@ -44,20 +44,22 @@ def main() -> None:
         for n in sizes:
             answers, wall, cpu = run(model, Path(folder), f"n{n}", replace(SPEC, n_per_category=n))
             per_answer[n] = cpu / answers
-            print(f"n = {n}: {answers} answers, {wall:.2f} s, {cpu:.2f} s of CPU, "
-                  f"{1000 * cpu / answers:.1f} ms of CPU an answer")  # fmt: skip
+            print(
+                f"n = {n}: {answers} answers, {wall:.2f} s, {cpu:.2f} s of CPU, "
+                f"{1000 * cpu / answers:.1f} ms of CPU an answer"
+            )
         first = (wall, cpu)
         spec = replace(SPEC, n_per_category=sizes[-1])
         _, wall, cpu = run(model, Path(folder), f"n{sizes[-1]}", spec)
-        print(f"again: {wall:.3f} s, {cpu:.3f} s of CPU: {wall / first[0]:.2%} of the first time, "
-              f"{cpu / first[1]:.2%} of its CPU time")  # fmt: skip
+        print(
+            f"again: {wall:.3f} s, {cpu:.3f} s of CPU: {wall / first[0]:.2%} of the first time, "
+            f"{cpu / first[1]:.2%} of its CPU time"
+        )
         ratio = per_answer[sizes[-1]] / per_answer[sizes[0]]
         print(f"CPU an answer at n = {sizes[-1]} against n = {sizes[0]}: {ratio:.2f}")
 
 
-def run(
-    model: LocalModel, folder: Path, name: str, spec: StudySpec
-) -> tuple[int, float, float]:
+def run(model: LocalModel, folder: Path, name: str, spec: StudySpec) -> tuple[int, float, float]:
     """Run a study; how many answers, and its wall and CPU seconds."""
     with Store(f"sqlite:///{folder}/{name}.sqlite3", home=folder) as store:
         row = store.create_run("study", spec.name, pack(spec))

@@ -29,9 +29,7 @@ def read_whole(label: str, value: object, low: int | None = None, high: int | No
     return int(_read(label, value, True, low, high))
 
 
-def _read(
-    label: str, value: object, whole: bool, low: float | None, high: float | None
-) -> float:
+def _read(label: str, value: object, whole: bool, low: float | None, high: float | None) -> float:
     kind = "a whole number" if whole else "a number"
     kind += "" if low is None else f" from {low:,.10g}"
     kind += "" if high is None else f" to {high:,.10g}"

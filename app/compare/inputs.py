@@ -56,9 +56,7 @@ class Inputs:
             self.describe(stored, persona, length),
         ]
 
-    def take_adapter(
-        self, visitor: object, tried: str, arms: list[str]
-    ) -> tuple[Any, Any, Any]:
+    def take_adapter(self, visitor: object, tried: str, arms: list[str]) -> tuple[Any, Any, Any]:
         """Choose the adapter that another tab offers; gives (adapter, arms, status)."""
         offered = self._shelf(visitor)
         chosen = (tried or "").partition(" ")[0]
@@ -74,9 +72,7 @@ class Inputs:
 
     def surprise(self, question: str, event: gr.EventData) -> tuple[str, str]:
         """An example question, of the category whose button was pressed, and its persona."""
-        names = dict(
-            zip((c._id for c in self.composer.chips), labels(self.examples), strict=True)
-        )
+        names = dict(zip((c._id for c in self.composer.chips), labels(self.examples), strict=True))
         label = names.get(getattr(event.target, "_id", -1))
         example = pick(self.examples, random.Random(), label, question)
         return example.question, example.persona

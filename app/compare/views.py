@@ -64,7 +64,7 @@ def persona_note(persona: Persona | None, length: str) -> str:
         return f'<p class="px-help">{escape(persona.title)} has no text of this length.</p>'
     return (
         f'<details class="px-told"><summary>What the {escape(persona.title)} is told'
-        f"</summary><p dir=\"auto\">{escape(text)}</p></details>"
+        f'</summary><p dir="auto">{escape(text)}</p></details>'
     )
 
 

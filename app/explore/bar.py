@@ -75,9 +75,7 @@ def build_bar(shared: Shared) -> Bar:
                 ("refresh", "Refresh"),
                 ("delete", "Delete file"),
             ):
-                parts[name] = gr.Button(
-                    label, size="sm", visible=False, elem_id=f"px-study-{name}"
-                )
+                parts[name] = gr.Button(label, size="sm", visible=False, elem_id=f"px-study-{name}")
             parts["file"] = gr.DownloadButton(elem_id="px-study-file", elem_classes="px-unseen")
         with gr.Row(visible=False, elem_classes="px-tools") as confirm:
             fragment('<p class="px-warning">Delete this file from here?</p>')
@@ -232,15 +230,11 @@ def wire_bar(bar: Bar, shared: Shared, librarian: Librarian, tab: gr.Tab) -> Non
     tab.select(librarian.enter, [bar.study_id, visitor], chosen, **QUIET)
     bar.study.input(
         lambda name: (name or "", ""), bar.study, [bar.study_id, bar.status], **QUIET
-    ).then(
-        librarian.choices, [bar.study_id, visitor], [bar.study, bar.other], **QUIET
-    )
+    ).then(librarian.choices, [bar.study_id, visitor], [bar.study, bar.other], **QUIET)
     shared.explored.change(
         librarian.offered, [shared.explored, visitor], [*chosen, bar.status], **QUIET
     )
-    bar.upload.upload(
-        librarian.bring, [bar.upload, visitor], [*chosen, bar.status], **QUIET
-    )
+    bar.upload.upload(librarian.bring, [bar.upload, visitor], [*chosen, bar.status], **QUIET)
     bar.delete.click(lambda: gr.Row(visible=True), None, bar.confirm, **QUIET)
     bar.confirm_keep.click(lambda: gr.Row(visible=False), None, bar.confirm, **QUIET)
     bar.confirm_delete.click(
@@ -248,10 +242,16 @@ def wire_bar(bar: Bar, shared: Shared, librarian: Librarian, tab: gr.Tab) -> Non
     )
     for button, export in ((bar.parquet, librarian.parquet), (bar.csv, librarian.csv)):
         button.click(export, bar.study_id, [bar.file, bar.status], **QUIET).then(
-            None, None, None, js="() => window.prism.press('#px-study-file')",
+            None,
+            None,
+            None,
+            js="() => window.prism.press('#px-study-file')",
             api_visibility="private",
-        )  # fmt: skip
+        )
     bar.link.click(
-        None, bar.study_id, None, js="(id) => window.prism.copyLink('?study=' + id)",
+        None,
+        bar.study_id,
+        None,
+        js="(id) => window.prism.copyLink('?study=' + id)",
         api_visibility="private",
-    ).then(lambda: notice("done", "The link is copied."), None, bar.status, **QUIET)  # fmt: skip
+    ).then(lambda: notice("done", "The link is copied."), None, bar.status, **QUIET)

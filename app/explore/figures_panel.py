@@ -18,9 +18,14 @@ from prism_core.errors import PrismError
 from prism_core.figures import FIGURES, FigureResult, find_figure, make_view
 
 LABELS = {
-    "models": "Model", "arms": "Arm", "personas": "Persona", "lengths": "Length",
-    "placements": "Placement", "tasks": "Task", "categories": "Category",
-}  # fmt: skip
+    "models": "Model",
+    "arms": "Arm",
+    "personas": "Persona",
+    "lengths": "Length",
+    "placements": "Placement",
+    "tasks": "Task",
+    "categories": "Category",
+}
 FIRST_FIGURE = next(iter(FIGURES))
 
 
@@ -59,11 +64,22 @@ class Figures:
     def outputs(self) -> list[Any]:
         """What `Painter.draw` sets."""
         return [
-            self.box, self.left, self.title, self.score, self.matched, self.overlay,
-            self.first, self.first_name, self.first_reading, self.numbers,
-            self.second_box, self.second, self.second_name, self.second_reading,
+            self.box,
+            self.left,
+            self.title,
+            self.score,
+            self.matched,
+            self.overlay,
+            self.first,
+            self.first_name,
+            self.first_reading,
+            self.numbers,
+            self.second_box,
+            self.second,
+            self.second_name,
+            self.second_reading,
             self.second_numbers,
-        ]  # fmt: skip
+        ]
 
 
 def build_figures() -> Figures:
@@ -74,22 +90,33 @@ def build_figures() -> Figures:
         with gr.Column(elem_classes="px-card", elem_id="px-figure-card"):
             parts["figure"] = gr.Radio(
                 [(kind.title, kind.name) for kind in FIGURES.values()],
-                value=FIRST_FIGURE, show_label=False, container=False, elem_id="px-figure",
-            )  # fmt: skip
+                value=FIRST_FIGURE,
+                show_label=False,
+                container=False,
+                elem_id="px-figure",
+            )
             parts["title"] = fragment(elem_id="px-figure-title")
             with gr.Row(elem_classes="px-row px-figure-options"):
                 parts["score"] = gr.Radio(
-                    [("Accuracy", "accuracy"), ("Alignment", "alignment")], value="accuracy",
-                    show_label=False, container=False, elem_id="px-score", visible=False,
-                )  # fmt: skip
-                parts["matched"] = gr.Checkbox(
-                    False, label="Only each category's own expert", elem_id="px-matched",
+                    [("Accuracy", "accuracy"), ("Alignment", "alignment")],
+                    value="accuracy",
+                    show_label=False,
                     container=False,
-                )  # fmt: skip
+                    elem_id="px-score",
+                    visible=False,
+                )
+                parts["matched"] = gr.Checkbox(
+                    False,
+                    label="Only each category's own expert",
+                    elem_id="px-matched",
+                    container=False,
+                )
                 parts["overlay"] = gr.Checkbox(
-                    False, label="Lay the paper's numbers over it (reported)",
-                    elem_id="px-overlay", container=False,
-                )  # fmt: skip
+                    False,
+                    label="Lay the paper's numbers over it (reported)",
+                    elem_id="px-overlay",
+                    container=False,
+                )
             with gr.Row(elem_classes="px-row px-two", equal_height=False):
                 with gr.Column(elem_classes=CLICKABLE, min_width=300):
                     parts |= _plot("first")
@@ -114,8 +141,12 @@ def _filters() -> dict[str, Any]:
             for name in FILTER_FIELDS:
                 filters.append(
                     gr.Dropdown(
-                        [], value=[], multiselect=True, label=LABELS[name],
-                        elem_id=f"px-filter-{name}", min_width=180,
+                        [],
+                        value=[],
+                        multiselect=True,
+                        label=LABELS[name],
+                        elem_id=f"px-filter-{name}",
+                        min_width=180,
                     )
                 )
         with gr.Row(elem_classes="px-tools"):
@@ -136,17 +167,21 @@ def _numbers() -> dict[str, Any]:
     with gr.Accordion("The numbers", open=False, elem_id="px-numbers"):
         tables = [
             gr.Dataframe(
-                interactive=False, show_label=False, buttons=[], wrap=False, max_height=420,
-                elem_id=name, elem_classes="px-frame", visible=name == "px-figure-data",
+                interactive=False,
+                show_label=False,
+                buttons=[],
+                wrap=False,
+                max_height=420,
+                elem_id=name,
+                elem_classes="px-frame",
+                visible=name == "px-figure-data",
             )
             for name in ("px-figure-data", "px-figure-data-2")
         ]
         with gr.Row(elem_classes="px-tools"):
             save = gr.Button("Download these numbers (CSV)", size="sm", elem_id="px-figure-save")
         payload = gr.Textbox(visible="hidden", elem_id="px-figure-payload", show_label=False)
-    return {
-        "numbers": tables[0], "second_numbers": tables[1], "save": save, "payload": payload
-    }
+    return {"numbers": tables[0], "second_numbers": tables[1], "save": save, "payload": payload}
 
 
 @dataclass(frozen=True)
@@ -226,9 +261,15 @@ def wire_figures(figures: Figures, bar: Bar, librarian: Librarian, shared: Share
     painter = Painter(librarian, Gallery())
     inputs = [bar.study_id, bar.other, *figures.options]
     opened = [
-        bar.about, bar.status, bar.parquet, bar.csv, bar.link, bar.refresh, bar.delete,
+        bar.about,
+        bar.status,
+        bar.parquet,
+        bar.csv,
+        bar.link,
+        bar.refresh,
+        bar.delete,
         *figures.filters,
-    ]  # fmt: skip
+    ]
     # A study that is offered again may have grown in between, though its id has not changed.
     for event in (bar.study_id.change, bar.refresh.click, shared.explored.change):
         event(librarian.open, [bar.study_id, shared.visitor_state], opened, **QUIET).then(
@@ -237,16 +278,26 @@ def wire_figures(figures: Figures, bar: Bar, librarian: Librarian, shared: Share
     changes = [one.change for one in figures.filters]
     gr.on(
         [
-            *changes, bar.other.change, figures.figure.input, figures.score.input,
-            figures.matched.input, figures.overlay.input,
+            *changes,
+            bar.other.change,
+            figures.figure.input,
+            figures.score.input,
+            figures.matched.input,
+            figures.overlay.input,
         ],
-        painter.draw, inputs, figures.outputs, trigger_mode="always_last", **QUIET,
-    )  # fmt: skip
+        painter.draw,
+        inputs,
+        figures.outputs,
+        trigger_mode="always_last",
+        **QUIET,
+    )
     figures.clear.click(lambda: [[]] * len(FILTER_FIELDS), None, figures.filters, **QUIET)
     figures.save.click(painter.numbers, inputs, figures.payload, **QUIET).then(
-        None, [figures.payload, figures.figure], None,
+        None,
+        [figures.payload, figures.figure],
+        None,
         js="(text, name) => { if (text) "
         "window.prism.save(`prism-${name}.csv`, 'text/csv', text); }",
         api_visibility="private",
-    )  # fmt: skip
+    )
     return painter

@@ -122,9 +122,13 @@ class _Found:
 
     def kept(self, keep: BoolArray | IntArray) -> _Found:
         return _Found(
-            self.cells[keep], self.items[keep], self.references[keep], self.change[keep],
-            self.lost[keep], self.gained[keep],
-        )  # fmt: skip
+            self.cells[keep],
+            self.items[keep],
+            self.references[keep],
+            self.change[keep],
+            self.lost[keep],
+            self.gained[keep],
+        )
 
 
 def item_page(
@@ -143,9 +147,11 @@ def item_page(
     lost, gained = int(found.lost.sum()), int(found.gained.sum())
     counts = lost, gained, len(found.cells) - lost - gained
     chosen = {
-        "flips": found.lost | found.gained, "lost": found.lost, "gained": found.gained,
+        "flips": found.lost | found.gained,
+        "lost": found.lost,
+        "gained": found.gained,
         "all": np.ones(len(found.cells), dtype=bool),
-    }[wanted.which]  # fmt: skip
+    }[wanted.which]
     found = found.kept(chosen)
     if wanted.only_different:
         found = found.kept(_differs(opened, found))

@@ -40,8 +40,10 @@ def items_panel(page: ItemPage, what: str, *, is_neutral: bool = False) -> str:
 
 def _card(entry: ItemEntry) -> str:
     style, name, about = BADGES[entry.change]
-    badge = "" if entry.neutral is None else (
-        f'<span class="px-route {style}" title="{about}">{name}</span>'
+    badge = (
+        ""
+        if entry.neutral is None
+        else (f'<span class="px-route {style}" title="{about}">{name}</span>')
     )
     should = ""
     if entry.harmful is not None:
@@ -86,7 +88,7 @@ def _choices(entry: ItemEntry) -> str:
     if not isinstance(choices, list) or not choices:
         return ""
     items = "".join(
-        f'<li{" class=px-right" if i == entry.right else ""}>{escape(choice)}'
+        f"<li{' class=px-right' if i == entry.right else ''}>{escape(choice)}"
         f"{' <b>right</b>' if i == entry.right else ''}</li>"
         for i, choice in enumerate(choices)
     )
@@ -100,7 +102,9 @@ def _side(title: str, answer: Answer, shown: str) -> str:
     )
     more = (
         f"<details class=px-told><summary>{count(len(answer.others), 'other answer')} of its "
-        f"repeats</summary>{others}</details>" if others else ""
+        f"repeats</summary>{others}</details>"
+        if others
+        else ""
     )
     return (
         f"<div><h4>{escape(title)}</h4>"

@@ -54,16 +54,21 @@ def build_points() -> Points:
         with gr.Row(elem_classes="px-row px-end"):
             parts["which"] = gr.Radio(WHICH_CHOICES, value="all", label="Show", elem_id="px-which")
             parts["text"] = gr.Textbox(
-                label="Search", placeholder="Words in question or answers", max_lines=1,
-                elem_id="px-items-search", min_width=200,
-            )  # fmt: skip
+                label="Search",
+                placeholder="Words in question or answers",
+                max_lines=1,
+                elem_id="px-items-search",
+                min_width=200,
+            )
             parts["page"] = gr.Number(
                 1, label="Page", precision=0, elem_id="px-items-page", min_width=90
             )
         parts["different"] = gr.Checkbox(
-            False, label="Only answers that differ from neutral", elem_id="px-different",
+            False,
+            label="Only answers that differ from neutral",
+            elem_id="px-different",
             container=False,
-        )  # fmt: skip
+        )
         parts["panel"] = fragment(elem_id="px-items-panel")
     return Points(box=box, **parts)
 
@@ -94,9 +99,17 @@ class Reader:
         return [picks[place] if 0 <= place < len(picks) else "", False, 1]
 
     def show(
-        self, study_id: str, other_id: str, pick: str, second: bool, which: str, text: str,
-        different: bool, page: object, *filters: Any,
-    ) -> list[Any]:  # fmt: skip
+        self,
+        study_id: str,
+        other_id: str,
+        pick: str,
+        second: bool,
+        which: str,
+        text: str,
+        different: bool,
+        page: object,
+        *filters: Any,
+    ) -> list[Any]:
         """The items behind the chosen point; gives (box, panel)."""
         if not pick:
             return [gr.Column(visible=False), ""]
@@ -145,8 +158,13 @@ def wire_points(
     reader = Reader(librarian, painter)
     chosen = [points.pick, points.second, points.page]
     inputs = [
-        bar.study_id, bar.other, points.pick, points.second, *points.controls, *figures.filters
-    ]  # fmt: skip
+        bar.study_id,
+        bar.other,
+        points.pick,
+        points.second,
+        *points.controls,
+        *figures.filters,
+    ]
     shown = [points.box, points.panel]
     quiet = {**QUIET, "trigger_mode": "always_last"}
     drawn = [bar.study_id, *figures.options]
@@ -159,17 +177,21 @@ def wire_points(
     ).then(lambda: True, None, points.second, **QUIET)
     for event in (*events, second):
         event.then(reader.show, inputs, shown, **QUIET).then(
-            None, None, None, js="() => window.prism.reveal('#px-items')",
+            None,
+            None,
+            None,
+            js="() => window.prism.reveal('#px-items')",
             api_visibility="private",
-        )  # fmt: skip
+        )
     gr.on(
         [points.which.input, points.text.change, points.different.input, points.page.input],
-        reader.show, inputs, shown, **quiet,
-    )  # fmt: skip
-    # A filter or another study may leave nothing behind the point: show what is left.
-    gr.on(
-        [one.change for one in figures.filters], reader.show, inputs, shown, **quiet
+        reader.show,
+        inputs,
+        shown,
+        **quiet,
     )
+    # A filter or another study may leave nothing behind the point: show what is left.
+    gr.on([one.change for one in figures.filters], reader.show, inputs, shown, **quiet)
     bar.study_id.change(lambda: ["", False, 1], None, chosen, **QUIET).then(
         reader.show, inputs, shown, **QUIET
     )

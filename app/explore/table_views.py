@@ -59,13 +59,17 @@ def about_panel(opened: OpenStudy) -> str:
     if study.created:
         facts.append(f"begun {study.created[:10]}")
     line = " · ".join(escape(f) for f in facts)
-    warn = "" if study.finished else notice(
-        "busy", "This study is not finished: what you see rests on the answers so far."
+    warn = (
+        ""
+        if study.finished
+        else notice("busy", "This study is not finished: what you see rests on the answers so far.")
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in study.notes)
     more = (
         f'<details class="px-told"><summary>{count(len(study.notes), "note")} on how it was made'
-        f'</summary><ul class="px-notes">{notes}</ul></details>' if notes else ""
+        f'</summary><ul class="px-notes">{notes}</ul></details>'
+        if notes
+        else ""
     )
     return f'{warn}<p class="px-study-line">{line}</p>{more}'
 
@@ -86,6 +90,8 @@ def reading_panel(reading: str, note: str) -> str:
     """The sentence under a figure, and how the figure was made."""
     how = (
         f'<details class="px-told"><summary>How to read this figure</summary>'
-        f"<p>{escape(note)}</p></details>" if note else ""
+        f"<p>{escape(note)}</p></details>"
+        if note
+        else ""
     )
     return f'<p class="px-reading">{escape(reading)}</p>{how}'

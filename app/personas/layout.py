@@ -113,9 +113,7 @@ def _wire_editor(shared: Shared, panel: Panel, editor: Editor, listeners: Listen
     own, picker = shared.personas_state, panel.picker
     opened = [editor.box, editor.heading, editor.status, panel.editing, *editor.fields]
     for button, how in ((panel.new, "new"), (panel.copy, "copy"), (panel.edit, "edit")):
-        button.click(
-            listeners.open_editor, [own, picker, gr.State(how)], opened, **QUIET
-        ).then(
+        button.click(listeners.open_editor, [own, picker, gr.State(how)], opened, **QUIET).then(
             None,
             None,
             None,

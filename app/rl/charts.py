@@ -21,9 +21,11 @@ def reward_figure(steps: Sequence[StepRecord]) -> go.Figure:
     xs, ys = [x for x, _ in found], [y for _, y in found]
     made.add_scatter(x=xs, y=ys, name="each step", mode="lines+markers", line_color=PALE)
     made.add_scatter(
-        x=xs, y=running_mean(ys), name=f"mean of {_WINDOW} steps",
+        x=xs,
+        y=running_mean(ys),
+        name=f"mean of {_WINDOW} steps",
         line={"color": FIRST, "width": 2.5},
-    )  # fmt: skip
+    )
     return made.update_yaxes(range=[0, 1.02])
 
 

@@ -101,14 +101,21 @@ def _main(start: RlSpec, settings: Settings) -> dict[str, Component]:
             elem_id="px-rl-family",
         )
         found["level"] = gr.Number(
-            start.level, label="Level", precision=0, info="0 is the easiest; -1 lets a probe "
-            "choose one that is solved now and then.", elem_id="px-rl-level",
-        )  # fmt: skip
+            start.level,
+            label="Level",
+            precision=0,
+            info="0 is the easiest; -1 lets a probe choose one that is solved now and then.",
+            elem_id="px-rl-level",
+        )
     with gr.Row(elem_classes="px-row"):
         found["persona_share"] = typed_slider(
-            0.0, 1.0, value=start.persona_share, step=0.05,
-            label="Share of prompts with a persona", elem_id="px-rl-share",
-        )  # fmt: skip
+            0.0,
+            1.0,
+            value=start.persona_share,
+            step=0.05,
+            label="Share of prompts with a persona",
+            elem_id="px-rl-share",
+        )
         found["mixing"] = gr.Radio(
             MIXING_CHOICES, value=start.mixing, label="Personas are drawn", elem_id="px-rl-mixing"
         )
@@ -130,9 +137,12 @@ def _main(start: RlSpec, settings: Settings) -> dict[str, Component]:
 def _advanced(start: RlSpec) -> dict[str, Component]:
     def whole(name: str, label: str, info: str = "") -> gr.Number:
         return gr.Number(
-            getattr(start, name), label=label, precision=0, info=info or None,
+            getattr(start, name),
+            label=label,
+            precision=0,
+            info=info or None,
             elem_id=f"px-rl-{name.replace('_', '-')}",
-        )  # fmt: skip
+        )
 
     def real(name: str, label: str, step: float) -> gr.Number:
         return gr.Number(

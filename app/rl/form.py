@@ -19,13 +19,28 @@ from prism_core.rl.spec import RL_PRESETS, RlSpec, check_rl_spec
 WORDS = ("preset", "arm", "family", "mixing")
 TEXTS = ("name", "model")
 WHOLE = (
-    "level", "steps", "prompts", "rollouts", "answer_tokens", "rank", "held_out", "repeats", "seed",
-)  # fmt: skip
+    "level",
+    "steps",
+    "prompts",
+    "rollouts",
+    "answer_tokens",
+    "rank",
+    "held_out",
+    "repeats",
+    "seed",
+)
 REAL = ("persona_share", "temperature", "learning_rate", "kl_weight")
 RL_FIELDS: tuple[str, ...] = (*WORDS, *TEXTS, *WHOLE, *REAL)
 """The fields of a spec that the form sets one by one, in the form's order."""
-PUBLIC_MOST = {"steps": 40, "prompts": 4, "rollouts": 8, "rank": 16, "held_out": 64, "repeats": 2,
-               "answer_tokens": 64}  # fmt: skip
+PUBLIC_MOST = {
+    "steps": 40,
+    "prompts": 4,
+    "rollouts": 8,
+    "rank": 16,
+    "held_out": 64,
+    "repeats": 2,
+    "answer_tokens": 64,
+}
 """What a visitor of a public copy may ask for."""
 PUBLIC_FAMILIES = ("letters", "sums", "products", "needle")
 _LABELS = {

@@ -76,13 +76,11 @@ def _wire(
     gr.on(edits, starter.plan, form.fields, form.plan, trigger_mode="always_last", **QUIET)
     chosen.then(starter.plan, form.fields, form.plan, **QUIET)
     tab.select(starter.plan, form.fields, form.plan, **QUIET)
-    started = form.start.click(
-        lambda: "", None, form.status, **QUIET
-    ).then(
+    started = form.start.click(lambda: "", None, form.status, **QUIET).then(
         starter.start,
         [shared.visitor_state, *form.fields],
         [form.status, watch.run_id, form.fold],
         **QUIET,
-    )  # fmt: skip
+    )
     wire_controls(shared, tab, watch, watcher, form.fold, started)
     watch.try_it.click(shared.offer, watch.run_id, [shared.tried, shared.tabs], **QUIET)

@@ -20,10 +20,14 @@ from prism_core.prism.bundle import INFO_FILE
 from prism_core.storage import RunRow
 
 REINFORCED = Watched(
-    kind="rl", noun="run", plural="runs", key="rl",
+    kind="rl",
+    noun="run",
+    plural="runs",
+    key="rl",
     question="Delete this run and its adapter?",
-    prefix="px-rl", renamed={"status": "px-rl-message"},
-)  # fmt: skip
+    prefix="px-rl",
+    renamed={"status": "px-rl-message"},
+)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,4 @@ def wire_landing(shared: Shared) -> None:
     visitor = shared.visitor_state
     shared.page.load(_known, visitor, visitor, **QUIET).then(
         landing.tab, None, place, **QUIET
-    ).then(
-        None, place, None, js="(tab) => window.prism.openTab(tab)", api_visibility="private"
-    )  # fmt: skip
+    ).then(None, place, None, js="(tab) => window.prism.openTab(tab)", api_visibility="private")

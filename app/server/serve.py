@@ -88,9 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _launch(
-    page: gr.Blocks, options: argparse.Namespace, port: int, settings: Settings
-) -> None:
+def _launch(page: gr.Blocks, options: argparse.Namespace, port: int, settings: Settings) -> None:
     """Serve the page until interrupted."""
     page.launch(
         server_name=options.host,

@@ -172,7 +172,6 @@ class StudyShelf:
             self._titles[path.stem] = self._peek(path)
         return self._titles[path.stem]
 
-
     @staticmethod
     def _peek(path: Path) -> str:
         """The study's name, without reading its rows; the file's name where it says none."""

@@ -59,8 +59,9 @@ def study_personas(
     found = []
     for persona in personas.values():
         mark = " (control)" if persona.kind == "control" else ""
-        found.append((persona.title + (mark if persona.name in library else " (yours)"),
-                      persona.name))  # fmt: skip
+        found.append(
+            (persona.title + (mark if persona.name in library else " (yours)"), persona.name)
+        )
     return found
 
 
@@ -94,10 +95,13 @@ def _left(
         fragment(f'<p class="px-warning">{limits}</p>')
     parts: dict[str, Any] = {
         "mode": gr.Radio(
-            [("Choose here", FORM), ("A spec as YAML", YAML)], value=FORM, show_label=False,
-            container=False, elem_id="px-study-mode",
+            [("Choose here", FORM), ("A spec as YAML", YAML)],
+            value=FORM,
+            show_label=False,
+            container=False,
+            elem_id="px-study-mode",
         )
-    }  # fmt: skip
+    }
     by_name: dict[str, Component] = {}
     with gr.Column(elem_classes="px-people") as form_box:
         by_name |= _what(settings, library)
@@ -107,17 +111,22 @@ def _left(
             by_name |= _advanced(settings)
     with gr.Column(elem_classes="px-people", visible=False) as yaml_box:
         parts["yaml"] = gr.Textbox(
-            label="Spec", lines=14, max_lines=30, elem_id="px-study-yaml",
+            label="Spec",
+            lines=14,
+            max_lines=30,
+            elem_id="px-study-yaml",
             placeholder="name: My study\ntasks: [knowledge]\npersonas: [math]",
-        )  # fmt: skip
+        )
         with gr.Row(elem_classes="px-tools"):
             parts["yaml_fill"] = gr.Button(
                 "Fill in from the form", size="sm", elem_id="px-study-fill"
             )
             parts["yaml_file"] = gr.UploadButton(
-                "Upload a spec", file_types=[".yaml", ".yml"], size="sm",
+                "Upload a spec",
+                file_types=[".yaml", ".yml"],
+                size="sm",
                 elem_id="px-study-yaml-file",
-            )  # fmt: skip
+            )
     parts |= {"form_box": form_box, "yaml_box": yaml_box, "by_name": by_name}
     parts["status"] = fragment(elem_id="px-study-start-status")
     parts["start"] = gr.Button(
@@ -130,23 +139,31 @@ def _what(settings: Settings, library: Mapping[str, Persona]) -> dict[str, Compo
     free = study_limits(settings).free
     found: dict[str, Component] = {}
     with gr.Row(elem_classes="px-row"):
-        found["name"] = gr.Textbox(
-            "My study", label="Name", max_lines=1, elem_id="px-study-name"
-        )
+        found["name"] = gr.Textbox("My study", label="Name", max_lines=1, elem_id="px-study-name")
         found["models"] = gr.Dropdown(
-            list(settings.models), value=[settings.default_model], multiselect=True,
-            label="Models", allow_custom_value=free, elem_id="px-study-models",
+            list(settings.models),
+            value=[settings.default_model],
+            multiselect=True,
+            label="Models",
+            allow_custom_value=free,
+            elem_id="px-study-models",
             info="Or a Hub id, a folder, or remote:NAME." if free else None,
-        )  # fmt: skip
+        )
     found["tasks"] = gr.Dropdown(
-        [(task.title, name) for name, task in TASKS.items()], value=["knowledge", "safety"],
-        multiselect=True, label="Tasks", elem_id="px-study-tasks",
-    )  # fmt: skip
+        [(task.title, name) for name, task in TASKS.items()],
+        value=["knowledge", "safety"],
+        multiselect=True,
+        label="Tasks",
+        elem_id="px-study-tasks",
+    )
     found["personas"] = gr.Dropdown(
-        study_personas(library, library), value=list(FIRST_PERSONAS), multiselect=True,
-        label="Personas", elem_id="px-study-personas",
+        study_personas(library, library),
+        value=list(FIRST_PERSONAS),
+        multiselect=True,
+        label="Personas",
+        elem_id="px-study-personas",
         info="With a control you learn whether it is the persona, or just a long prompt.",
-    )  # fmt: skip
+    )
     with gr.Row(elem_classes="px-row"):
         found["lengths"] = gr.CheckboxGroup(
             LENGTH_CHOICES, value=["long"], label="Lengths", elem_id="px-study-lengths"
@@ -161,18 +178,28 @@ def _who(adapters: list[tuple[str, str]]) -> dict[str, Component]:
     found: dict[str, Component] = {}
     with gr.Row(elem_classes="px-row"):
         found["adapters"] = gr.Dropdown(
-            adapters, value=[], multiselect=True, label="PRISM adapters",
-            elem_id="px-study-adapters", info="They answer with their gate on.",
-        )  # fmt: skip
+            adapters,
+            value=[],
+            multiselect=True,
+            label="PRISM adapters",
+            elem_id="px-study-adapters",
+            info="They answer with their gate on.",
+        )
         # A number field shows an empty value as 0, and 0 means "always open".
         found["threshold"] = gr.Textbox(
-            "", label="Threshold", info="From 0 to 1; empty takes each adapter's own.",
-            max_lines=1, elem_id="px-study-threshold", min_width=140,
-        )  # fmt: skip
+            "",
+            label="Threshold",
+            info="From 0 to 1; empty takes each adapter's own.",
+            max_lines=1,
+            elem_id="px-study-threshold",
+            min_width=140,
+        )
     found["sweep"] = gr.Checkbox(
-        False, label="Answer with the gate held open too, so that every threshold is known",
-        container=False, elem_id="px-study-sweep",
-    )  # fmt: skip
+        False,
+        label="Answer with the gate held open too, so that every threshold is known",
+        container=False,
+        elem_id="px-study-sweep",
+    )
     return found
 
 
@@ -180,26 +207,38 @@ def _how(settings: Settings) -> dict[str, Component]:
     found: dict[str, Component] = {}
     with gr.Row(elem_classes="px-row"):
         found["n_per_category"] = gr.Number(
-            20, label="Items of each category", precision=0, elem_id="px-study-n",
+            20,
+            label="Items of each category",
+            precision=0,
+            elem_id="px-study-n",
             info="Below 20 no verdict is given.",
-        )  # fmt: skip
+        )
         found["repeats"] = gr.Number(
-            1, label="Repeats of written answers", precision=0,
+            1,
+            label="Repeats of written answers",
+            precision=0,
             elem_id="px-study-repeats",
-        )  # fmt: skip
+        )
         found["temperature"] = gr.Number(
             0.0, label="Temperature", step=0.1, elem_id="px-study-temperature"
         )
     free = study_limits(settings).free
     with gr.Row(elem_classes="px-row"):
         found["judge"] = gr.Dropdown(
-            JUDGES, value="", label="Judge of written answers", allow_custom_value=free,
-            elem_id="px-study-judge", info="Or a model's reference." if free else None,
-        )  # fmt: skip
+            JUDGES,
+            value="",
+            label="Judge of written answers",
+            allow_custom_value=free,
+            elem_id="px-study-judge",
+            info="Or a model's reference." if free else None,
+        )
         found["judgements"] = gr.CheckboxGroup(
-            JUDGEMENTS, value=["pairwise"], label="What it is asked", visible=False,
+            JUDGEMENTS,
+            value=["pairwise"],
+            label="What it is asked",
+            visible=False,
             elem_id="px-study-judgements",
-        )  # fmt: skip
+        )
     return found
 
 
@@ -208,18 +247,24 @@ def _advanced(settings: Settings) -> dict[str, Component]:
     with gr.Row(elem_classes="px-row"):
         found["max_new_tokens"] = gr.Number(
             96, label="Longest answer (tokens)", precision=0, elem_id="px-study-tokens"
-        )  # fmt: skip
+        )
         found["delta"] = gr.Number(
-            0.05, label="Margin of “no worse”", step=0.01,
-            info="Chosen before the data are seen.", elem_id="px-study-delta",
-        )  # fmt: skip
+            0.05,
+            label="Margin of “no worse”",
+            step=0.01,
+            info="Chosen before the data are seen.",
+            elem_id="px-study-delta",
+        )
         found["item_seed"] = gr.Number(
             0, label="Seed of the items", precision=0, elem_id="px-study-seed"
         )
     with gr.Row(elem_classes="px-row"):
         found["scoring"] = gr.Radio(SCORINGS, value="auto", label="How choices are read")
         found["executor"] = gr.Radio(
-            [("This machine", "local"), ("A Ray cluster", "ray")], value="local",
-            label="Where it runs", visible=study_limits(settings).free, elem_id="px-executor",
-        )  # fmt: skip
+            [("This machine", "local"), ("A Ray cluster", "ray")],
+            value="local",
+            label="Where it runs",
+            visible=study_limits(settings).free,
+            elem_id="px-executor",
+        )
     return found

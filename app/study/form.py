@@ -23,10 +23,26 @@ from prism_core.study.spec_yaml import from_yaml
 from prism_core.types import Persona
 
 STUDY_FIELDS: tuple[str, ...] = (
-    "name", "models", "tasks", "personas", "lengths", "placements", "adapters", "threshold",
-    "sweep", "n_per_category", "repeats", "temperature", "judge", "judgements", "max_new_tokens",
-    "scoring", "delta", "item_seed", "executor",
-)  # fmt: skip
+    "name",
+    "models",
+    "tasks",
+    "personas",
+    "lengths",
+    "placements",
+    "adapters",
+    "threshold",
+    "sweep",
+    "n_per_category",
+    "repeats",
+    "temperature",
+    "judge",
+    "judgements",
+    "max_new_tokens",
+    "scoring",
+    "delta",
+    "item_seed",
+    "executor",
+)
 """The values of the form, in its order."""
 LABELS = {
     "n_per_category": "Items of each category",
@@ -59,9 +75,7 @@ class StudyLimits:
 
 
 OPEN_LIMITS = StudyLimits()
-PUBLIC_LIMITS = StudyLimits(
-    answers=4_000, new_tokens=60_000, cells=30, unfinished=2, free=False
-)
+PUBLIC_LIMITS = StudyLimits(answers=4_000, new_tokens=60_000, cells=30, unfinished=2, free=False)
 
 
 def study_limits(settings: Settings) -> StudyLimits:

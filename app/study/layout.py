@@ -125,14 +125,18 @@ def _wire_form(shared: Shared, form: StudyForm, starter: StudyStarter, tab: gr.T
     tab.select(starter.plan, inputs, plan, **QUIET)
     form.mode.input(
         lambda mode: (gr.Column(visible=mode != YAML), gr.Column(visible=mode == YAML)),
-        form.mode, [form.form_box, form.yaml_box], **QUIET,
-    )  # fmt: skip
+        form.mode,
+        [form.form_box, form.yaml_box],
+        **QUIET,
+    )
     form.yaml_fill.click(starter.write_yaml, inputs, [form.yaml, form.status], **QUIET)
     form.yaml_file.upload(_read_spec, form.yaml_file, [form.yaml, form.status], **QUIET)
     form.by_name["judge"].change(  # type: ignore[attr-defined]
-        lambda judge: gr.CheckboxGroup(visible=bool(judge)), form.by_name["judge"],
-        form.by_name["judgements"], **QUIET,
-    )  # fmt: skip
+        lambda judge: gr.CheckboxGroup(visible=bool(judge)),
+        form.by_name["judge"],
+        form.by_name["judgements"],
+        **QUIET,
+    )
 
     def offered(stored: object, owner: object, people: object, chosen: object) -> list[Any]:
         personas = merge_personas(starter.library, stored)
@@ -158,10 +162,10 @@ def _wire_watch(
     watcher: StudyWatcher,
 ) -> None:
     started = form.start.click(
-        starter.start, [shared.visitor_state, shared.personas_state, *form.fields],
-        [form.status, watch.run_id, form.fold], **QUIET,
-    )  # fmt: skip
-    wire_controls(shared, tab, watch, watcher, form.fold, started)
-    watch.explore.click(
-        shared.explore, watch.run_id, [shared.explored, shared.tabs], **QUIET
+        starter.start,
+        [shared.visitor_state, shared.personas_state, *form.fields],
+        [form.status, watch.run_id, form.fold],
+        **QUIET,
     )
+    wire_controls(shared, tab, watch, watcher, form.fold, started)
+    watch.explore.click(shared.explore, watch.run_id, [shared.explored, shared.tabs], **QUIET)

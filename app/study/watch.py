@@ -13,14 +13,19 @@ from prism_core.storage import RunRow
 from prism_core.study.records import ANSWERS
 
 STUDYING = Watched(
-    kind="study", noun="study", plural="studies", key="study",
+    kind="study",
+    noun="study",
+    plural="studies",
+    key="study",
     question="Delete this study and its answers?",
     prefix="px-study",
     renamed={
-        "id": "px-study-run", "delete": "px-study-run-delete", "confirm": "px-study-run-confirm",
+        "id": "px-study-run",
+        "delete": "px-study-run-delete",
+        "confirm": "px-study-run-confirm",
         "status": "px-study-run-status",
     },
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,12 @@ class StudyWatch(Controls):
 def build_study_watch() -> StudyWatch:
     """Lay the study's run out; it is hidden until there is one."""
     explore = gr.Button(
-        "Explore the results", variant="primary", visible=False, elem_id="px-study-explore",
+        "Explore the results",
+        variant="primary",
+        visible=False,
+        elem_id="px-study-explore",
         render=False,
-    )  # fmt: skip
+    )
     return StudyWatch(**build_controls(STUDYING, (0, explore)), explore=explore)
 
 

@@ -206,9 +206,12 @@ def _advanced(start: TrainSpec, settings: Settings) -> dict[str, Any]:
     def whole(name: str, label: str, low: int, high: int, info: str = "") -> gr.Number:
         # Limits given to the component would end in its own error, which names no field.
         return gr.Number(
-            getattr(start, name), label=label, precision=0, info=info or f"{low} to {high:,}",
+            getattr(start, name),
+            label=label,
+            precision=0,
+            info=info or f"{low} to {high:,}",
             elem_id=f"px-train-{name.replace('_', '-')}",
-        )  # fmt: skip
+        )
 
     def real(name: str, label: str, info: str = "") -> gr.Number:
         return gr.Number(getattr(start, name), label=label, step=0.01, info=info or None)

@@ -72,7 +72,7 @@ def _stepper(story: Story) -> str:
     items = "".join(
         f'<li class="px-step px-step-{state.split()[0]}"{_current(state)}>'
         f"<span>{escape(STEP_TITLES[name])}"
-        f'<small>{words[state]}</small></span></li>'
+        f"<small>{words[state]}</small></span></li>"
         for name, state in states.items()
     )
     return f'<ol class="px-steps" aria-label="Stages">{items}</ol>'

@@ -161,8 +161,10 @@ def _gate() -> dict[str, Any]:
             )
         parts["save_status"] = fragment(elem_id="px-threshold-status")
         parts["at_threshold"] = fragment(elem_id="px-at-threshold")
-        fragment("<h3>By persona</h3><p class='px-help'>On questions that the gate that scored "
-                 "them had not seen.</p>")  # fmt: skip
+        fragment(
+            "<h3>By persona</h3><p class='px-help'>On questions that the gate that scored "
+            "them had not seen.</p>"
+        )
         parts["by_persona"] = gr.Dataframe(
             interactive=False, show_label=False, buttons=[], elem_classes="px-frame"
         )

@@ -82,13 +82,18 @@ def _hub() -> dict[str, Any]:
     ) as hub:
         with gr.Row(elem_classes="px-row px-end"):
             repository = gr.Textbox(
-                label="Repository", placeholder="your-name/your-adapter", max_lines=1,
+                label="Repository",
+                placeholder="your-name/your-adapter",
+                max_lines=1,
                 elem_id="px-hub-repository",
-            )  # fmt: skip
+            )
             token = gr.Textbox(
-                label="Write token", type="password", max_lines=1, elem_id="px-hub-token",
+                label="Write token",
+                type="password",
+                max_lines=1,
+                elem_id="px-hub-token",
                 info="Used once and kept nowhere.",
-            )  # fmt: skip
+            )
         private = gr.Checkbox(True, label="Private repository")
         push = gr.Button("Push", size="sm", elem_id="px-hub-push")
         status = fragment(elem_id="px-hub-status")
@@ -195,15 +200,16 @@ def wire_shelf(panel: ShelfPanel, shared: Shared, tab: gr.Tab, mark: gr.Textbox)
     renamed = panel.rename.click(keeper.rename, [*who, panel.name], panel.status, **QUIET)
     panel.delete.click(lambda: gr.Row(visible=True), None, panel.confirm, **QUIET)
     panel.confirm_keep.click(lambda: gr.Row(visible=False), None, panel.confirm, **QUIET)
-    deleted = panel.confirm_delete.click(
-        keeper.delete, who, [panel.confirm, panel.status], **QUIET
-    )
+    deleted = panel.confirm_delete.click(keeper.delete, who, [panel.confirm, panel.status], **QUIET)
     for event in (renamed, deleted):
         event.then(keeper.show, who, listing, **QUIET)
     panel.download.click(keeper.download, who, [panel.file, panel.status], **QUIET).then(
-        None, None, None, js="() => window.prism.press('#px-adapter-file')",
+        None,
+        None,
+        None,
+        js="() => window.prism.press('#px-adapter-file')",
         api_visibility="private",
-    )  # fmt: skip
+    )
     panel.push.click(
         keeper.push,
         [*who, panel.repository, panel.token, panel.private],

@@ -18,10 +18,14 @@ from prism_core.storage import RunRow
 from prism_core.types import Persona
 
 TRAINING = Watched(
-    kind="train", noun="run", plural="runs", key="run",
+    kind="train",
+    noun="run",
+    plural="runs",
+    key="run",
     question="Delete this run, its answers and its adapter?",
-    prefix="px-run", renamed={"watch": "px-watch", "runs": "px-runs"},
-)  # fmt: skip
+    prefix="px-run",
+    renamed={"watch": "px-watch", "runs": "px-runs"},
+)
 
 
 @dataclass(frozen=True)

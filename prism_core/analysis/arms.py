@@ -56,8 +56,15 @@ def arms_of(view: View, *, matched: bool = False) -> list[Arm]:
         own = [view.own_experts(personas, c) for c in view.categories]
         personas = np.unique(np.concatenate(own)) if own else personas[:0]
     if len(personas):
-        found.append(Arm("persona", _persona_title(view, personas, matched), personas,
-                         Pick(arm="persona"), matched))  # fmt: skip
+        found.append(
+            Arm(
+                "persona",
+                _persona_title(view, personas, matched),
+                personas,
+                Pick(arm="persona"),
+                matched,
+            )
+        )
     return found + adapter_arms(view)
 
 
@@ -85,10 +92,15 @@ def length_arms(view: View, *, matched: bool = False) -> list[Arm]:
     rows = view.persona_rows()
     lengths = view.grid.cells["length"].to_numpy()[rows]
     return [
-        Arm("persona", f"{length} text", rows[lengths == length],
-            Pick(arm="persona", length=length), matched)
+        Arm(
+            "persona",
+            f"{length} text",
+            rows[lengths == length],
+            Pick(arm="persona", length=length),
+            matched,
+        )
         for length in dict.fromkeys(lengths)
-    ]  # fmt: skip
+    ]
 
 
 def persona_arms(view: View) -> list[Arm]:

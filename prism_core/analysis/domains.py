@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 MT_BENCH = (
-    "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
-)  # fmt: skip
+    "writing",
+    "roleplay",
+    "reasoning",
+    "math",
+    "coding",
+    "extraction",
+    "stem",
+    "humanities",
+)
 MMLU = ("stem", "humanities", "social_sciences", "other")
 SAFETY = ("harmful", "harmless")
 OWN_EXPERT = {

@@ -18,14 +18,33 @@ from prism_core.errors import InputError
 from prism_core.stats.checks import FloatArray
 
 CELL_COLUMNS = (
-    "model", "arm", "persona", "persona_kind", "length", "placement", "adapter", "threshold",
+    "model",
+    "arm",
+    "persona",
+    "persona_kind",
+    "length",
+    "placement",
+    "adapter",
+    "threshold",
     "cell",
-)  # fmt: skip
+)
 ITEM_COLUMNS = ("task", "kind", "category", "item")
 SCORES = (
-    "accuracy", "alignment", "p_right", "correct", "check", "rubric", "preference", "preferred",
-    "consistent", "refused", "refused_judge", "words", "gate", "gate_open",
-)  # fmt: skip
+    "accuracy",
+    "alignment",
+    "p_right",
+    "correct",
+    "check",
+    "rubric",
+    "preference",
+    "preferred",
+    "consistent",
+    "refused",
+    "refused_judge",
+    "words",
+    "gate",
+    "gate_open",
+)
 IntArray = NDArray[np.intp]
 NEUTRAL = "neutral"
 
@@ -82,9 +101,7 @@ def make_grid(rows: pd.DataFrame) -> ScoreGrid:
     spread = _spread(rows["preference"], flat, size).reshape(shape)
     first = np.full(size, -1, dtype=np.intp)
     first[flat[::-1]] = np.arange(len(flat), dtype=np.intp)[::-1]
-    return ScoreGrid(
-        cells, items, means, repeats, cell_of, item_of, first.reshape(shape), spread
-    )
+    return ScoreGrid(cells, items, means, repeats, cell_of, item_of, first.reshape(shape), spread)
 
 
 def _groups(

@@ -79,8 +79,16 @@ class View:
         """The shown cells that a pick means, categories left aside."""
         cells = self.cells
         keep = np.ones(len(cells), dtype=bool)
-        for name in ("model", "arm", "cell", "persona", "persona_kind", "length", "placement",
-                     "adapter"):  # fmt: skip
+        for name in (
+            "model",
+            "arm",
+            "cell",
+            "persona",
+            "persona_kind",
+            "length",
+            "placement",
+            "adapter",
+        ):
             wanted = getattr(pick, name)
             if wanted:
                 keep &= (cells[name] == wanted).to_numpy()

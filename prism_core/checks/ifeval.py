@@ -68,8 +68,7 @@ def verifiers() -> Mapping[str, Any]:
     missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingPackageError(
-            f"IFEval's verifiers need {', '.join(missing)}: "
-            "pip install 'lm-eval[ifeval]==0.4.13'"
+            f"IFEval's verifiers need {', '.join(missing)}: pip install 'lm-eval[ifeval]==0.4.13'"
         )
     # The import tries to download nltk's data and prints that it could not.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

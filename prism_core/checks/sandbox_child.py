@@ -21,11 +21,34 @@ _NOBODY = 65534
 _CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _REFUSED = (
-    "os.", "shutil.", "socket.", "subprocess.", "ctypes.", "pty.", "signal.", "resource.",
-    "fcntl.", "mmap.", "sqlite3.", "tempfile.", "glob.", "webbrowser.", "ftplib.", "smtplib.",
-    "urllib.", "http.", "sys.settrace", "sys.setprofile", "sys._getframe", "gc.", "syslog.",
-    "import_native", "code.__new__", "builtins.input", "builtins.breakpoint",
-)  # fmt: skip
+    "os.",
+    "shutil.",
+    "socket.",
+    "subprocess.",
+    "ctypes.",
+    "pty.",
+    "signal.",
+    "resource.",
+    "fcntl.",
+    "mmap.",
+    "sqlite3.",
+    "tempfile.",
+    "glob.",
+    "webbrowser.",
+    "ftplib.",
+    "smtplib.",
+    "urllib.",
+    "http.",
+    "sys.settrace",
+    "sys.setprofile",
+    "sys._getframe",
+    "gc.",
+    "syslog.",
+    "import_native",
+    "code.__new__",
+    "builtins.input",
+    "builtins.breakpoint",
+)
 _NATIVE = {"ctypes", "_ctypes", "_posixsubprocess", "_socket", "mmap", "_multiprocessing", "gc"}
 
 

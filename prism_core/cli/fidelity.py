@@ -26,8 +26,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
     add("--adapter", metavar="DIR", help="an adapter's folder; it is on for every question")
     add("--judge", metavar="REF", help="who scores (default: the model without the adapter)")
-    add("--questions", choices=("own", "public"), default="own",
-        help="ours, or PersonaGym's from PRISM_DATA_DIR (default: own)")  # fmt: skip
+    add(
+        "--questions",
+        choices=("own", "public"),
+        default="own",
+        help="ours, or PersonaGym's from PRISM_DATA_DIR (default: own)",
+    )
     add("--personas", type=whole(1, 200), default=4, metavar="N", help="how many public personas")
     add("--tokens", type=whole(8, 1024), default=48, metavar="N", help="the most tokens an answer")
     add("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N")

@@ -33,8 +33,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--preset", choices=_PRESETS, default="quick", help="settings (default: quick)")
     add("--model", metavar="REF", help="see `models` (default: embedded)")
     add("--name", help="the adapter's name")
-    add("--family", metavar="NAME", help="the tasks: letters, sums, products, needle, gsm8k, "
-        "math500")  # fmt: skip
+    add(
+        "--family",
+        metavar="NAME",
+        help="the tasks: letters, sums, products, needle, gsm8k, math500",
+    )
     add("--level", type=whole(-1, 20), metavar="N", help="difficulty; -1 lets a probe choose")
     add("--persona-share", type=real(0, 1), metavar="P", help="probability of a persona")
     add("--mixing", choices=_MIXINGS, help="a persona for each prompt, or for each rollout")
@@ -90,11 +93,24 @@ def _spec(args: argparse.Namespace) -> RlSpec:
     given: dict[str, Any] = {
         name: getattr(args, name)
         for name in (
-            "arm", "model", "name", "family", "level", "persona_share", "mixing", "steps",
-            "prompts", "rollouts", "learning_rate", "temperature", "kl_weight", "rank", "held_out",
+            "arm",
+            "model",
+            "name",
+            "family",
+            "level",
+            "persona_share",
+            "mixing",
+            "steps",
+            "prompts",
+            "rollouts",
+            "learning_rate",
+            "temperature",
+            "kl_weight",
+            "rank",
+            "held_out",
             "seed",
         )
-    }  # fmt: skip
+    }
     given["use_vllm"] = args.vllm
     known = {key: value for key, value in given.items() if value is not None}
     return check_rl_spec(replace(RL_PRESETS[args.preset], **known))

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from prism_core.study.spec import StudySpec
 
 _WHAT: dict[str, str] = {
-    "train": "training run", "rl": "reinforcement-learning run", "study": "study",
-}  # fmt: skip
+    "train": "training run",
+    "rl": "reinforcement-learning run",
+    "study": "study",
+}
 
 
 def check_folder(folder: Path, *, resume: bool, noun: str = "run") -> None:
@@ -47,9 +49,7 @@ def open_store(folder: Path) -> Store:
     return Store(f"sqlite:///{(folder / STORE_FILE).absolute()}", home=folder)
 
 
-def run_of(
-    store: Store, kind: RunKind, spec: TrainSpec | RlSpec | StudySpec | None
-) -> RunRow:
+def run_of(store: Store, kind: RunKind, spec: TrainSpec | RlSpec | StudySpec | None) -> RunRow:
     """A new run of this spec in the store's folder; without a spec, the latest that lies there.
 
     Raises:

@@ -101,9 +101,7 @@ def open_with_adapter(reference: str, folder: str | None) -> Generator:
     return AlwaysOn.load(nested if nested.is_dir() else path, base)
 
 
-def _text(
-    name: str, found: Stability, held_out: Stability, lottery: tuple[LotteryRow, ...]
-) -> str:
+def _text(name: str, found: Stability, held_out: Stability, lottery: tuple[LotteryRow, ...]) -> str:
     lines = [
         f"{name}, {found.personas} personas",
         f"  stability score         {found.score}",

@@ -83,7 +83,9 @@ def _spec(args: argparse.Namespace) -> TrainSpec:
 def _text(result: TrainResult, folder: Path) -> str:
     lines = [f"Finished after {result.seconds:.0f} s."]
     if result.info is not None:
-        lines.append(f"Adapter '{result.info.name}' in {folder / 'adapter'}, gate opens at "
-                     f"{result.info.threshold:.2f}.")  # fmt: skip
+        lines.append(
+            f"Adapter '{result.info.name}' in {folder / 'adapter'}, gate opens at "
+            f"{result.info.threshold:.2f}."
+        )
         lines += [f"  {name}: {value}" for name, value in result.info.metrics.items()]
     return "\n".join([*lines, *result.notes])

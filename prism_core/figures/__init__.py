@@ -91,43 +91,73 @@ class FigureKind:
 
 _KINDS = (
     FigureKind(
-        "tradeoff", "Accuracy against alignment",
-        "What does a persona cost, and what does it bring?", tradeoff,
-        has_overlay=True, can_match=True,
+        "tradeoff",
+        "Accuracy against alignment",
+        "What does a persona cost, and what does it bring?",
+        tradeoff,
+        has_overlay=True,
+        can_match=True,
     ),
     FigureKind(
-        "categories", "By category and length", "Where does it help, and does a longer text do "
-        "more?", categories, has_overlay=True, can_match=True,
+        "categories",
+        "By category and length",
+        "Where does it help, and does a longer text do more?",
+        categories,
+        has_overlay=True,
+        can_match=True,
     ),
     FigureKind(
-        "placement", "Placement by model", "System turn or user turn?", placement,
+        "placement",
+        "Placement by model",
+        "System turn or user turn?",
+        placement,
         has_overlay=True,
     ),
     FigureKind(
-        "lift", "Persona by category", "Which persona lifts which category?", lift, by_score=True,
-    ),
-    FigureKind(
-        "expert", "Expert and others", "Is an expert better than no persona, and than any other "
-        "one?", expert, by_score=True, has_overlay=True,
-    ),
-    FigureKind(
-        "routing", "Routing", "Does the gate open where a persona helps?", routing,
-        has_overlay=True, can_match=True,
-    ),
-    FigureKind("sweep", "Threshold sweep", "What if the gate opened sooner, or later?", sweep),
-    FigureKind(
-        "lottery", "Persona lottery", "How much does it matter which persona you draw?", lottery,
+        "lift",
+        "Persona by category",
+        "Which persona lifts which category?",
+        lift,
         by_score=True,
     ),
     FigureKind(
-        "control", "Control check", "Is it the persona, or just a long prompt?", control,
+        "expert",
+        "Expert and others",
+        "Is an expert better than no persona, and than any other one?",
+        expert,
+        by_score=True,
+        has_overlay=True,
+    ),
+    FigureKind(
+        "routing",
+        "Routing",
+        "Does the gate open where a persona helps?",
+        routing,
+        has_overlay=True,
+        can_match=True,
+    ),
+    FigureKind("sweep", "Threshold sweep", "What if the gate opened sooner, or later?", sweep),
+    FigureKind(
+        "lottery",
+        "Persona lottery",
+        "How much does it matter which persona you draw?",
+        lottery,
+        by_score=True,
+    ),
+    FigureKind(
+        "control",
+        "Control check",
+        "Is it the persona, or just a long prompt?",
+        control,
     ),
     FigureKind("judge", "Judge", "How far can the judge be trusted?", judge),
     FigureKind(
-        "robustness", "Robustness", "Steady under any persona, and still able to be one?",
+        "robustness",
+        "Robustness",
+        "Steady under any persona, and still able to be one?",
         robustness,
     ),
-)  # fmt: skip
+)
 FIGURES: Mapping[str, FigureKind] = {kind.name: kind for kind in _KINDS}
 """The figures by name, in the order in which they are offered."""
 

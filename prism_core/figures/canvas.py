@@ -52,13 +52,18 @@ def _layout(height: int) -> Mapping[str, Any]:
         "height": height,
         "margin": {"l": 8, "r": 14, "t": 26, "b": 8},
         "legend": {
-            "orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom",
-            "yref": "container", "font": {"size": 12},
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1.0,
+            "yanchor": "bottom",
+            "yref": "container",
+            "font": {"size": 12},
         },
         "hoverlabel": {"font_size": 12.5, "align": "left"},
         "hovermode": "closest",
         "dragmode": False,
-    }  # fmt: skip
+    }
 
 
 def legend_below(made: go.Figure, height: int, space: int = 70) -> go.Figure:

@@ -62,9 +62,12 @@ def categories(view: View, options: FigureOptions) -> FigureResult:
     if not shown or all(b.series.is_neutral for b in bars):
         return nothing("No persona's or adapter's answers are left here. Loosen the filters.")
     made = panels(
-        110 + 290 * len(shown), rows=len(shown), cols=1, vertical_spacing=0.17,
+        110 + 290 * len(shown),
+        rows=len(shown),
+        cols=1,
+        vertical_spacing=0.17,
         subplot_titles=[s.capitalize() for s in shown],
-    )  # fmt: skip
+    )
     named: set[str] = set()
     for bar_series in dict.fromkeys(b.series for b in bars):
         for row, score in enumerate(shown, 1):
@@ -76,8 +79,13 @@ def categories(view: View, options: FigureOptions) -> FigureResult:
         _overlay(made)
     made.update_yaxes(tickformat=".0%", rangemode="tozero")
     made.update_xaxes(type="category")  # else a legend's empty point would make it a number line
-    made.update_layout(barmode="group", bargap=0.28, bargroupgap=0.06, margin_b=64,
-                       legend={"y": 0, "yanchor": "bottom"})  # fmt: skip
+    made.update_layout(
+        barmode="group",
+        bargap=0.28,
+        bargroupgap=0.06,
+        margin_b=64,
+        legend={"y": 0, "yanchor": "bottom"},
+    )
     data, picks = _table(bars)
     note = (
         "Mean scores with 95 % intervals. Solid bars: the difference from neutral on the same "
@@ -132,10 +140,15 @@ def _draw(made: go.Figure, bars: Sequence[_Bar], row: int, *, show_legend: bool)
     series = bars[0].series
     if show_legend:  # a bar's own entry would take the look of its first category, pale or not
         made.add_scatter(
-            x=[None], y=[None], mode="markers", name=plain(series.title),
-            legendgroup=series.title, row=row, col=1,
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=plain(series.title),
+            legendgroup=series.title,
+            row=row,
+            col=1,
             marker={"color": series.colour, "symbol": "square", "size": 12},
-        )  # fmt: skip
+        )
     made.add_bar(
         x=[title_of(b.category) for b in bars],
         y=[b.mean.value for b in bars],
@@ -173,21 +186,34 @@ def _overlay(made: go.Figure) -> None:
     dashes = {"": "solid", "min": "dash", "long": "dot"}
     for length, value in MMLU_BY_LENGTH.items():
         made.add_hline(
-            y=value, line={"color": REPORTED, "width": 1.2, "dash": dashes[length]}, row=1, col=1,
-            name=f"reported, MMLU: {labels[length]} {value:.1%}", showlegend=True,
-        )  # fmt: skip
+            y=value,
+            line={"color": REPORTED, "width": 1.2, "dash": dashes[length]},
+            row=1,
+            col=1,
+            name=f"reported, MMLU: {labels[length]} {value:.1%}",
+            showlegend=True,
+        )
 
 
 def _table(bars: Sequence[_Bar]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     rows: list[dict[str, Any]] = []
     for b in bars:
         change = b.effect.estimate if b.effect is not None else Estimate(None, None, None, 0)
-        rows.append({
-            "score": b.score, "category": title_of(b.category), "arm": b.series.title,
-            "mean": b.mean.value, "low": b.mean.low, "high": b.mean.high, "items": b.mean.n,
-            "change": change.value, "change, low": change.low, "change, high": change.high,
-            "verdict": CALL_WORDS[b.effect.call] if b.effect is not None else "",
-        })  # fmt: skip
+        rows.append(
+            {
+                "score": b.score,
+                "category": title_of(b.category),
+                "arm": b.series.title,
+                "mean": b.mean.value,
+                "low": b.mean.low,
+                "high": b.mean.high,
+                "items": b.mean.n,
+                "change": change.value,
+                "change, low": change.low,
+                "change, high": change.high,
+                "verdict": CALL_WORDS[b.effect.call] if b.effect is not None else "",
+            }
+        )
     return pd.DataFrame(rows), tuple(_pick(b) for b in bars)
 
 
@@ -223,9 +249,11 @@ def _lengths(view: View, matched: bool) -> str:
             continue
         gap = interaction(last, first, bounds=(0.0, 1.0))
         ends = {
-            "up": "moves it further up", "down": "moves it further down",
-            "none": "makes no clear difference", "too few": "was asked on too few items to tell",
-        }  # fmt: skip
+            "up": "moves it further up",
+            "down": "moves it further down",
+            "none": "makes no clear difference",
+            "too few": "was asked on too few items to tell",
+        }
         said.append(
             f"in {score} a {LENGTH_TITLES[lengths[-1]]} text {ends[call_of(gap)]} than a "
             f"{LENGTH_TITLES[lengths[0]]} one ({effect_text(gap)})"

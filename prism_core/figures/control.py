@@ -69,24 +69,42 @@ def control(view: View, options: FigureOptions) -> FigureResult:
     lengths = list(dict.fromkeys(r.length for r in rows))
     labels = [LENGTH_TITLES.get(x, "all lengths") for x in lengths]
     made = panels(
-        170 + 76 * len(lengths), rows=1, cols=max(1, len(shown)), shared_yaxes=True,
-        horizontal_spacing=0.06, subplot_titles=[s.capitalize() for s in shown],
-    )  # fmt: skip
+        170 + 76 * len(lengths),
+        rows=1,
+        cols=max(1, len(shown)),
+        shared_yaxes=True,
+        horizontal_spacing=0.06,
+        subplot_titles=[s.capitalize() for s in shown],
+    )
     for place, contrast in enumerate(_CONTRASTS):
         colour, symbol = _LOOKS[contrast]
         for column, score in enumerate(shown, 1):
             mine = [r for r in rows if r.contrast == contrast and r.score == score]
             dots = [
-                Dot(lengths.index(r.length) + 0.24 * (place - 1), r.effect.estimate, r.effect.call,
-                    f"<b>{contrast}</b><br>{effect_text(r.effect.estimate)}", r.pick)
+                Dot(
+                    lengths.index(r.length) + 0.24 * (place - 1),
+                    r.effect.estimate,
+                    r.effect.call,
+                    f"<b>{contrast}</b><br>{effect_text(r.effect.estimate)}",
+                    r.pick,
+                )
                 for r in mine
-            ]  # fmt: skip
-            draw_dots(made, dots, name=contrast, colour=colour, symbol=symbol, column=column,
-                      legend=column == 1)  # fmt: skip
+            ]
+            draw_dots(
+                made,
+                dots,
+                name=contrast,
+                colour=colour,
+                symbol=symbol,
+                column=column,
+                legend=column == 1,
+            )
     made.update_yaxes(
-        range=[len(lengths) - 0.4, -0.6], showgrid=False, tickvals=list(range(len(labels))),
+        range=[len(lengths) - 0.4, -0.6],
+        showgrid=False,
+        tickvals=list(range(len(labels))),
         ticktext=labels,
-    )  # fmt: skip
+    )
     made.update_xaxes(tickformat="+.0%", title_text="change").add_vline(x=0, line=ZERO_LINE)
     made.update_layout(margin_b=88, legend={"y": 0, "yanchor": "bottom"})
     data = pd.DataFrame([_record(r) for r in rows])
@@ -121,8 +139,7 @@ def _rows(view: View) -> list[_Row]:
                     places.append((score, length, contrast))
                     pairs.append(found)
     return [
-        _Row(*place, effect, text)
-        for place, effect in zip(places, effects_of(pairs), strict=True)
+        _Row(*place, effect, text) for place, effect in zip(places, effects_of(pairs), strict=True)
     ]
 
 
@@ -137,10 +154,15 @@ def _controls(view: View) -> tuple[IntArray, str]:
 def _record(row: _Row) -> dict[str, Any]:
     e = row.effect.estimate
     return {
-        "score": row.score, "length": LENGTH_TITLES.get(row.length, "all"),
-        "contrast": row.contrast, "change": e.value, "low": e.low, "high": e.high, "items": e.n,
+        "score": row.score,
+        "length": LENGTH_TITLES.get(row.length, "all"),
+        "contrast": row.contrast,
+        "change": e.value,
+        "low": e.low,
+        "high": e.high,
+        "items": e.n,
         "verdict": CALL_WORDS[row.effect.call],
-    }  # fmt: skip
+    }
 
 
 def _reading(rows: list[_Row], delta: float) -> str:

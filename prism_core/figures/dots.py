@@ -44,9 +44,15 @@ def draw_dots(
     """Add one series of dots; it stands in the legend in its own colour even if all are hollow."""
     if legend:
         made.add_scatter(
-            x=[None], y=[None], mode="markers", name=plain(name), legendgroup=name,
-            marker={"color": colour, "symbol": symbol, "size": 11}, row=row, col=column,
-        )  # fmt: skip
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=plain(name),
+            legendgroup=name,
+            marker={"color": colour, "symbol": symbol, "size": 11},
+            row=row,
+            col=column,
+        )
     marks = [marker(d.call, colour, symbol) for d in dots]
     made.add_scatter(
         x=[d.estimate.value for d in dots],
@@ -72,6 +78,8 @@ def draw_dots(
 def label_lines(made: go.Figure, labels: Sequence[str]) -> go.Figure:
     """Name the lines, from the top."""
     return made.update_yaxes(
-        range=[len(labels) - 0.4, -0.6], showgrid=False, tickvals=list(range(len(labels))),
+        range=[len(labels) - 0.4, -0.6],
+        showgrid=False,
+        tickvals=list(range(len(labels))),
         ticktext=list(labels),
-    )  # fmt: skip
+    )

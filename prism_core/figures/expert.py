@@ -60,11 +60,13 @@ def expert(view: View, options: FigureOptions) -> FigureResult:
     if options.overlay and options.score == "alignment":
         known = [c for c in shown if c in CATEGORY_EFFECTS]
         made.add_scatter(
-            x=[CATEGORY_EFFECTS[c] for c in known], y=[shown.index(c) for c in known],
-            mode="markers", name="reported: against base, MT-Bench",
+            x=[CATEGORY_EFFECTS[c] for c in known],
+            y=[shown.index(c) for c in known],
+            mode="markers",
+            name="reported: against base, MT-Bench",
             marker={"symbol": "x-thin-open", "size": 10, "color": REPORTED},
             hovertemplate="reported by the paper: %{x:+.1%}<extra></extra>",
-        )  # fmt: skip
+        )
     label_lines(made, [title_of(c) for c in shown])
     made.update_xaxes(tickformat="+.0%").add_vline(x=0, line=ZERO_LINE)
     made.update_layout(margin_b=84, legend={"y": 0, "yanchor": "bottom"})
@@ -99,21 +101,29 @@ def _series(
 ) -> None:
     dots = [
         Dot(
-            shown.index(r.category) + shift, r.effect.estimate, r.effect.call,
-            f"<b>{title_of(r.category)}</b><br>{name}<br>{effect_text(r.effect.estimate)}", r.pick,
+            shown.index(r.category) + shift,
+            r.effect.estimate,
+            r.effect.call,
+            f"<b>{title_of(r.category)}</b><br>{name}<br>{effect_text(r.effect.estimate)}",
+            r.pick,
         )
         for r in rows
-    ]  # fmt: skip
+    ]
     draw_dots(made, dots, name=name, colour=colour, symbol=symbol)
 
 
 def _record(row: _Row) -> dict[str, Any]:
     e = row.effect.estimate
     return {
-        "category": title_of(row.category), "expert": title_of(OWN_EXPERT[row.category]),
-        "against": row.against, "change": e.value, "low": e.low, "high": e.high, "items": e.n,
+        "category": title_of(row.category),
+        "expert": title_of(OWN_EXPERT[row.category]),
+        "against": row.against,
+        "change": e.value,
+        "low": e.low,
+        "high": e.high,
+        "items": e.n,
         "verdict": CALL_WORDS[row.effect.call],
-    }  # fmt: skip
+    }
 
 
 def _reading(rows: list[_Row]) -> str:

@@ -54,8 +54,9 @@ class _Row:
 
 def judge(view: View, options: FigureOptions) -> FigureResult:
     """Draw figure 10."""
-    rows = np.array([r for r in view.rows if view.grid.cells["arm"].iat[r] != "neutral"],
-                    dtype=np.intp)  # fmt: skip
+    rows = np.array(
+        [r for r in view.rows if view.grid.cells["arm"].iat[r] != "neutral"], dtype=np.intp
+    )
     preference = _at(view, rows, "preference")
     if not np.isfinite(preference).any():
         return nothing(
@@ -65,10 +66,12 @@ def judge(view: View, options: FigureOptions) -> FigureResult:
     rates = [r for r in found if r.is_rate]
     others = [r for r in found if not r.is_rate]
     made = panels(
-        190 + 44 * len(found), rows=2, cols=1,
+        190 + 44 * len(found),
+        rows=2,
+        cols=1,
         row_heights=[len(rates) + 0.6, len(others) + 0.6],
         vertical_spacing=90 / (190 + 44 * len(found)),
-    )  # fmt: skip
+    )
     pick = Pick().to_text() if not rows.size else _pick(view)
     for row, part, colour in ((1, rates, PERSONA), (2, others, CONTROL)):
         dots = [
@@ -77,19 +80,37 @@ def judge(view: View, options: FigureOptions) -> FigureResult:
         ]
         draw_dots(made, dots, name="judge", colour=colour, row=row, legend=False)
         made.update_yaxes(
-            range=[len(part) - 0.4, -0.6], tickvals=list(range(len(part))), showgrid=False,
-            ticktext=[r.title for r in part], row=row, col=1,
-        )  # fmt: skip
+            range=[len(part) - 0.4, -0.6],
+            tickvals=list(range(len(part))),
+            showgrid=False,
+            ticktext=[r.title for r in part],
+            row=row,
+            col=1,
+        )
     made.update_xaxes(tickformat=".0%", range=[-0.02, 1.02], row=1, col=1)
     made.update_xaxes(range=[-1.04, 1.04], row=2, col=1)
-    made.add_vline(x=_COIN, line=ZERO_LINE, row=1, col=1, annotation_text="a coin",
-                   annotation_font={"size": 11, "color": INK})  # fmt: skip
+    made.add_vline(
+        x=_COIN,
+        line=ZERO_LINE,
+        row=1,
+        col=1,
+        annotation_text="a coin",
+        annotation_font={"size": 11, "color": INK},
+    )
     made.add_vline(x=0, line=ZERO_LINE, row=2, col=1)
-    data = pd.DataFrame([
-        {"what": r.title, "value": r.estimate.value, "low": r.estimate.low,
-         "high": r.estimate.high, "items": r.estimate.n, "meaning": r.meaning}
-        for r in found
-    ])  # fmt: skip
+    data = pd.DataFrame(
+        [
+            {
+                "what": r.title,
+                "value": r.estimate.value,
+                "low": r.estimate.low,
+                "high": r.estimate.high,
+                "items": r.estimate.n,
+                "meaning": r.meaning,
+            }
+            for r in found
+        ]
+    )
     note = (
         "Filled: the interval leaves out a coin (50 %), or no relation (0). Agreement with checks "
         "counts items on which an arm passed and neutral failed, or the reverse. The win rate at "
@@ -101,8 +122,10 @@ def judge(view: View, options: FigureOptions) -> FigureResult:
 
 def _pick(view: View) -> str:
     kinds = view.items["kind"].unique()
-    return Pick(task="open" if "open" in set(view.items["task"]) and len(kinds) > 1 else "",
-                arm="persona" if len(view.persona_rows()) else "adapter").to_text()  # fmt: skip
+    return Pick(
+        task="open" if "open" in set(view.items["task"]) and len(kinds) > 1 else "",
+        arm="persona" if len(view.persona_rows()) else "adapter",
+    ).to_text()
 
 
 def _at(view: View, rows: IntArray, score: str) -> FloatArray:
@@ -183,16 +206,20 @@ def _reading(found: list[_Row]) -> str:
     agreed = by_title.get("Agrees with checks")
     if agreed is not None:
         end = {
-            "up": "more often than a coin", "down": "less often than a coin",
-            "none": "no better than a coin", "too few": "too few items for a verdict",
-        }[agreed.call]  # fmt: skip
+            "up": "more often than a coin",
+            "down": "less often than a coin",
+            "none": "no better than a coin",
+            "too few": "too few items for a verdict",
+        }[agreed.call]
         parts.append(f"it sides with the programmatic checks in {_value(agreed)}, {end}")
     words = by_title.get("Words and preference (r)")
     if words is not None:
         said = {
-            "up": "longer answers win", "down": "shorter answers win",
-            "none": "length shows no clear pull", "too few": "too few items to see a pull of length"
-        }[words.call]  # fmt: skip
+            "up": "longer answers win",
+            "down": "shorter answers win",
+            "none": "length shows no clear pull",
+            "too few": "too few items to see a pull of length",
+        }[words.call]
         parts.append(f"{said} (r = {_value(words)})")
     wins, equal = by_title.get("Win rate"), by_title.get("Win rate, equal length")
     if wins is not None and equal is not None:

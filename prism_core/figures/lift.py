@@ -42,9 +42,13 @@ def lift(view: View, options: FigureOptions) -> FigureResult:
         for x, category in enumerate(columns):
             if OWN_EXPERT.get(category) == arm.pick.persona:
                 made.add_shape(
-                    type="rect", x0=x - 0.47, x1=x + 0.47, y0=y - 0.46, y1=y + 0.46,
+                    type="rect",
+                    x0=x - 0.47,
+                    x1=x + 0.47,
+                    y0=y - 0.46,
+                    y1=y + 0.46,
                     line={"color": INK, "width": 2.4},
-                )  # fmt: skip
+                )
     data, picks = _table(arms, columns, effects, corrected)
     note = (
         f"Points of {options.score} (of 100) gained or lost against neutral on the same items, "
@@ -77,26 +81,42 @@ def _heatmap(arms: list[Arm], columns: list[str], effects: list[Effect]) -> go.F
     ]
     made = canvas(130 + 40 * len(arms))
     common: dict[str, Any] = {
-        "x": x, "y": y, "customdata": picks, "hovertext": hover, "xgap": 3, "ygap": 3,
-        "hovertemplate": "%{hovertext}<extra></extra>", "texttemplate": "%{text}",
+        "x": x,
+        "y": y,
+        "customdata": picks,
+        "hovertext": hover,
+        "xgap": 3,
+        "ygap": 3,
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "texttemplate": "%{text}",
         "text": [[_cell(e) for e in row] for row in grid],
-    }  # fmt: skip
+    }
     made.add_heatmap(
         z=[[None if e.is_clear or e.estimate.value is None else 0.5 for e in row] for row in grid],
-        zmin=0, zmax=1, colorscale=_GREY, showscale=False, **common,
-    )  # fmt: skip
+        zmin=0,
+        zmax=1,
+        colorscale=_GREY,
+        showscale=False,
+        **common,
+    )
     made.add_heatmap(
         z=[[e.estimate.value if e.is_clear else None for e in row] for row in grid],
-        zmin=-most, zmax=most, colorscale=DIVERGING, textfont={"color": "#14161c"},
-        colorbar={"thickness": 10, "tickformat": "+.0%", "outlinewidth": 0, "len": 0.9}, **common,
-    )  # fmt: skip
+        zmin=-most,
+        zmax=most,
+        colorscale=DIVERGING,
+        textfont={"color": "#14161c"},
+        colorbar={"thickness": 10, "tickformat": "+.0%", "outlinewidth": 0, "len": 0.9},
+        **common,
+    )
     made.update_xaxes(
         tickvals=x, ticktext=[title_of(c) for c in columns], showgrid=False, side="top"
     )
     made.update_yaxes(
-        tickvals=y, ticktext=[a.title for a in arms], showgrid=False,
+        tickvals=y,
+        ticktext=[a.title for a in arms],
+        showgrid=False,
         range=[len(arms) - 0.5, -0.5],
-    )  # fmt: skip
+    )
     return made.update_layout(margin_t=70)
 
 
@@ -119,13 +139,19 @@ def _table(
     for (arm, category), effect, p in zip(places, effects, corrected, strict=True):
         if effect.estimate.n == 0:
             continue
-        rows.append({
-            "persona": arm.title, "category": title_of(category),
-            "own domain": "yes" if OWN_EXPERT.get(category) == arm.pick.persona else "",
-            "change": effect.estimate.value, "low": effect.estimate.low,
-            "high": effect.estimate.high, "items": effect.estimate.n, "p (Holm)": p,
-            "verdict": CALL_WORDS[effect.call],
-        })  # fmt: skip
+        rows.append(
+            {
+                "persona": arm.title,
+                "category": title_of(category),
+                "own domain": "yes" if OWN_EXPERT.get(category) == arm.pick.persona else "",
+                "change": effect.estimate.value,
+                "low": effect.estimate.low,
+                "high": effect.estimate.high,
+                "items": effect.estimate.n,
+                "p (Holm)": p,
+                "verdict": CALL_WORDS[effect.call],
+            }
+        )
         picks.append(_pick(arm, category))
     return pd.DataFrame(rows), tuple(picks)
 
@@ -145,13 +171,15 @@ def _reading(
     kept = sum(p is not None and p < 0.05 for p in corrected)
     said = (
         f"{len(clear)} of {len(judged)} cells have an interval without 0, "
-        f"{kept} of them stand after Holm's correction" if clear else
-        f"none of the {len(judged)} cells shows a clear change in {score}"
+        f"{kept} of them stand after Holm's correction"
+        if clear
+        else f"none of the {len(judged)} cells shows a clear change in {score}"
     )
     own = [
-        e for (arm, category), e in zip(places, effects, strict=True)
+        e
+        for (arm, category), e in zip(places, effects, strict=True)
         if OWN_EXPERT.get(category) == arm.pick.persona and e.call != "too few"
-    ]  # fmt: skip
+    ]
     if own:
         helped, hurt = sum(e.call == "up" for e in own), sum(e.call == "down" for e in own)
         said += (

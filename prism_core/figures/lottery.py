@@ -53,15 +53,19 @@ def lottery(view: View, options: FigureOptions) -> FigureResult:
     best = [expected_best_of(means, k) for k in range(1, len(means) + 1)]
     top = 90 + 30 * len(rows)
     made = panels(
-        top + 320, rows=2, cols=1, row_heights=[top / (top + 320), 320 / (top + 320)],
+        top + 320,
+        rows=2,
+        cols=1,
+        row_heights=[top / (top + 320), 320 / (top + 320)],
         vertical_spacing=90 / (top + 320),
-    )  # fmt: skip
+    )
     _dots(made, rows)
     _best(made, best)
     _lines(made, base)
     made.update_xaxes(tickformat=".0%", title_text=f"mean {options.score}", row=1, col=1)
-    made.update_xaxes(title_text="personas tried (k)", dtick=1 if len(best) < 16 else 5,
-                      row=2, col=1)  # fmt: skip
+    made.update_xaxes(
+        title_text="personas tried (k)", dtick=1 if len(best) < 16 else 5, row=2, col=1
+    )
     made.update_yaxes(tickformat=".0%", title_text=f"expected best {options.score}", row=2, col=1)
     made.update_layout(margin_b=70, legend={"y": 0, "yanchor": "bottom"})
     data, picks = _table(rows, best)
@@ -94,10 +98,9 @@ def _controls(view: View) -> list[Arm]:
     rows = view.persona_rows(controls=True)
     names = view.grid.cells["persona"].to_numpy()[rows]
     return [
-        Arm("control", f"{title_of(n)} (control)", rows[names == n],
-            Pick(arm="persona", persona=n))
+        Arm("control", f"{title_of(n)} (control)", rows[names == n], Pick(arm="persona", persona=n))
         for n in dict.fromkeys(names)
-    ]  # fmt: skip
+    ]
 
 
 def _neutral(view: View, score: str) -> Estimate:
@@ -112,17 +115,27 @@ def _dots(made: Any, rows: list[_Row]) -> None:
         ("control", "control text", CONTROL, "triangle-up"),
     ):
         dots = [
-            Dot(i, r.mean, r.effect.call,
+            Dot(
+                i,
+                r.mean,
+                r.effect.call,
                 f"<b>{r.title}</b><br>{rate_text(r.mean)}<br>against neutral "
-                f"{effect_text(r.effect.estimate)}", r.pick)
-            for i, r in enumerate(rows) if r.kind == kind
-        ]  # fmt: skip
+                f"{effect_text(r.effect.estimate)}",
+                r.pick,
+            )
+            for i, r in enumerate(rows)
+            if r.kind == kind
+        ]
         if dots:
             draw_dots(made, dots, name=name, colour=colour, symbol=symbol)
     made.update_yaxes(
-        range=[len(rows) - 0.4, -0.6], showgrid=False, tickvals=list(range(len(rows))),
-        ticktext=[r.title for r in rows], row=1, col=1,
-    )  # fmt: skip
+        range=[len(rows) - 0.4, -0.6],
+        showgrid=False,
+        tickvals=list(range(len(rows))),
+        ticktext=[r.title for r in rows],
+        row=1,
+        col=1,
+    )
 
 
 def _best(made: Any, best: list[Estimate]) -> None:
@@ -132,18 +145,29 @@ def _best(made: Any, best: list[Estimate]) -> None:
         made.add_scatter(
             x=[*(k for k, _, _ in banded), *(k for k, _, _ in banded[::-1])],
             y=[*(h for _, _, h in banded), *(low for _, low, _ in banded[::-1])],
-            fill="toself", mode="lines", line={"width": 0}, fillcolor=faded(PERSONA, 0.14),
-            hoverinfo="skip", showlegend=False, row=2, col=1,
-        )  # fmt: skip
+            fill="toself",
+            mode="lines",
+            line={"width": 0},
+            fillcolor=faded(PERSONA, 0.14),
+            hoverinfo="skip",
+            showlegend=False,
+            row=2,
+            col=1,
+        )
     made.add_scatter(
-        x=ks, y=[e.value for e in best], mode="lines+markers", name="expected best of k",
-        line={"color": PERSONA, "width": 2.4, "dash": "dash"}, marker={"size": 7},
+        x=ks,
+        y=[e.value for e in best],
+        mode="lines+markers",
+        name="expected best of k",
+        line={"color": PERSONA, "width": 2.4, "dash": "dash"},
+        marker={"size": 7},
         customdata=[Pick(arm="persona").to_text()] * len(ks),
         hovertemplate=[
             f"best of {k}: {rate_text(e)}<extra></extra>" for k, e in zip(ks, best, strict=True)
         ],
-        row=2, col=1,
-    )  # fmt: skip
+        row=2,
+        col=1,
+    )
 
 
 def _lines(made: Any, base: Estimate) -> None:
@@ -157,14 +181,19 @@ def _lines(made: Any, base: Estimate) -> None:
 def _table(rows: list[_Row], best: list[Estimate]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     found: list[dict[str, Any]] = [
         {
-            "what": r.title, "mean": r.mean.value, "low": r.mean.low, "high": r.mean.high,
-            "items": r.mean.n, "change from neutral": r.effect.estimate.value,
-            "change, low": r.effect.estimate.low, "change, high": r.effect.estimate.high,
+            "what": r.title,
+            "mean": r.mean.value,
+            "low": r.mean.low,
+            "high": r.mean.high,
+            "items": r.mean.n,
+            "change from neutral": r.effect.estimate.value,
+            "change, low": r.effect.estimate.low,
+            "change, high": r.effect.estimate.high,
             "verdict": CALL_WORDS[r.effect.call],
             "against the other personas": CALL_WORDS[r.against_others],
         }
         for r in rows
-    ]  # fmt: skip
+    ]
     found += [
         {"what": f"expected best of {k}", "mean": e.value, "low": e.low, "high": e.high}
         for k, e in enumerate(best, 1)
@@ -189,5 +218,7 @@ def _reading(rows: list[_Row], base: Estimate, best: list[Estimate], score: str)
         return sentence(f"{said}; too few items to tell personas apart")
     said += f"; {clear} of {judged} personas differ clearly from the mean of the others"
     gain = (best[-1].value or 0.0) - (best[0].value or 0.0)
-    return sentence(f"{said}, and the best of all {len(rows)} lies {gain * 100:.1f} points above a "
-                    "persona drawn by chance")  # fmt: skip
+    return sentence(
+        f"{said}, and the best of all {len(rows)} lies {gain * 100:.1f} points above a "
+        "persona drawn by chance"
+    )

@@ -50,9 +50,13 @@ def placement(view: View, options: FigureOptions) -> FigureResult:
     reported = list(dict.fromkeys(r.model for r in PLACEMENTS)) if options.overlay else []
     labels = [*models, *(f"{m}<br>reported" for m in reported)]
     made = panels(
-        150 + 46 * max(3, len(labels)), rows=1, cols=len(shown), shared_yaxes=True,
-        horizontal_spacing=0.06, subplot_titles=[s.capitalize() for s in shown],
-    )  # fmt: skip
+        150 + 46 * max(3, len(labels)),
+        rows=1,
+        cols=len(shown),
+        shared_yaxes=True,
+        horizontal_spacing=0.06,
+        subplot_titles=[s.capitalize() for s in shown],
+    )
     for name in PLACEMENT_TITLES:
         for column, score in enumerate(shown, 1):
             mine = [p for p in found if p.placement == name and p.score == score]
@@ -63,20 +67,27 @@ def placement(view: View, options: FigureOptions) -> FigureResult:
     made.update_xaxes(tickformat="+.0%", title_text="change")
     made.add_vline(x=0, line=ZERO_LINE)
     made.update_yaxes(
-        range=[len(labels) - 0.4, -0.6], showgrid=False,
+        range=[len(labels) - 0.4, -0.6],
+        showgrid=False,
         tickvals=list(range(len(labels))),
         ticktext=[*(plain(m, 30) for m in models), *labels[len(models) :]],
-    )  # fmt: skip
+    )
     made.update_layout(margin_b=60, legend={"y": 0, "yanchor": "bottom"})
-    data = pd.DataFrame([
-        {
-            "score": p.score, "model": p.model, "placement": p.placement,
-            "change": p.effect.estimate.value, "low": p.effect.estimate.low,
-            "high": p.effect.estimate.high, "items": p.effect.estimate.n,
-            "verdict": CALL_WORDS[p.effect.call],
-        }
-        for p in found
-    ])  # fmt: skip
+    data = pd.DataFrame(
+        [
+            {
+                "score": p.score,
+                "model": p.model,
+                "placement": p.placement,
+                "change": p.effect.estimate.value,
+                "low": p.effect.estimate.low,
+                "high": p.effect.estimate.high,
+                "items": p.effect.estimate.n,
+                "verdict": CALL_WORDS[p.effect.call],
+            }
+            for p in found
+        ]
+    )
     note = (
         "Change against neutral, paired by item, averaged over the personas and lengths shown. "
         f"{HOLLOW_NOTE}"
@@ -103,9 +114,7 @@ def _points(view: View) -> list[_Point]:
                     pairs.append(found)
     return [
         _Point(model, name, score, pair, effect)
-        for (model, name, score), pair, effect in zip(
-            places, pairs, effects_of(pairs), strict=True
-        )
+        for (model, name, score), pair, effect in zip(places, pairs, effects_of(pairs), strict=True)
     ]
 
 
@@ -155,10 +164,18 @@ def _overlay(
             y.append(first + models.index(row.model) + shift)
             text.append(f"{row.model}, {PLACEMENT_TITLES[row.placement]}")
     made.add_scatter(
-        x=x, y=y, text=text, mode="markers", name="reported by the paper", legendgroup="reported",
-        showlegend=column == 1, marker={"symbol": "x-thin-open", "size": 9, "color": REPORTED},
-        hovertemplate="reported: %{text}<br>%{x:+.1%}<extra></extra>", row=1, col=column,
-    )  # fmt: skip
+        x=x,
+        y=y,
+        text=text,
+        mode="markers",
+        name="reported by the paper",
+        legendgroup="reported",
+        showlegend=column == 1,
+        marker={"symbol": "x-thin-open", "size": 9, "color": REPORTED},
+        hovertemplate="reported: %{text}<br>%{x:+.1%}<extra></extra>",
+        row=1,
+        col=column,
+    )
 
 
 def _reading(found: Sequence[_Point]) -> str:
@@ -184,6 +201,4 @@ def _difference(model: str, score: str, system: _Point, user: _Point) -> str:
         "none": "the turn makes no clear difference",
         "too few": "too few items to tell the turns apart",
     }
-    return (
-        f"for {model} in {score} {ends[call_of(gap)]} (system minus user {effect_text(gap)})"
-    )
+    return f"for {model} in {score} {ends[call_of(gap)]} (system minus user {effect_text(gap)})"

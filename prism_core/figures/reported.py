@@ -74,9 +74,13 @@ PLACEMENTS = (
 )
 
 CATEGORY_EFFECTS = {
-    "extraction": 0.065, "stem": 0.060, "reasoning": 0.040, "math": -0.010,
-    "humanities": -0.020, "coding": -0.065,
-}  # fmt: skip
+    "extraction": 0.065,
+    "stem": 0.060,
+    "reasoning": 0.040,
+    "math": -0.010,
+    "humanities": -0.020,
+    "coding": -0.065,
+}
 """Change on MT-Bench (divided by 10) by the long expert persona, Qwen2.5-7B."""
 MMLU_BY_LENGTH = {"": 0.716, "min": 0.680, "long": 0.663}
 """Accuracy on MMLU without a persona and by the length of its text, Qwen2.5-7B."""

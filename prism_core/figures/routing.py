@@ -60,10 +60,17 @@ def routing(view: View, options: FigureOptions) -> FigureResult:
     made.update_layout(margin_b=84, legend={"y": 0, "yanchor": "bottom"})
     if options.overlay:
         made.add_annotation(
-            text=f"reported by the paper: r = {ROUTING_R}, rho = {ROUTING_RHO}", x=0.01, y=0.99,
-            xref="paper", yref="paper", xanchor="left", yanchor="top", showarrow=False,
-            font={"color": REPORTED, "size": 12.5}, name="reported",
-        )  # fmt: skip
+            text=f"reported by the paper: r = {ROUTING_R}, rho = {ROUTING_RHO}",
+            x=0.01,
+            y=0.99,
+            xref="paper",
+            yref="paper",
+            xanchor="left",
+            yanchor="top",
+            showarrow=False,
+            font={"color": REPORTED, "size": 12.5},
+            name="reported",
+        )
     data = pd.DataFrame([_record(p) for p in points])
     note = (
         "The persona's effect is paired by item and averaged over the personas shown. Correlations "
@@ -98,9 +105,13 @@ def _points(view: View, arm: Arm, options: FigureOptions) -> list[_Point]:
 def _draw(made: Any, points: list[_Point], score: ScoreName) -> None:
     marks = [marker(p.effect.call, ADAPTER, _SYMBOLS[score], 12) for p in points]
     made.add_scatter(
-        x=[None], y=[None], mode="markers", name=f"effect on {score}", legendgroup=score,
+        x=[None],
+        y=[None],
+        mode="markers",
+        name=f"effect on {score}",
+        legendgroup=score,
         marker={"color": ADAPTER, "symbol": _SYMBOLS[score], "size": 11},
-    )  # fmt: skip
+    )
     made.add_scatter(
         x=[p.share.value for p in points],
         y=[p.effect.estimate.value for p in points],
@@ -136,11 +147,18 @@ def _hover(point: _Point) -> str:
 def _record(point: _Point) -> dict[str, Any]:
     e = point.effect.estimate
     return {
-        "adapter": point.arm.title, "category": title_of(point.category), "score": point.score,
-        "share routed": point.share.value, "share, low": point.share.low,
-        "share, high": point.share.high, "persona's effect": e.value, "low": e.low,
-        "high": e.high, "items": e.n, "verdict": CALL_WORDS[point.effect.call],
-    }  # fmt: skip
+        "adapter": point.arm.title,
+        "category": title_of(point.category),
+        "score": point.score,
+        "share routed": point.share.value,
+        "share, low": point.share.low,
+        "share, high": point.share.high,
+        "persona's effect": e.value,
+        "low": e.low,
+        "high": e.high,
+        "items": e.n,
+        "verdict": CALL_WORDS[point.effect.call],
+    }
 
 
 def _reading(points: list[_Point]) -> str:

@@ -63,9 +63,12 @@ def sweep(view: View, options: FigureOptions) -> FigureResult:
     drawn = sweeps[:_MOST]
     plane = any(len(s.curves) == 2 for s in drawn)
     made = panels(
-        760 if plane else 400, rows=2 if plane else 1, cols=1, vertical_spacing=0.15,
+        760 if plane else 400,
+        rows=2 if plane else 1,
+        cols=1,
+        vertical_spacing=0.15,
         row_heights=[0.45, 0.55] if plane else [1.0],
-    )  # fmt: skip
+    )
     for sweep_, dash in zip(drawn, _DASHES, strict=False):
         for score, points in sweep_.curves.items():
             _curve(made, sweep_, score, points, dash, several=len(drawn) > 1)
@@ -123,21 +126,32 @@ def _curve(
     name = f"{score}, {one.title}" if several else score
     if not several:
         made.add_scatter(
-            **_band(xs, low, high), fill="toself", mode="lines",
-            line={"width": 0}, fillcolor=faded(colour, 0.13), hoverinfo="skip",
-            showlegend=False, row=1, col=1,
-        )  # fmt: skip
+            **_band(xs, low, high),
+            fill="toself",
+            mode="lines",
+            line={"width": 0},
+            fillcolor=faded(colour, 0.13),
+            hoverinfo="skip",
+            showlegend=False,
+            row=1,
+            col=1,
+        )
     made.add_scatter(
-        x=xs, y=[p.change.value for p in points], mode="lines+markers", name=plain(name),
-        line={"color": colour, "width": 2.2, "dash": dash, "shape": "vh"}, marker={"size": 6},
+        x=xs,
+        y=[p.change.value for p in points],
+        mode="lines+markers",
+        name=plain(name),
+        line={"color": colour, "width": 2.2, "dash": dash, "shape": "vh"},
+        marker={"size": 6},
         customdata=[one.pick] * len(points),
         hovertemplate=[
             f"<b>{score}</b>, threshold {p.threshold:.2f}<br>routed {p.share:.0%}<br>"
             f"{effect_text(p.change)}<extra></extra>"
             for p in points
         ],
-        row=1, col=1,
-    )  # fmt: skip
+        row=1,
+        col=1,
+    )
 
 
 def _band(
@@ -159,25 +173,35 @@ def _path(made: Any, one: _Sweep, *, several: bool) -> None:
     end = f", {one.title}" if several else ""
     best = frontier(list(zip(xs, ys, strict=True)))
     made.add_scatter(
-        x=xs, y=ys, mode="lines+markers", name=plain(f"all thresholds{end}"),
-        line={"color": faded(ADAPTER, 0.4), "width": 1.6}, marker={"size": 6, "color": OFF},
+        x=xs,
+        y=ys,
+        mode="lines+markers",
+        name=plain(f"all thresholds{end}"),
+        line={"color": faded(ADAPTER, 0.4), "width": 1.6},
+        marker={"size": 6, "color": OFF},
         customdata=[one.pick] * len(xs),
         hovertemplate=[
             f"threshold {p.threshold:.2f}, routed {share:.0%}<br>accuracy {x:.1%}, alignment "
             f"{y:.1%}<extra></extra>"
             for p, share, x, y in zip(steps, one.shares, xs, ys, strict=True)
         ],
-        row=2, col=1,
-    )  # fmt: skip
+        row=2,
+        col=1,
+    )
     made.add_scatter(
-        x=[xs[i] for i in best], y=[ys[i] for i in best], mode="lines+markers",
-        name=plain(f"frontier{end}"), line={"color": ADAPTER, "width": 2.4},
-        marker={"size": 9, "color": ADAPTER}, customdata=[one.pick] * len(best),
+        x=[xs[i] for i in best],
+        y=[ys[i] for i in best],
+        mode="lines+markers",
+        name=plain(f"frontier{end}"),
+        line={"color": ADAPTER, "width": 2.4},
+        marker={"size": 9, "color": ADAPTER},
+        customdata=[one.pick] * len(best),
         hovertemplate=[
             f"frontier: threshold {steps[i].threshold:.2f}<extra></extra>" for i in best
         ],
-        row=2, col=1,
-    )  # fmt: skip
+        row=2,
+        col=1,
+    )
     marks = [("base", len(xs) - 1, NEUTRAL, "square", Pick(arm="neutral", model=one.model))]
     if one.shares[0] == 1:
         pick = Pick(arm="adapter", adapter=one.adapter, model=one.model)
@@ -188,13 +212,21 @@ def _path(made: Any, one: _Sweep, *, several: bool) -> None:
         marks.append((f"its own threshold, {one.own:.2f}", place, ADAPTER, "diamond", pick))
     for name, i, colour, symbol, pick in marks:
         made.add_scatter(
-            x=[xs[i]], y=[ys[i]], mode="markers", name=plain(name + end),
-            marker={"size": 15, "color": colour, "symbol": symbol,
-                    "line": {"width": 1.5, "color": "#ffffff"}},
+            x=[xs[i]],
+            y=[ys[i]],
+            mode="markers",
+            name=plain(name + end),
+            marker={
+                "size": 15,
+                "color": colour,
+                "symbol": symbol,
+                "line": {"width": 1.5, "color": "#ffffff"},
+            },
             customdata=[pick.to_text()],
             hovertemplate=f"{name}<br>accuracy %{{x:.1%}}, alignment %{{y:.1%}}<extra></extra>",
-            row=2, col=1,
-        )  # fmt: skip
+            row=2,
+            col=1,
+        )
 
 
 def frontier(points: list[tuple[float, float]]) -> list[int]:
@@ -222,11 +254,19 @@ def _table(sweeps: list[_Sweep]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     for one in sweeps:
         for score, points in one.curves.items():
             for p in points:
-                rows.append({
-                    "adapter": one.title, "score": score, "threshold": p.threshold,
-                    "share routed": p.share, "level": p.level, "change": p.change.value,
-                    "low": p.change.low, "high": p.change.high, "items": p.change.n,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "adapter": one.title,
+                        "score": score,
+                        "threshold": p.threshold,
+                        "share routed": p.share,
+                        "level": p.level,
+                        "change": p.change.value,
+                        "low": p.change.low,
+                        "high": p.change.high,
+                        "items": p.change.n,
+                    }
+                )
                 picks.append(one.pick)
     return pd.DataFrame(rows), tuple(picks)
 

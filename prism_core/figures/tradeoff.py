@@ -118,25 +118,41 @@ def _frame(left: list[str], below: list[str]) -> go.Figure:
     foot = (0.1 + 0.035 * len(below)) if below else 0.001
     made = panels(
         _HEIGHT + 26 * len(below),
-        rows=2, cols=2,
-        column_widths=[strip, 1 - strip], row_heights=[1 - foot, foot],
-        shared_xaxes="columns", shared_yaxes="rows",
-        horizontal_spacing=0.03 if left else 0.0, vertical_spacing=0.05 if below else 0.0,
+        rows=2,
+        cols=2,
+        column_widths=[strip, 1 - strip],
+        row_heights=[1 - foot, foot],
+        shared_xaxes="columns",
+        shared_yaxes="rows",
+        horizontal_spacing=0.03 if left else 0.0,
+        vertical_spacing=0.05 if below else 0.0,
         specs=[[{}, {}], [None, {}]],
-    )  # fmt: skip
+    )
     percent: dict[str, Any] = {"tickformat": ".0%"}
     made.update_yaxes(title_text="alignment", **percent, row=1, col=1)
     made.update_yaxes(**percent, row=1, col=2)
     made.update_xaxes(title_text="accuracy", **percent, row=2, col=2)
     made.update_xaxes(showticklabels=not below, row=1, col=2)
     made.update_xaxes(
-        tickvals=list(range(len(left))), ticktext=[title_of(c) for c in left], tickangle=-90,
-        range=[-0.6, len(left) - 0.4], showgrid=False, side="top", row=1, col=1, visible=bool(left),
-    )  # fmt: skip
+        tickvals=list(range(len(left))),
+        ticktext=[title_of(c) for c in left],
+        tickangle=-90,
+        range=[-0.6, len(left) - 0.4],
+        showgrid=False,
+        side="top",
+        row=1,
+        col=1,
+        visible=bool(left),
+    )
     made.update_yaxes(
-        tickvals=list(range(len(below))), ticktext=[title_of(c) for c in below],
-        range=[len(below) - 0.4, -0.6], showgrid=False, row=2, col=2, visible=bool(below),
-    )  # fmt: skip
+        tickvals=list(range(len(below))),
+        ticktext=[title_of(c) for c in below],
+        range=[len(below) - 0.4, -0.6],
+        showgrid=False,
+        row=2,
+        col=2,
+        visible=bool(below),
+    )
     if not left:
         made.update_yaxes(title_text="alignment", showticklabels=True, row=1, col=2)
         made.update_yaxes(visible=False, row=1, col=1)
@@ -145,16 +161,26 @@ def _frame(left: list[str], below: list[str]) -> go.Figure:
 
 def _legend_entry(made: go.Figure, arm: Arm) -> None:
     made.add_scatter(
-        x=[None], y=[None], mode="markers", name=plain(arm.title),
-        marker={"color": ARM_COLOURS[arm.kind], "symbol": ARM_SYMBOLS[arm.kind], "size": 10}, row=1, col=2,
-    )  # fmt: skip
+        x=[None],
+        y=[None],
+        mode="markers",
+        name=plain(arm.title),
+        marker={"color": ARM_COLOURS[arm.kind], "symbol": ARM_SYMBOLS[arm.kind], "size": 10},
+        row=1,
+        col=2,
+    )
 
 
 def _neutral_legend(made: go.Figure) -> None:
     made.add_scatter(
-        x=[None], y=[None], mode="markers", name="from neutral",
-        marker={"color": OFF, "symbol": "square", "size": 8}, row=1, col=2,
-    )  # fmt: skip
+        x=[None],
+        y=[None],
+        mode="markers",
+        name="from neutral",
+        marker={"color": OFF, "symbol": "square", "size": 8},
+        row=1,
+        col=2,
+    )
 
 
 def _arrow(made: go.Figure, step: _Step) -> None:
@@ -166,26 +192,40 @@ def _arrow(made: go.Figure, step: _Step) -> None:
     shape = step.region.outline()
     if shape:
         made.add_scatter(
-            x=[x0 + x for x, _ in shape], y=[y0 + y for _, y in shape], mode="lines",
+            x=[x0 + x for x, _ in shape],
+            y=[y0 + y for _, y in shape],
+            mode="lines",
             line={"color": faded(colour, 0.55), "width": 1, "dash": "solid" if clear else "dot"},
-            fill="toself", fillcolor=faded(colour, 0.14 if whole else 0.07), hoverinfo="skip",
-            showlegend=False, row=1, col=2,
-        )  # fmt: skip
+            fill="toself",
+            fillcolor=faded(colour, 0.14 if whole else 0.07),
+            hoverinfo="skip",
+            showlegend=False,
+            row=1,
+            col=2,
+        )
     pick = step.arm.pick_of(step.category)
     neutral = Pick(arm="neutral", category=step.category).to_text()
     made.add_scatter(
-        x=[x0, step.accuracy.after], y=[y0, step.alignment.after],
+        x=[x0, step.accuracy.after],
+        y=[y0, step.alignment.after],
         mode="lines+markers+text",
         line={"color": colour, "width": 3.4 if whole else 1.6, "dash": "solid" if clear else "dot"},
         marker={
-            "symbol": ["square", _head(step)], "angleref": "previous",
-            "size": [8, 17 if whole else 13], "color": [OFF, colour],
+            "symbol": ["square", _head(step)],
+            "angleref": "previous",
+            "size": [8, 17 if whole else 13],
+            "color": [OFF, colour],
         },
         text=["", "<b>All</b>" if whole else step.label],
-        textposition=_side(step), textfont_size=12.5 if whole else 11.5,
-        customdata=[neutral, pick], hovertemplate=[_hover_neutral(step), _hover(step)],
-        showlegend=False, cliponaxis=False, row=1, col=2,
-    )  # fmt: skip
+        textposition=_side(step),
+        textfont_size=12.5 if whole else 11.5,
+        customdata=[neutral, pick],
+        hovertemplate=[_hover_neutral(step), _hover(step)],
+        showlegend=False,
+        cliponaxis=False,
+        row=1,
+        col=2,
+    )
 
 
 def _head(step: _Step) -> str:
@@ -228,19 +268,27 @@ def _mark(made: go.Figure, step: _Step, place: int, *, vertical: bool) -> None:
     bars = bars_of([effect.estimate, effect.estimate], faded(colour, 0.5))
     bars["array"][0] = bars["arrayminus"][0] = None
     made.add_scatter(
-        x=across if vertical else along, y=along if vertical else across,
-        mode="lines+markers", line={"color": colour, "width": 1.6},
+        x=across if vertical else along,
+        y=along if vertical else across,
+        mode="lines+markers",
+        line={"color": colour, "width": 1.6},
         marker={
-            "symbol": ["square", _head(step)], "angleref": "previous",
-            "size": [6, 12], "color": [OFF, colour],
+            "symbol": ["square", _head(step)],
+            "angleref": "previous",
+            "size": [6, 12],
+            "color": [OFF, colour],
         },
-        error_y=bars if vertical else None, error_x=None if vertical else bars,
+        error_y=bars if vertical else None,
+        error_x=None if vertical else bars,
         customdata=[
-            Pick(arm="neutral", category=step.category).to_text(), step.arm.pick_of(step.category)
+            Pick(arm="neutral", category=step.category).to_text(),
+            step.arm.pick_of(step.category),
         ],
-        hovertemplate=[_hover_neutral(step), _hover(step)], showlegend=False,
-        row=1 if vertical else 2, col=1 if vertical else 2,
-    )  # fmt: skip
+        hovertemplate=[_hover_neutral(step), _hover(step)],
+        showlegend=False,
+        row=1 if vertical else 2,
+        col=1 if vertical else 2,
+    )
 
 
 def _hover_neutral(step: _Step) -> str:
@@ -262,12 +310,17 @@ def _hover(step: _Step) -> str:
 def _overlay(made: go.Figure) -> None:
     for point in tradeoff_points():
         made.add_scatter(
-            x=point.x, y=point.y, mode="lines+markers", name=f"reported: {point.label}",
+            x=point.x,
+            y=point.y,
+            mode="lines+markers",
+            name=f"reported: {point.label}",
             line={"color": point.colour, "width": 1.4, "dash": "dash"},
             marker={"symbol": ["square-open", "arrow-open"], "angleref": "previous", "size": 11},
             hovertemplate=f"reported by the paper: {point.label}<br>MMLU %{{x:.1%}}, "
-            "mean of MT-Bench and safety %{y:.1%}<extra></extra>", row=1, col=2,
-        )  # fmt: skip
+            "mean of MT-Bench and safety %{y:.1%}<extra></extra>",
+            row=1,
+            col=2,
+        )
 
 
 def _table(steps: list[_Step]) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -276,11 +329,14 @@ def _table(steps: list[_Step]) -> tuple[pd.DataFrame, tuple[str, ...]]:
         row: dict[str, Any] = {"arm": s.arm.title, "category": s.label}
         for name, e in (("accuracy", s.accuracy), ("alignment", s.alignment)):
             row |= {
-                f"{name}, neutral": e.before, f"{name}, arm": e.after,
-                f"{name}, change": e.estimate.value, f"{name}, low": e.estimate.low,
-                f"{name}, high": e.estimate.high, f"{name}, items": e.estimate.n,
+                f"{name}, neutral": e.before,
+                f"{name}, arm": e.after,
+                f"{name}, change": e.estimate.value,
+                f"{name}, low": e.estimate.low,
+                f"{name}, high": e.estimate.high,
+                f"{name}, items": e.estimate.n,
                 f"{name}, verdict": CALL_WORDS[e.call] if e.estimate.n else "not measured",
-            }  # fmt: skip
+            }
         rows.append(row)
     return pd.DataFrame(rows), tuple(s.arm.pick_of(s.category) for s in steps)
 

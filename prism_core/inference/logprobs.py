@@ -57,9 +57,7 @@ def continuation_scores(
     logits, cache, mask = prefill(model, prompts, router)
     first = logits.float().log_softmax(dim=-1)
     best = first.argmax(dim=-1).tolist()
-    found = [
-        [(first[i, c[0]].item(), best[i] == c[0]) for c in row] for i, row in enumerate(tails)
-    ]
+    found = [[(first[i, c[0]].item(), best[i] == c[0]) for c in row] for i, row in enumerate(tails)]
     longer = [(i, j) for i, row in enumerate(tails) for j, c in enumerate(row) if len(c) > 1]
     if longer:
         owners = torch.tensor([i for i, _ in longer], device=model.device)
@@ -109,9 +107,7 @@ def _tail_logits(
 
 
 @torch.inference_mode()
-def answer_logprobs(
-    model: PreTrainedModel, prompts: Rows, answers: Rows
-) -> list[list[float]]:
+def answer_logprobs(model: PreTrainedModel, prompts: Rows, answers: Rows) -> list[list[float]]:
     """Log p of every token of each answer after its prompt, in nats."""
     rows = [list(p) + list(a) for p, a in zip(prompts, answers, strict=True)]
     keep = max(len(a) for a in answers) + 1

@@ -252,9 +252,15 @@ class PrismLM(TemplateLM):
         done, router = threading.Event(), self._router(len(rows))
         open_rows = set(range(len(rows)))
         steps = decode(
-            self.base.model, rows, sampling, seeds, ends,
-            cancel=done, lock=self.base.lock, router=router,
-        )  # fmt: skip
+            self.base.model,
+            rows,
+            sampling,
+            seeds,
+            ends,
+            cancel=done,
+            lock=self.base.lock,
+            router=router,
+        )
         for step in steps:
             for row, token in step:
                 written[row].append(token)

@@ -95,9 +95,7 @@ def read_run(spec: TrainSpec, journal: Journal) -> PastRun:
 def _round(order: list[str], journal: Journal) -> list[JudgedPair]:
     answers: Mapping[str, Any] = journal.load("answers")
     verdicts: Mapping[str, Any] = journal.load("verification")
-    return [
-        JudgedPair(unpack(AnswerPair, answers[i]), unpack(Verdict, verdicts[i])) for i in order
-    ]
+    return [JudgedPair(unpack(AnswerPair, answers[i]), unpack(Verdict, verdicts[i])) for i in order]
 
 
 def contest_of_bundle(bundle: Path, model: LocalModel, progress: Progress) -> AblationTable:

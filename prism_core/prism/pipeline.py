@@ -227,9 +227,7 @@ class _Training:
         )
         student = load_bundle(previous, self.model) if previous is not None else None
         inputs = AnswerInputs(queries, self.personas)
-        pairs = answer_queries(
-            config, inputs, self.model, journal, self.progress, neutral=student
-        )
+        pairs = answer_queries(config, inputs, self.model, journal, self.progress, neutral=student)
         return verify_pairs(self.verify_config, pairs, self.judge, journal, self.progress)
 
     def _gate_config(self) -> GateConfig:

@@ -25,8 +25,13 @@ _HEAD_ROWS = 256
 def can_share(model: PreTrainedModel) -> bool:
     """Whether every layer has full attention that takes a mask of our own, and logits are plain."""
     config = model.config.get_text_config(decoder=True)
-    scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier",
-              "output_multiplier")  # fmt: skip
+    scaled = (
+        "final_logit_softcapping",
+        "logit_scale",
+        "logits_scaling",
+        "lm_head_multiplier",
+        "output_multiplier",
+    )
     plain = all(getattr(config, name, None) is None for name in scaled)
     attention = getattr(config, "_attn_implementation", "")
     return plain and attention in ("sdpa", "eager") and is_mergeable(new_cache(config))
@@ -78,9 +83,7 @@ def shared_logps(
 class _Row:
     """One group laid out as one row."""
 
-    def __init__(
-        self, ids: torch.Tensor, mask: torch.Tensor, keep: int, group: list[int]
-    ) -> None:
+    def __init__(self, ids: torch.Tensor, mask: torch.Tensor, keep: int, group: list[int]) -> None:
         split = ids.shape[1] - keep
         prompt = ids[group[0], :split][mask[group[0], :split].bool()]
         answers = [ids[i, split:][mask[i, split:].bool()] for i in group]

@@ -43,8 +43,12 @@ from prism_core.types import Estimate
 
 ADAPTER_FOLDER = "adapter"
 RL_STAGE, LEVEL_STAGE, HELD_STAGE, RESULT_STAGE, TIME_STAGE = (
-    "rl", "rl_level", "rl_held_out", "rl_result", "time",
-)  # fmt: skip
+    "rl",
+    "rl_level",
+    "rl_held_out",
+    "rl_result",
+    "time",
+)
 _SAMPLED, _GREEDY = "sampled", "greedy"
 
 
@@ -181,9 +185,13 @@ class _RlRun:
                 continue
             self.progress.update("probe", number, len(self.family.levels), level.name)
             rate = probe_level(
-                self.model, self.family, number,
-                temperature=self.spec.temperature, seed=self.spec.seed, progress=self.progress,
-            )  # fmt: skip
+                self.model,
+                self.family,
+                number,
+                temperature=self.spec.temperature,
+                seed=self.spec.seed,
+                progress=self.progress,
+            )
             self.journal.save(LEVEL_STAGE, {str(number): pack(rate)})
         rates = [unpack(LevelRate, p) for p in self.journal.load(LEVEL_STAGE).values()]
         chosen = choose_level(rates)
@@ -223,13 +231,14 @@ class _RlRun:
         with (
             self.model.lock,
             trainable_lora(
-                self.model.model, self.spec.rank, 2 * self.spec.rank, self.spec.seed,
+                self.model.model,
+                self.spec.rank,
+                2 * self.spec.rank,
+                self.spec.seed,
                 first_layer=self.spec.first_layer,
             ) as peft,
-        ):  # fmt: skip
-            train(
-                self.spec, inputs, self.model, peft, self.folder, self.journal, self.progress
-            )
+        ):
+            train(self.spec, inputs, self.model, peft, self.folder, self.journal, self.progress)
             if is_main_process():
                 save_lora(peft, target, self.model.name, "float32")
         settings: dict[str, Any] = pack(replace(self.spec, level=level))

@@ -73,9 +73,11 @@ class InOrder(Trainer):
 def _rows(inputs: RlInputs, model: LocalModel) -> list[dict[str, list[int]]]:
     """Token ids and labels; only the answer and its end are learnt."""
     rows = []
-    end = sorted(model.stop_ids)[:1] if model.tokenizer.eos_token_id is None else [
-        int(model.tokenizer.eos_token_id)
-    ]  # fmt: skip
+    end = (
+        sorted(model.stop_ids)[:1]
+        if model.tokenizer.eos_token_id is None
+        else [int(model.tokenizer.eos_token_id)]
+    )
     for question in inputs.questions:
         persona = question.personas[0]
         text = inputs.texts[persona] if persona else ""

@@ -124,8 +124,9 @@ def get_family(name: str) -> Family:
         NotFoundError: there is none of that name; the message lists those there are.
     """
     if name not in FAMILIES:
-        raise NotFoundError(f"There is no task family '{name[:60]}'; there are "
-                            f"{', '.join(FAMILIES)}.")  # fmt: skip
+        raise NotFoundError(
+            f"There is no task family '{name[:60]}'; there are {', '.join(FAMILIES)}."
+        )
     return FAMILIES[name]
 
 

@@ -93,8 +93,11 @@ def _public(path: Path) -> GymPersona:
     except ValueError as error:
         raise InputError(f"'{path.name[:80]}' is not JSON: {error}.") from error
     described = path.stem.strip().rstrip(".")
-    return GymPersona(described[:120], f"You are {described[0].lower()}{described[1:]}.",
-                      _questions(data, path.name))  # fmt: skip
+    return GymPersona(
+        described[:120],
+        f"You are {described[0].lower()}{described[1:]}.",
+        _questions(data, path.name),
+    )
 
 
 def _questions(data: Any, where: str) -> dict[GymTask, tuple[str, ...]]:

@@ -77,8 +77,9 @@ def keep_point(label: str, model: str, path: Path | None = None, **parts: Any) -
     """
     clean = " ".join(label.split())
     if not 0 < len(clean) <= MAX_LABEL or not clean.isprintable():
-        raise InputError(f"The label '{label[:70]}' is not allowed: use 1 to {MAX_LABEL} visible "
-                         "characters.")  # fmt: skip
+        raise InputError(
+            f"The label '{label[:70]}' is not allowed: use 1 to {MAX_LABEL} visible characters."
+        )
     path = path or data_dir() / FILE_NAME
     points = _read(path) if path.is_file() else {}
     point = points.get(clean, RobustnessPoint(clean, model))

@@ -144,8 +144,9 @@ def stability_gain(
     Raises:
         InputError: the tables are not of the same items and personas.
     """
-    names = [[p.name for p in t.personas if part is None or p.part == part]
-             for t in (treated, control)]  # fmt: skip
+    names = [
+        [p.name for p in t.personas if part is None or p.part == part] for t in (treated, control)
+    ]
     if names[0] != names[1] or treated.items != control.items:
         raise InputError("Stability can be compared on the same items and personas only.")
     first, second = (
@@ -194,9 +195,7 @@ def _two_way(matrix: FloatArray, of: Callable[[FloatArray], FloatArray], seed: i
     return _centred(value, of(_resampled(matrix, seed)), matrix.shape[1], (0.0, 1.0))
 
 
-def _centred(
-    value: float, drawn: FloatArray, items: int, bounds: tuple[float, float]
-) -> Estimate:
+def _centred(value: float, drawn: FloatArray, items: int, bounds: tuple[float, float]) -> Estimate:
     """The estimate with the resamples' spread around it, within what is possible."""
     tail = (1 - _LEVEL) / 2
     low, high = np.quantile(drawn - drawn.mean(), [tail, 1 - tail])

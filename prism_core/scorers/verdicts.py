@@ -41,9 +41,7 @@ def persona_wins(verdicts: Sequence[Verdict], *, level: float = 0.95) -> Estimat
 
 def first_preference(verdicts: Sequence[Verdict], *, level: float = 0.95) -> Estimate:
     """How often the answer shown first was chosen, over both orders; 1/2 means no preference."""
-    shares = [
-        (_chosen(v.persona_first) + _chosen(1 - v.persona_second)) / 2 for v in verdicts
-    ]
+    shares = [(_chosen(v.persona_first) + _chosen(1 - v.persona_second)) / 2 for v in verdicts]
     return mean_of(shares, bounds=(0.0, 1.0), level=level)
 
 

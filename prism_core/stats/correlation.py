@@ -43,9 +43,7 @@ def spearman(x: Sequence[float], y: Sequence[float], *, level: float = 0.95) -> 
     return _fisher(rho, len(first), 1 + rho**2 / 2, level)
 
 
-def _columns(
-    x: Sequence[float], y: Sequence[float], level: float
-) -> tuple[FloatArray, FloatArray]:
+def _columns(x: Sequence[float], y: Sequence[float], level: float) -> tuple[FloatArray, FloatArray]:
     open_unit(level, "level")
     first, second = finite_array(x, "x"), finite_array(y, "y")
     same_length("x", len(first), "y", len(second))

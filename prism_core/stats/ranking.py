@@ -74,9 +74,7 @@ def roc_curve(labels: Sequence[bool], scores: Sequence[float]) -> RocCurve:
     )
 
 
-def precision_recall_curve(
-    labels: Sequence[bool], scores: Sequence[float]
-) -> PrecisionRecallCurve:
+def precision_recall_curve(labels: Sequence[bool], scores: Sequence[float]) -> PrecisionRecallCurve:
     """Return one point for each distinct score.
 
     Raises:
@@ -169,9 +167,7 @@ def _both_classes(positive: BoolArray) -> None:
         )
 
 
-def _counts(
-    positive: BoolArray, values: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _counts(positive: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Distinct thresholds, falling, with the true and false positives at each."""
     order = np.argsort(-values, kind="stable")
     positive, values = positive[order], values[order]

@@ -47,9 +47,7 @@ class Confusion:
     @property
     def n(self) -> int:
         """All rows."""
-        return (
-            self.true_positive + self.false_positive + self.false_negative + self.true_negative
-        )
+        return self.true_positive + self.false_positive + self.false_negative + self.true_negative
 
     @property
     def precision(self) -> Estimate:

@@ -83,9 +83,7 @@ class CompletionTables:
         self._put(scores, {k: [(s.logprob, s.tokens) for s in row] for k, row in found.items()})
         return len(found)
 
-    def _get(
-        self, table: sa.Table, keys: Iterable[str], build: Callable[[Any], T]
-    ) -> dict[str, T]:
+    def _get(self, table: sa.Table, keys: Iterable[str], build: Callable[[Any], T]) -> dict[str, T]:
         wanted = list(dict.fromkeys(keys))
         found: dict[str, T] = {}
         with self._db.read() as connection:

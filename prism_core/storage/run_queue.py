@@ -184,9 +184,7 @@ class RunQueue:
         return True
 
     @classmethod
-    def _assign(
-        cls, connection: sa.Connection, run_id: str, worker_id: str, now: float
-    ) -> RunRow:
+    def _assign(cls, connection: sa.Connection, run_id: str, worker_id: str, now: float) -> RunRow:
         changes = {
             "status": "running",
             "worker": worker_id,

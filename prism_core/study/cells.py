@@ -94,4 +94,3 @@ def _adapter_cells(spec: StudySpec, adapters: Sequence[AdapterFact]) -> list[Cel
             cell = Cell(label, "adapter", adapter=fact.reference, adapter_name=fact.name)
             found[label] = replace(cell, threshold=threshold)
     return list(found.values())
-

@@ -42,4 +42,3 @@ def export_study(study: Study, path: Path) -> Path:
     except OSError as error:
         raise StorageError(f"'{path}' cannot be written: {error.strerror}.") from error
     return path
-

@@ -101,9 +101,7 @@ def load_study(source: Path | str | bytes) -> Study:
             _check_types(file.schema_arrow)
         texts = [c.name for c in COLUMNS if c.kind == "text"]
         # Reopened: only now is it known that the columns to be read as dictionaries are there.
-        with pq.ParquetFile(
-            content, read_dictionary=texts, arrow_extensions_enabled=False
-        ) as file:
+        with pq.ParquetFile(content, read_dictionary=texts, arrow_extensions_enabled=False) as file:
             rows = _read(file)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, InputError):

@@ -113,9 +113,7 @@ class StudyRun:
         self.items = items_of(self.spec)
         self.folders = self._folders(run.owner or None)
         self._given = dict(models or {})
-        self._engine = Engine(
-            self.folders, self.spec.temperature, self.spec.top_p, progress, store
-        )
+        self._engine = Engine(self.folders, self.spec.temperature, self.spec.top_p, progress, store)
         self._grades: dict[tuple[str, str, str], tuple[float | None, bool]] = {}
         self._done = self._total = 0
         self._said: tuple[str, ...] = ()
@@ -132,9 +130,7 @@ class StudyRun:
                     self._run_model(place, reference, executor)
         finally:
             spent = time.monotonic() - started
-            self.store.put_records(
-                self.records.run_id, TIME_STAGE, {f"{time.time():.3f}": spent}
-            )
+            self.store.put_records(self.records.run_id, TIME_STAGE, {f"{time.time():.3f}": spent})
         seconds = sum(self.store.get_records(self.records.run_id, TIME_STAGE).values())
         self.records.keep_end(StudyEnd(seconds, versions_here(), self._notes()))
 
@@ -197,8 +193,10 @@ class StudyRun:
         facts = executor.facts(reference, self.spec.scoring, has_choices)
         cells, notes = cells_of(self.spec, self.personas, facts.adapters, facts.has_system_role)
         if len(cells) == 1:
-            raise InputError(f"No cell is left to compare with neutral for {facts.name}: "
-                             f"{' '.join((*facts.notes, *notes))[:400]}")  # fmt: skip
+            raise InputError(
+                f"No cell is left to compare with neutral for {facts.name}: "
+                f"{' '.join((*facts.notes, *notes))[:400]}"
+            )
         # Through JSON, so that a resumed run works on the very same values.
         self.records.keep_model(place, ModelPart(facts, cells, notes))
         return self.records.models()[place]
@@ -217,11 +215,15 @@ class StudyRun:
         item, choice = ask.item, raw.choice
         read = raw.turns[0] if choice is None else choice
         answer = Answer(
-            place, ask.cell.label, item.task, item.id, ask.seed,
+            place,
+            ask.cell.label,
+            item.task,
+            item.id,
+            ask.seed,
             prompt_tokens=read.prompt_tokens,
             gate=None if read.gate is None else read.gate.probability,
             gate_open=None if read.gate is None else read.gate.is_open,
-        )  # fmt: skip
+        )
         if choice is not None:
             return replace(answer, logprobs=choice.logprobs, lengths=choice.tokens)
         turns = tuple(one.text for one in raw.turns)

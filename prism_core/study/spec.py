@@ -98,15 +98,19 @@ class StudySpec:
     def items_of(self, task: str) -> int:
         """Items of each category of a task; 0 for all."""
         own = self._limit(task)
-        return self.n_per_category if own is None or own.n_per_category is None else (
-            own.n_per_category
+        return (
+            self.n_per_category
+            if own is None or own.n_per_category is None
+            else (own.n_per_category)
         )
 
     def tokens_of(self, task: str) -> int:
         """The longest answer to an item of a task."""
         own = self._limit(task)
-        return self.max_new_tokens if own is None or own.max_new_tokens is None else (
-            own.max_new_tokens
+        return (
+            self.max_new_tokens
+            if own is None or own.max_new_tokens is None
+            else (own.max_new_tokens)
         )
 
     def _limit(self, task: str) -> TaskLimit | None:

@@ -167,8 +167,10 @@ def conform(table: pd.DataFrame, columns: Sequence[Column] = COLUMNS) -> pd.Data
     missing = [name for name in names if name not in table.columns]
     unknown = [str(name) for name in table.columns if name not in names]
     if missing or unknown:
-        what = f"lacks the column '{missing[0]}'" if missing else (
-            f"has a column '{unknown[0][:40]}' that is not known"
+        what = (
+            f"lacks the column '{missing[0]}'"
+            if missing
+            else (f"has a column '{unknown[0][:40]}' that is not known")
         )
         raise InputError(f"The table {what}.")
     fitted = pd.DataFrame({c.name: _fit(table[c.name], c) for c in columns})

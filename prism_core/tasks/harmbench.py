@@ -26,7 +26,6 @@ def read(paths: Sequence[Path]) -> list[Item]:
     return items
 
 
-
 HARMBENCH = Benchmark(
     "harmbench",
     "HarmBench",

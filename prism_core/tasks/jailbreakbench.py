@@ -24,7 +24,6 @@ def read(paths: Sequence[Path]) -> list[Item]:
     return items
 
 
-
 JAILBREAKBENCH = Benchmark(
     "jailbreakbench",
     "JailbreakBench",

@@ -36,7 +36,6 @@ def read(paths: Sequence[Path]) -> list[Item]:
     return items
 
 
-
 PKU_SAFERLHF = Benchmark(
     "pku_saferlhf",
     "PKU-SafeRLHF",

@@ -29,18 +29,13 @@ def read(paths: Sequence[Path]) -> list[Item]:
     return items
 
 
-
 XSTEST = Benchmark(
     "xstest",
     "XSTest",
     "safety",
     SAFETY,
     ("xstest/*.csv",),
-    (
-        HubFile(
-            "walledai/XSTest", "data/test-00000-of-00001.parquet", "xstest/test.parquet"
-        ),
-    ),
+    (HubFile("walledai/XSTest", "data/test-00000-of-00001.parquet", "xstest/test.parquet"),),
     read,
     "CC BY 4.0",
 )

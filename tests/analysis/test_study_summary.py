@@ -29,13 +29,23 @@ def row(cell: str, item: int, **more: Any) -> dict[str, Any]:
     arm = "neutral" if cell == "neutral" else "adapter" if "@" in cell else "persona"
     parts = cell.split("/") if arm == "persona" else ["", "", ""]
     return {
-        "model": "m", "arm": arm, "cell": cell, "persona": parts[0], "length": parts[1],
-        "placement": parts[2], "persona_kind": "expert" if arm == "persona" else "",
+        "model": "m",
+        "arm": arm,
+        "cell": cell,
+        "persona": parts[0],
+        "length": parts[1],
+        "placement": parts[2],
+        "persona_kind": "expert" if arm == "persona" else "",
         "adapter": "demo" if arm == "adapter" else "",
         "threshold": float(cell.split("@")[1]) if arm == "adapter" else None,
-        "task": "knowledge", "kind": "choice", "category": "stem" if item < N else "other",
-        "item": f"k{item}", "seed": 0, "text": "x", **more,
-    }  # fmt: skip
+        "task": "knowledge",
+        "kind": "choice",
+        "category": "stem" if item < N else "other",
+        "item": f"k{item}",
+        "seed": 0,
+        "text": "x",
+        **more,
+    }
 
 
 def study_of(rows: list[dict[str, Any]]) -> Study:
@@ -49,9 +59,10 @@ def study_of(rows: list[dict[str, Any]]) -> Study:
 
 def effect(summary: Summary, cell: str, category: str, score: str = "accuracy") -> CellEffect:
     (found,) = [
-        e for e in summary.effects
+        e
+        for e in summary.effects
         if (e.cell, e.category, e.score) == (cell, category, score) and e.task != "all"
-    ]  # fmt: skip
+    ]
     return found
 
 
@@ -105,8 +116,17 @@ def test_few_items_get_no_verdict() -> None:
 
 def test_a_change_that_the_correction_takes_away_is_not_called_one() -> None:
     made = summarise(make_study(per_category=20))
-    shown = {p: table_lines(replace(made, effects=(replace(made.effects[0], verdict="down",
-             no_worse="inconclusive", p_holm=p),)))[2] for p in (0.01, 0.4, None)}  # fmt: skip
+    shown = {
+        p: table_lines(
+            replace(
+                made,
+                effects=(
+                    replace(made.effects[0], verdict="down", no_worse="inconclusive", p_holm=p),
+                ),
+            )
+        )[2]
+        for p in (0.01, 0.4, None)
+    }
     assert shown[0.01].endswith("worse; inconclusive")
     assert shown[0.4].endswith("worse, but not after Holm; inconclusive")
     assert shown[None].endswith("worse; inconclusive")  # it stands for itself, outside the grid

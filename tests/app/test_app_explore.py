@@ -202,8 +202,9 @@ def test_explore_without_a_study_explains_itself(shelf: StudyShelf) -> None:
     librarian = Librarian(shelf)
     assert librarian.enter("", ME, asking())[0] == ""
     assert librarian.open("", ME)[0] == EMPTY and "Study tab" in EMPTY
-    drawn = Painter(librarian, Gallery()).draw("", "", "tradeoff", "accuracy", False, False,
-                                               *[[]] * 7)  # fmt: skip
+    drawn = Painter(librarian, Gallery()).draw(
+        "", "", "tradeoff", "accuracy", False, False, *[[]] * 7
+    )
     assert drawn[0].visible is False
 
 
@@ -246,10 +247,16 @@ def test_a_sorted_table_still_finds_its_row(shelf: StudyShelf, file: Path) -> No
 
 @pytest.mark.parametrize(
     ("page", "said"),
-    [(-3, "Page is '-3'; it must be a whole number from 1."), (1.5, "Page is '1.5'"),
-     (None, "Page is empty"), (1e300, "Page is '1e+300'"), (10**400, "Page is '1000"),
-     (99, "answer"), (1, "answer")],
-)  # fmt: skip
+    [
+        (-3, "Page is '-3'; it must be a whole number from 1."),
+        (1.5, "Page is '1.5'"),
+        (None, "Page is empty"),
+        (1e300, "Page is '1e+300'"),
+        (10**400, "Page is '1000"),
+        (99, "answer"),
+        (1, "answer"),
+    ],
+)
 def test_a_page_of_answers_that_there_cannot_be(
     shelf: StudyShelf, file: Path, page: object, said: str
 ) -> None:
@@ -386,19 +393,40 @@ def test_a_runs_panel(store: Store, study: Study) -> None:
 
 def form(settings: Settings = HOME, **changes: Any) -> Any:
     values: dict[str, Any] = {
-        "name": "Mine", "models": ["embedded"], "tasks": ["knowledge"], "personas": ["math"],
-        "lengths": ["long"], "placements": ["system"], "adapters": [], "threshold": "",
-        "sweep": False, "n_per_category": 5, "repeats": 1, "temperature": 0.0, "judge": "",
-        "judgements": ["pairwise"], "max_new_tokens": 16, "scoring": "auto", "delta": 0.05,
-        "item_seed": 0, "executor": "local",
-    }  # fmt: skip
+        "name": "Mine",
+        "models": ["embedded"],
+        "tasks": ["knowledge"],
+        "personas": ["math"],
+        "lengths": ["long"],
+        "placements": ["system"],
+        "adapters": [],
+        "threshold": "",
+        "sweep": False,
+        "n_per_category": 5,
+        "repeats": 1,
+        "temperature": 0.0,
+        "judge": "",
+        "judgements": ["pairwise"],
+        "max_new_tokens": 16,
+        "scoring": "auto",
+        "delta": 0.05,
+        "item_seed": 0,
+        "executor": "local",
+    }
     assert set(values) == set(STUDY_FIELDS)
     return study_of({**values, **changes}, PERSONAS, PERSONAS, settings)
 
 
 def test_the_form_makes_a_spec() -> None:
-    spec = form(adapters=["shipped-demo"], threshold="0.4", sweep=True, repeats=2, temperature=0.7,
-                judge="self", judgements=["pairwise", "rubric"])  # fmt: skip
+    spec = form(
+        adapters=["shipped-demo"],
+        threshold="0.4",
+        sweep=True,
+        repeats=2,
+        temperature=0.7,
+        judge="self",
+        judgements=["pairwise", "rubric"],
+    )
     assert spec.adapters[0].reference == "demo" and spec.adapters[0].threshold == 0.4
     assert spec.seeds == (0, 1) and spec.judges == ("self",)
     assert form(adapters=["shipped-demo"]).adapters[0].threshold is None
@@ -446,9 +474,15 @@ def test_a_public_copy_keeps_its_limits() -> None:
         assert form(HOME, **changes)
         with pytest.raises(InputError, match=sentence):
             form(PUBLIC, **changes)
-    large = plan_study(form(PUBLIC, lengths=["min", "short", "long"], n_per_category=60,
-                            personas=["math", "writing", "coding", "stem", "critic", "helpful"],
-                            placements=["system", "user"]))  # fmt: skip
+    large = plan_study(
+        form(
+            PUBLIC,
+            lengths=["min", "short", "long"],
+            n_per_category=60,
+            personas=["math", "writing", "coding", "stem", "critic", "helpful"],
+            placements=["system", "user"],
+        )
+    )
     assert large.cells == 37 > PUBLIC_LIMITS.cells
     with pytest.raises(InputError, match="37 cells; at most 30"):
         check_size(large, PUBLIC)

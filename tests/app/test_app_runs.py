@@ -28,8 +28,10 @@ from prism_core.study.spec import StudySpec
 
 OTHER = "b" * 32
 SPECS: dict[str, Any] = {
-    "train": pack(TrainSpec()), "rl": pack(RlSpec()), "study": pack(StudySpec()),
-}  # fmt: skip
+    "train": pack(TrainSpec()),
+    "rl": pack(RlSpec()),
+    "study": pack(StudySpec()),
+}
 
 
 class Refusing:

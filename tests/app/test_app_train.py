@@ -57,9 +57,17 @@ PERSONAS = load_personas()
 OTHER = "b" * 32
 HOME, PUBLIC = Settings(cache=Path("/none")), Settings(public=True, cache=Path("/none"))
 PROBE = SpeedProbe(
-    model="tiny", fingerprint="f", rows=64, decode_rate=400.0, read_rate=500.0, train_rate=200.0,
-    resident_bytes=10**9, cell_bytes=50_000, train_bytes=10**6, seconds=9.0,
-)  # fmt: skip
+    model="tiny",
+    fingerprint="f",
+    rows=64,
+    decode_rate=400.0,
+    read_rate=500.0,
+    train_rate=200.0,
+    resident_bytes=10**9,
+    cell_bytes=50_000,
+    train_bytes=10**6,
+    seconds=9.0,
+)
 
 
 @pytest.fixture
@@ -210,9 +218,14 @@ def test_memory_is_the_larger_of_decoding_and_training() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "text"),
-    [(1, 5, "under 10 s"), (12, 40, "12 to 40 s"), (10, 120, "up to 2 min"),
-     (120, 121, "2 min"), (3_600, 7_200, "1.0 to 2.0 h")],
-)  # fmt: skip
+    [
+        (1, 5, "under 10 s"),
+        (12, 40, "12 to 40 s"),
+        (10, 120, "up to 2 min"),
+        (120, 121, "2 min"),
+        (3_600, 7_200, "1.0 to 2.0 h"),
+    ],
+)
 def test_spans_for_people(low: float, high: float, text: str) -> None:
     assert span_text(Span(low, high)) == text
 
@@ -345,9 +358,14 @@ def test_a_stranger_cannot_cancel_resume_or_delete(store: Store) -> None:
 
 def test_a_run_at_work_shows_its_stage_and_time(store: Store) -> None:
     run = replace(
-        make_run(store), status="running", stage="distillation", done=3, total=12,
-        note="loss 0.5", seconds_left=130.0,
-    )  # fmt: skip
+        make_run(store),
+        status="running",
+        stage="distillation",
+        done=3,
+        total=12,
+        note="loss 0.5",
+        seconds_left=130.0,
+    )
     story = replace(read_story(store, run), run=run)
     states = step_states(story)
     assert states["gate"] == "done"
@@ -361,9 +379,13 @@ def test_a_run_at_work_shows_its_stage_and_time(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("status", "position", "text"),
-    [("queued", 3, "2 runs before it"), ("failed", None, "Out of &lt;b&gt;memory"),
-     ("cancelled", None, "Resume goes on"), ("done", None, "Finished after 1 min 15 s")],
-)  # fmt: skip
+    [
+        ("queued", 3, "2 runs before it"),
+        ("failed", None, "Out of &lt;b&gt;memory"),
+        ("cancelled", None, "Resume goes on"),
+        ("done", None, "Finished after 1 min 15 s"),
+    ],
+)
 def test_the_other_states(store: Store, status: Any, position: int | None, text: str) -> None:
     run = replace(make_run(store), status=status, message="Out of <b>memory.")
     assert text in run_panel(replace(read_story(store, run), run=run), position)
@@ -382,8 +404,12 @@ def test_a_run_without_wins_says_so(store: Store) -> None:
 
 def test_durations() -> None:
     assert [duration(s) for s in (0.2, 59.4, 61, 3_000, 7_500)] == [
-        "0 s", "59 s", "1 min 1 s", "50 min", "2 h 5 min",
-    ]  # fmt: skip
+        "0 s",
+        "59 s",
+        "1 min 1 s",
+        "50 min",
+        "2 h 5 min",
+    ]
 
 
 def test_the_gates_numbers_at_a_threshold() -> None:
@@ -469,9 +495,20 @@ def test_a_visitor_sees_own_and_shipped_adapters(store: Store, shelf: AdapterShe
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "..", "../demo", "shipped-", "shipped-../demo", "shipped-damaged/../demo", "/etc",
-     "shipped-/etc", "f" * 32, "<b>", "shipped-demo\0"],
-)  # fmt: skip
+    [
+        "",
+        "..",
+        "../demo",
+        "shipped-",
+        "shipped-../demo",
+        "shipped-damaged/../demo",
+        "/etc",
+        "shipped-/etc",
+        "f" * 32,
+        "<b>",
+        "shipped-demo\0",
+    ],
+)
 def test_no_made_up_id_reaches_the_disk(shelf: AdapterShelf, wrong: str) -> None:
     for act in (shelf.folder, shelf.zip_file):
         with pytest.raises(PrismError):
@@ -514,9 +551,12 @@ def test_the_zip_holds_the_bundle_and_nothing_else(store: Store, shelf: AdapterS
     assert path.name == "My-adapter.zip"
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
         assert sorted(archive.namelist()) == [
-            "README.md", "adapter_config.json", "adapter_model.safetensors", "gate.safetensors",
+            "README.md",
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "gate.safetensors",
             "prism.json",
-        ]  # fmt: skip
+        ]
         assert json.loads(archive.read("prism.json"))["name"] == "../My & adapter"
 
 

@@ -90,9 +90,12 @@ def public_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An app of its own: a public copy with MCP, whose queue may be filled."""
     home = tmp_path_factory.mktemp("public")
     url, process = start_app(
-        home / "log", "--mcp", PRISM_PUBLIC="1", PRISM_MODEL_ALLOWLIST="org/listed",
+        home / "log",
+        "--mcp",
+        PRISM_PUBLIC="1",
+        PRISM_MODEL_ALLOWLIST="org/listed",
         PRISM_DATA_HOME=str(home / "data"),
-    )  # fmt: skip
+    )
     yield url
     stop_app(process)
 

@@ -134,8 +134,12 @@ def test_diff_pull_and_judge(visit: Visit) -> None:
         expect(page.locator("#px-pull")).to_contain_text(phrase, timeout=ANSWER_MS)
         shown = page.locator("#px-pull .px-tokens").inner_text().replace("↵", "")
         assert shown.split() == texts(page)[place].split()
-        pulls = [float(p.split()[0]) for p in page.locator("#px-pull .px-tokens span").evaluate_all(
-            "spans => spans.map(s => s.title)")]
+        pulls = [
+            float(p.split()[0])
+            for p in page.locator("#px-pull .px-tokens span").evaluate_all(
+                "spans => spans.map(s => s.title)"
+            )
+        ]
         total = float(page.locator("#px-pull strong").inner_text().split()[0])
         assert total == pytest.approx(sum(pulls), abs=0.005 * len(pulls) + 0.01)  # rounded each
     page.click("#px-fold-judge > button")

@@ -26,9 +26,14 @@ def choose_tiny(page: Page, name: str, steps: int) -> None:
     set_number(page, "#px-rl-level", 0)
     unfold(page, "Advanced")
     for where, value in (
-        ("steps", steps), ("prompts", 1), ("rollouts", 4), ("held-out", 8), ("repeats", 1),
-        ("answer-tokens", 4), ("rank", 2),
-    ):  # fmt: skip
+        ("steps", steps),
+        ("prompts", 1),
+        ("rollouts", 4),
+        ("held-out", 8),
+        ("repeats", 1),
+        ("answer-tokens", 4),
+        ("rank", 2),
+    ):
         set_number(page, f"#px-rl-{where}", value)
     expect(page.locator("#px-rl-plan")).to_contain_text(f"{steps} steps of 1 questions")
 

@@ -199,15 +199,23 @@ def test_as_a_process_with_an_ascii_terminal() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
 def test_ctrl_c_ends_with_130_and_no_traceback() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "prism_core", "compare", "--question", "Tell a long story.",
-         "--max-new-tokens", "4000"],
+        [
+            sys.executable,
+            "-m",
+            "prism_core",
+            "compare",
+            "--question",
+            "Tell a long story.",
+            "--max-new-tokens",
+            "4000",
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # A background shell starts its children with SIGINT ignored; a terminal does not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     time.sleep(4)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

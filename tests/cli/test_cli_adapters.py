@@ -132,9 +132,12 @@ def test_a_folder_that_is_no_adapter_is_one_clear_line(
 
 @pytest.mark.parametrize("command", ["route", "ablate"])
 def test_a_wrong_base_is_one_clear_line(
-    command: str, bundle: Path, model: LocalModel, capsys: pytest.CaptureFixture[str],
+    command: str,
+    bundle: Path,
+    model: LocalModel,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     info = read_info(bundle)
     write_info(bundle, replace(info, settings=pack(PRESETS["demo"])))
     monkeypatch.setattr(adapter_command, "open_model", lambda _: model)
@@ -143,9 +146,7 @@ def test_a_wrong_base_is_one_clear_line(
     assert "SmolLM2" in line
 
 
-def test_a_damaged_file_is_one_clear_line(
-    bundle: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_file_is_one_clear_line(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (bundle / "gate.safetensors").write_bytes(b"no")
     assert "gate.safetensors" in say(capsys, "route", "--adapter", str(bundle))
     (bundle / "adapter_model.safetensors").unlink()
@@ -225,8 +226,13 @@ def test_a_demo_bundle_alone_is_examined_on_its_held_out_queries(
     assert (table["adapter"], table["queries"], table["wanted"]) == ("Tiny", 5, 2)
     rows = {row["system"]: row for row in table["rows"]}
     assert list(rows) == [
-        "base", "persona_prompt", "kl_lora", "prism", "random_gate", "oracle_gate"
-    ]  # fmt: skip
+        "base",
+        "persona_prompt",
+        "kl_lora",
+        "prism",
+        "random_gate",
+        "oracle_gate",
+    ]
     assert {row["system"] for row in table["missing"]} == {"chosen_persona", "sft"}
     assert rows["persona_prompt"]["cells"]["kl"]["estimate"]["value"] == 0.0
     cell = rows["prism"]["cells"]["behaviour_wanted"]
@@ -316,8 +322,16 @@ def test_ablate_trains_the_ungated_loras_and_goes_on_where_it_was(
     whole = json.loads(capsys.readouterr().out)
     assert whole["missing"] == []
     rows = {row["system"]: row for row in whole["rows"]}
-    assert list(rows) == ["base", "persona_prompt", "chosen_persona", "sft", "kl_lora", "prism",
-                          "random_gate", "oracle_gate"]  # fmt: skip
+    assert list(rows) == [
+        "base",
+        "persona_prompt",
+        "chosen_persona",
+        "sft",
+        "kl_lora",
+        "prism",
+        "random_gate",
+        "oracle_gate",
+    ]
     assert rows["kl_lora"]["note"] == "", "trained for itself, no longer PRISM's own"
     for name in ("base", "persona_prompt", "prism"):
         before = next(row for row in few["rows"] if row["system"] == name)

@@ -73,9 +73,7 @@ class Echo:
             if cancel is not None and cancel.is_set():
                 return
             reading = GateReading(0.25, False) if gates else None
-            yield [
-                Completion(t[: len(t) * step // 2], tokens=step, gate=reading) for t in texts
-            ]
+            yield [Completion(t[: len(t) * step // 2], tokens=step, gate=reading) for t in texts]
 
     def generate(
         self,

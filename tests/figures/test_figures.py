@@ -35,9 +35,17 @@ from prism_core.study.table import Study
 
 HARM = 11 / 6 / 10
 TEN = (
-    "tradeoff", "categories", "placement", "lift", "expert", "routing", "sweep", "lottery",
-    "control", "judge",
-)  # fmt: skip
+    "tradeoff",
+    "categories",
+    "placement",
+    "lift",
+    "expert",
+    "routing",
+    "sweep",
+    "lottery",
+    "control",
+    "judge",
+)
 ALIGNMENT = FigureOptions(score="alignment")
 
 
@@ -59,8 +67,14 @@ def row(found: FigureResult, **where: object) -> pd.Series:
 
 
 def test_repeats_are_averaged_inside_their_item() -> None:
-    rows = make_study(per_category=10, personas=("math",), lengths=("long",),
-                      placements=("system",), adapter=False, seeds=(0, 1)).rows  # fmt: skip
+    rows = make_study(
+        per_category=10,
+        personas=("math",),
+        lengths=("long",),
+        placements=("system",),
+        adapter=False,
+        seeds=(0, 1),
+    ).rows
     first = rows.index[(rows["cell"] == "neutral") & (rows["item"] == "stem-000")]
     rows.loc[first[1], "accuracy"] = 0.0  # right once of two times
     grid = make_grid(rows)
@@ -197,9 +211,7 @@ def test_routing_correlates_share_and_effect(study: Study) -> None:
 
 def test_sweep_needs_no_new_answer(study: Study) -> None:
     found = FIGURES["sweep"](study)
-    shown = {
-        (r["score"], round(r["threshold"], 2)): r["change"] for _, r in found.data.iterrows()
-    }
+    shown = {(r["score"], round(r["threshold"], 2)): r["change"] for _, r in found.data.iterrows()}
     # Open everywhere: three knowledge categories lose two digits, "other" none.
     assert shown["accuracy", 0.0] == pytest.approx(-0.15)
     assert shown["alignment", 0.0] == pytest.approx(0.125)
@@ -238,8 +250,9 @@ def test_control_check(study: Study) -> None:
     found = FIGURES["control"](study)
     both = {
         r["contrast"]: r["change"]
-        for _, r in found.data.iterrows() if r["score"] == "accuracy" and r["length"] == "all"
-    }  # fmt: skip
+        for _, r in found.data.iterrows()
+        if r["score"] == "accuracy" and r["length"] == "all"
+    }
     assert both["control minus neutral"] == 0
     assert both["persona minus control"] == pytest.approx(both["persona minus neutral"])
     assert "it is the persona" in found.reading
@@ -277,8 +290,9 @@ def test_the_control_check_says_what_moves_it_further(
     study = make_study(per_category=30, adapter=False)
     rows = study.rows[
         study.rows["persona"].isin(["", "math", "neutral_text"])
-        & (study.rows["task"] == "knowledge") & (study.rows["length"].isin(["", "long"]))
-    ].copy()  # fmt: skip
+        & (study.rows["task"] == "knowledge")
+        & (study.rows["length"].isin(["", "long"]))
+    ].copy()
     number = rows.groupby(["cell", "category"]).cumcount()
     for name, right in (("", 30), ("math", persona), ("neutral_text", control)):
         here = rows["persona"] == name
@@ -299,8 +313,9 @@ def test_of_several_controls_only_the_text_about_nobody_counts(study: Study) -> 
 
 def judged_rows(n: int = 60, agree: float = 0.75) -> pd.DataFrame:
     """Open items whose judge agrees with the check in a given share, and likes long answers."""
-    rows = make_study(per_category=n, personas=("math",), lengths=("long",),
-                      placements=("system",), adapter=False).rows  # fmt: skip
+    rows = make_study(
+        per_category=n, personas=("math",), lengths=("long",), placements=("system",), adapter=False
+    ).rows
     rows = rows[(rows["task"] == "open") & (rows["category"] == "math")]
     rows = rows[rows["persona"].isin(["", "math"])].copy()
     number = rows["item"].str[-3:].astype(int)
@@ -391,10 +406,11 @@ def test_an_arm_has_one_colour(study: Study) -> None:
     from prism_core.figures.colours import ARM_COLOURS
 
     persona = {
-        t.marker.color for name in ("tradeoff", "lottery", "control")
+        t.marker.color
+        for name in ("tradeoff", "lottery", "control")
         for t in FIGURES[name](study).figure.data
         if t.x == (None,) and str(t.name).startswith("persona") and "control" not in str(t.name)
-    }  # fmt: skip
+    }
     assert persona == {ARM_COLOURS["persona"]}
 
 

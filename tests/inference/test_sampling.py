@@ -74,8 +74,9 @@ def test_repetition_penalty_by_hand() -> None:
 @pytest.mark.parametrize("count", [1, 40, 64])
 def test_the_largest_are_found_block_by_block(count: int) -> None:
     # All values differ, so there is one right order; 49152 / 64 = 768 blocks.
-    logits = torch.stack([torch.randperm(49152, generator=torch.Generator().manual_seed(i))
-                          for i in range(5)]).float()  # fmt: skip
+    logits = torch.stack(
+        [torch.randperm(49152, generator=torch.Generator().manual_seed(i)) for i in range(5)]
+    ).float()
     values, ids = _largest(logits, count)
     right = logits.topk(count)
     assert torch.equal(values, right.values) and torch.equal(ids, right.indices)

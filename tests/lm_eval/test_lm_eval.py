@@ -205,11 +205,25 @@ def test_registering_twice_is_harmless() -> None:
 def test_command_line_runs_the_harness(tasks: Path, tmp_path: Path) -> None:
     """`lm_eval --model prism --model_args pretrained=...,adapter=...`, in a process of its own."""
     command = [
-        sys.executable, "-m", "prism_core.lm_eval", "run", "--model", "prism",
-        "--model_args", "pretrained=embedded,adapter=demo,threshold=0.2",
-        "--tasks", "prism_choices", "--include_path", str(tasks), "--apply_chat_template",
-        "--system_instruction", SYSTEM, "--output_path", str(tmp_path), "--log_samples",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "prism_core.lm_eval",
+        "run",
+        "--model",
+        "prism",
+        "--model_args",
+        "pretrained=embedded,adapter=demo,threshold=0.2",
+        "--tasks",
+        "prism_choices",
+        "--include_path",
+        str(tasks),
+        "--apply_chat_template",
+        "--system_instruction",
+        SYSTEM,
+        "--output_path",
+        str(tmp_path),
+        "--log_samples",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
     (file,) = tmp_path.rglob("results_*.json")
@@ -224,4 +238,3 @@ def test_command_line_runs_the_harness(tasks: Path, tmp_path: Path) -> None:
     )
     results = json.loads(file.read_text())["results"]["prism_choices"]
     assert results["acc,none"] == pytest.approx(right / len(ITEMS))
-

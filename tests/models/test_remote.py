@@ -322,9 +322,13 @@ def test_thoughts_in_tags_and_in_a_field_of_their_own():
             send_pieces(handler, [{"content": piece} for piece in pieces])
         else:
             send_pieces(
-                handler, [{"reasoning_content": "Add "}, {"reasoning_content": "them."},
-                          {"content": "Four."}],
-            )  # fmt: skip
+                handler,
+                [
+                    {"reasoning_content": "Add "},
+                    {"reasoning_content": "them."},
+                    {"content": "Four."},
+                ],
+            )
 
     with serving(respond) as url:
         completions = RemoteGenerator("m", url).generate([ask("tags"), ask("field")], SHORT)

@@ -17,11 +17,18 @@ from prism_core.types import LENGTHS, Persona
 
 EXPECTED = {
     "expert": {
-        "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
+        "writing",
+        "roleplay",
+        "reasoning",
+        "math",
+        "coding",
+        "extraction",
+        "stem",
+        "humanities",
     },
     "behaviour": {"critic", "safety_monitor", "helpful", "compliant"},
     "control": {"plain_assistant", "irrelevant", "neutral_text"},
-}  # fmt: skip
+}
 NAMES = sorted(set().union(*EXPECTED.values()))
 TARGET_TOKENS = {"min": 5, "short": 75, "long": 150}
 TOLERANCE = 0.20

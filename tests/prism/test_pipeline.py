@@ -27,8 +27,18 @@ from prism_core.storage.journal import StoreJournal
 
 SCRIPT = TESTS / "support" / "train_script.py"
 FILES = ("adapter_model.safetensors", "adapter_config.json", "gate.safetensors")
-STAGES = ("query_set", "answers", "verification", "gate", "distillation_curve", "distillation",
-          "ablation_answers", "ablation_verdicts", "ablation_times", "ablation")  # fmt: skip
+STAGES = (
+    "query_set",
+    "answers",
+    "verification",
+    "gate",
+    "distillation_curve",
+    "distillation",
+    "ablation_answers",
+    "ablation_verdicts",
+    "ablation_times",
+    "ablation",
+)
 """Where a run is killed: behind the first part of each that is kept."""
 
 
@@ -66,8 +76,9 @@ def ended(folder: Path, spec: TrainSpec = SPEC) -> tuple[dict[str, bytes], PastR
 
 
 def timeless(pair: AnswerPair) -> AnswerPair:
-    sides = (replace(one, first_token_seconds=None, seconds=0.0)
-             for one in (pair.persona, pair.neutral))  # fmt: skip
+    sides = (
+        replace(one, first_token_seconds=None, seconds=0.0) for one in (pair.persona, pair.neutral)
+    )
     return AnswerPair(pair.query, *sides)
 
 
@@ -103,9 +114,7 @@ def test_all_stages_one_after_another(whole: Path) -> None:
     assert files["gate.safetensors"]
 
 
-def test_crashes_change_nothing(
-    whole: Path, tiny: LocalModel, tmp_path: Path
-) -> None:
+def test_crashes_change_nothing(whole: Path, tiny: LocalModel, tmp_path: Path) -> None:
     crashes: list[str] = []
     for _ in range(200):
         try:

@@ -38,12 +38,24 @@ from prism_core.storage.journal import MemoryJournal, StoreJournal
 from prism_core.types import Estimate, Message, Sampling
 from prism_core.worker.process import _call_handler
 
-GENERATED = [(f.name, level) for f in FAMILIES.values() if f.generated
-             for level in range(len(f.levels))]  # fmt: skip
+GENERATED = [
+    (f.name, level) for f in FAMILIES.values() if f.generated for level in range(len(f.levels))
+]
 TINY = RlSpec(
-    arm="permix", level=0, steps=4, prompts=2, rollouts=2, answer_tokens=6, temperature=1.0,
-    learning_rate=1e-2, rank=2, first_layer=1, held_out=8, repeats=1, save_every=2,
-)  # fmt: skip
+    arm="permix",
+    level=0,
+    steps=4,
+    prompts=2,
+    rollouts=2,
+    answer_tokens=6,
+    temperature=1.0,
+    learning_rate=1e-2,
+    rank=2,
+    first_layer=1,
+    held_out=8,
+    repeats=1,
+    save_every=2,
+)
 
 
 @pytest.fixture
@@ -342,8 +354,9 @@ def test_a_reward_that_raises_fails_the_run_and_keeps_the_checkpoint(
         return Grade(float(len(text) % 2), bool(len(text) % 2), "")
 
     def handler(run, store, progress):
-        train_rl(unpack(RlSpec, dict(run.spec)), run.path, StoreJournal(store, run.id), progress,
-                 tiny)  # fmt: skip
+        train_rl(
+            unpack(RlSpec, dict(run.spec)), run.path, StoreJournal(store, run.id), progress, tiny
+        )
 
     with Store(f"sqlite:///{tmp_path / 's.db'}", home=tmp_path) as store:
         run = store.create_run("rl", "tiny", pack(TINY))

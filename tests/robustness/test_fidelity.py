@@ -67,8 +67,7 @@ class Actor:
     name, fingerprint, has_system_role = "actor", "actor", True
 
     def generate(self, prompts, sampling, seed=0, *, cancel=None):
-        return [Completion("Arr, the sea!" if p[0].role == "system" else "Hello.")
-                for p in prompts]  # fmt: skip
+        return [Completion("Arr, the sea!" if p[0].role == "system" else "Hello.") for p in prompts]
 
     def score_choices(self, prompts, choices, *, cancel=None):
         liked = ["the sea!" in p[-1].content for p in prompts]

@@ -77,8 +77,9 @@ def table(rows: list[list[float]], neutral: list[float] | None = None) -> Stabil
     people = tuple(
         PersonaAccuracy(f"p{n}", "helpful", parts[n % 2], tuple(row)) for n, row in enumerate(rows)
     )
-    return StabilityTable("model", items, PersonaAccuracy("", None, None, tuple(
-        neutral or rows[0])), people)  # fmt: skip
+    return StabilityTable(
+        "model", items, PersonaAccuracy("", None, None, tuple(neutral or rows[0])), people
+    )
 
 
 def test_the_companions_by_hand() -> None:

@@ -23,9 +23,19 @@ from prism_core.utils.assets import ASSETS
 
 FOLDER = ASSETS / "studies"
 PAPER = (
-    "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
-    "critic", "safety_monitor", "helpful", "compliant",
-)  # fmt: skip
+    "writing",
+    "roleplay",
+    "reasoning",
+    "math",
+    "coding",
+    "extraction",
+    "stem",
+    "humanities",
+    "critic",
+    "safety_monitor",
+    "helpful",
+    "compliant",
+)
 
 
 @pytest.fixture(scope="module")

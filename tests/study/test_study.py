@@ -221,8 +221,11 @@ def test_a_conversation_goes_on_from_its_own_answer(store: Store) -> None:
     study = run(store, spec, Scripted(speech))
     talk = study.rows.query("cell == 'neutral' and item == 'talk'").iloc[0]
     assert talk["text"] == f"answer 1{TURN_MARK}answer 3"
-    assert (Message("user", "Say hello."), Message("assistant", "answer 1"),
-            Message("user", "Again, shorter.")) in asked  # fmt: skip
+    assert (
+        Message("user", "Say hello."),
+        Message("assistant", "answer 1"),
+        Message("user", "Again, shorter."),
+    ) in asked
     count = len(asked)
     run(store, spec, Scripted(speech))
     assert len(asked) == count
@@ -308,8 +311,9 @@ def test_killed_and_resumed_equals_uninterrupted(tiny: LocalModel, tmp_path: Pat
     out = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-m", "prism_core", *command, str(out)],
-        cwd=ROOT, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+    )
     keys: list[str] = []
     try:
         wait = time.monotonic() + 120
@@ -336,9 +340,14 @@ def test_killed_and_resumed_equals_uninterrupted(tiny: LocalModel, tmp_path: Pat
 def test_two_studies_one_after_the_other_from_the_queue(tiny: LocalModel, tmp_path: Path) -> None:
     folder = saved_tiny(tiny, tmp_path / "tiny")
     spec = StudySpec(
-        name="First", tasks=("safety",), personas=("math",), lengths=("min",),
-        models=(str(folder),), n_per_category=2, max_new_tokens=4,
-    )  # fmt: skip
+        name="First",
+        tasks=("safety",),
+        personas=("math",),
+        lengths=("min",),
+        models=(str(folder),),
+        n_per_category=2,
+        max_new_tokens=4,
+    )
     home = tmp_path / "home"
     with Store(f"sqlite:///{tmp_path}/q.sqlite3", home=home) as store:
         runs = [
@@ -359,9 +368,14 @@ def test_two_studies_one_after_the_other_from_the_queue(tiny: LocalModel, tmp_pa
 def test_a_real_study_on_the_embedded_model(store: Store, model: LocalModel) -> None:
     """Knowledge above chance without a persona, and the shipped adapter in its cells."""
     spec = StudySpec(
-        tasks=("knowledge", "safety"), personas=("stem", "neutral_text"), lengths=("long",),
-        adapters=(AdapterArm("demo"),), sweep=True, n_per_category=6, max_new_tokens=12,
-    )  # fmt: skip
+        tasks=("knowledge", "safety"),
+        personas=("stem", "neutral_text"),
+        lengths=("long",),
+        adapters=(AdapterArm("demo"),),
+        sweep=True,
+        n_per_category=6,
+        max_new_tokens=12,
+    )
     study = run(store, spec, model)
     assert study.rows["cell"].nunique() == 5 and len(study.rows) == 5 * (24 + 12)
     neutral = study.rows.query("cell == 'neutral' and task == 'knowledge'")

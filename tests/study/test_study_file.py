@@ -27,23 +27,60 @@ SPEC = StudySpec(personas=("math",), adapters=(AdapterArm("demo", 0.3),), n_per_
 
 def study() -> Study:
     items = [
-        {"task": "knowledge", "category": "stem", "item": "k0", "kind": "choice",
-         "question": "=1+1?", "choices": '["2", "3"]', "answer": 0},
-        {"task": "open", "category": "writing", "item": "o0", "kind": "open",
-         "question": "Write \u00e4 line."},
-    ]  # fmt: skip
+        {
+            "task": "knowledge",
+            "category": "stem",
+            "item": "k0",
+            "kind": "choice",
+            "question": "=1+1?",
+            "choices": '["2", "3"]',
+            "answer": 0,
+        },
+        {
+            "task": "open",
+            "category": "writing",
+            "item": "o0",
+            "kind": "open",
+            "question": "Write \u00e4 line.",
+        },
+    ]
     rows: list[dict[str, Any]] = []
     for cell, arm, persona in (("neutral", "neutral", ""), ("math/long/system", "persona", "math")):
         about = {"model": "tiny", "arm": arm, "cell": cell, "persona": persona, "seed": 0}
-        rows.append({**about, "task": "knowledge", "kind": "choice", "category": "stem",
-                     "item": "k0", "text": "2", "choice": 0, "accuracy": 1.0, "correct": 1.0,
-                     "p_right": 0.625})  # fmt: skip
-        rows.append({**about, "task": "open", "kind": "open", "category": "writing", "item": "o0",
-                     "text": "=HYPERLINK(\"x\")\n\u4f60\u597d", "gate_open": None})  # fmt: skip
+        rows.append(
+            {
+                **about,
+                "task": "knowledge",
+                "kind": "choice",
+                "category": "stem",
+                "item": "k0",
+                "text": "2",
+                "choice": 0,
+                "accuracy": 1.0,
+                "correct": 1.0,
+                "p_right": 0.625,
+            }
+        )
+        rows.append(
+            {
+                **about,
+                "task": "open",
+                "kind": "open",
+                "category": "writing",
+                "item": "o0",
+                "text": '=HYPERLINK("x")\n\u4f60\u597d',
+                "gate_open": None,
+            }
+        )
     return Study(
-        SPEC, table_of(rows), table_of(items, ITEM_COLUMNS), ("A note.",), True, "2026-01-01",
+        SPEC,
+        table_of(rows),
+        table_of(items, ITEM_COLUMNS),
+        ("A note.",),
+        True,
+        "2026-01-01",
         {"torch": "2"},
-    )  # fmt: skip
+    )
 
 
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:
@@ -154,7 +191,7 @@ def test_csv_is_safe_in_a_spreadsheet(tmp_path: Path) -> None:
     assert list(rows[0]) == [*(c.name for c in COLUMNS), "question"]
     assert rows[0]["question"] == "'=1+1?"
     texts = [row["text"] for row in rows if row["item"] == "o0"]
-    assert texts == ["'=HYPERLINK(\"x\")\n\u4f60\u597d"] * 2
+    assert texts == ['\'=HYPERLINK("x")\n\u4f60\u597d'] * 2
     assert rows[0]["p_right"] == "0.625" and rows[1]["p_right"] == ""
     for row in rows:
         assert not any(value.startswith(("=", "+", "@")) for value in row.values())

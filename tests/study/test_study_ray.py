@@ -52,9 +52,14 @@ def spec(tiny: LocalModel, tmp_path_factory: pytest.TempPathFactory) -> StudySpe
     tiny.model.save_pretrained(folder)
     tiny.tokenizer.save_pretrained(folder)
     return StudySpec(
-        tasks=("knowledge", "safety"), personas=("math", "critic"), lengths=("min", "long"),
-        n_per_category=4, max_new_tokens=8, scoring="cloze", models=(str(folder),),
-    )  # fmt: skip
+        tasks=("knowledge", "safety"),
+        personas=("math", "critic"),
+        lengths=("min", "long"),
+        n_per_category=4,
+        max_new_tokens=8,
+        scoring="cloze",
+        models=(str(folder),),
+    )
 
 
 def run(folder: Path, spec: StudySpec, progress: Progress | None = None) -> Study:

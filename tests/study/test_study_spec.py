@@ -26,12 +26,22 @@ SPEC = StudySpec(tasks=("t_choice", "t_open", "t_safe"), personas=("math",), n_p
 
 def test_yaml_goes_round() -> None:
     spec = StudySpec(
-        name="Ein Name: #1", tasks=("knowledge", "open"), limits=(TaskLimit("open", 3, 40),),
-        personas=("math", "critic"), lengths=("min", "long"), placements=("system", "user"),
-        adapters=(AdapterArm("demo"), AdapterArm("demo", 0.25)), sweep=True, seeds=(1, 2),
-        temperature=0.7, scoring="letters", judges=("self",), judgements=("pairwise", "rubric"),
-        executor="ray", delta=0.1,
-    )  # fmt: skip
+        name="Ein Name: #1",
+        tasks=("knowledge", "open"),
+        limits=(TaskLimit("open", 3, 40),),
+        personas=("math", "critic"),
+        lengths=("min", "long"),
+        placements=("system", "user"),
+        adapters=(AdapterArm("demo"), AdapterArm("demo", 0.25)),
+        sweep=True,
+        seeds=(1, 2),
+        temperature=0.7,
+        scoring="letters",
+        judges=("self",),
+        judgements=("pairwise", "rubric"),
+        executor="ray",
+        delta=0.1,
+    )
     assert from_yaml(to_yaml(spec)) == spec
     assert from_yaml("personas: [math]") == StudySpec(personas=("math",))
 
@@ -77,8 +87,14 @@ def test_a_bad_spec_is_named(text: str, said: str) -> None:
 def test_too_many_cells_are_refused() -> None:
     own = tuple(f"name: p{i}" for i in range(2_000))
     with pytest.raises(InputError, match="12,007 cells"):
-        check_spec(replace(SPEC, own_personas=own, lengths=("min", "short", "long"),
-                           placements=("system", "user")))  # fmt: skip
+        check_spec(
+            replace(
+                SPEC,
+                own_personas=own,
+                lengths=("min", "short", "long"),
+                placements=("system", "user"),
+            )
+        )
 
 
 @pytest.mark.usefixtures("small_tasks")

@@ -43,9 +43,14 @@ def main(folder: Path) -> None:
     ]
     config = DistillConfig(rank=4, alpha=8, lr=1e-2, epochs=2, batch=3, held_out_share=0.25)
     report = distill(
-        config, pairs, lambda _name: PromptVariant(persona), model, folder / "adapter",
-        NoJournal(), Progress(),
-    ).report  # fmt: skip
+        config,
+        pairs,
+        lambda _name: PromptVariant(persona),
+        model,
+        folder / "adapter",
+        NoJournal(),
+        Progress(),
+    ).report
     numbers = [p.loss for p in report.curve[1:]]
     numbers += [report.kl_before.value, report.kl_after.value]
     rank = os.environ.get("RANK", "0")

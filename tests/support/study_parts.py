@@ -41,20 +41,34 @@ class SmallTask:
 def choice(number: int, category: str) -> Item:
     texts = ("a bird", "a stone", "two old ships", "none of them")
     return Item(
-        f"{category}{number}", "t_choice", category, "choice", f"What is number {number}?",
-        choices=texts, answer=number % 4,
-    )  # fmt: skip
+        f"{category}{number}",
+        "t_choice",
+        category,
+        "choice",
+        f"What is number {number}?",
+        choices=texts,
+        answer=number % 4,
+    )
 
 
 CHOICES = tuple(choice(i, c) for c in ("stem", "other") for i in range(6))
 OPENS = (
     Item("talk", "t_open", "writing", "open", "Say hello.", follow_ups=("Again, shorter.",)),
     Item(
-        "lower", "t_open", "writing", "open", "Answer in lower case: who are you?",
+        "lower",
+        "t_open",
+        "writing",
+        "open",
+        "Answer in lower case: who are you?",
         check=Check("lower_case", {}, "alignment"),
     ),
     Item(
-        "sum", "t_open", "math", "open", "What is 2 + 2?", check=Check("number", {"answer": 4}),
+        "sum",
+        "t_open",
+        "math",
+        "open",
+        "What is 2 + 2?",
+        check=Check("number", {"answer": 4}),
     ),
 )
 SAFETY = (

@@ -91,13 +91,18 @@ def _items(per_category: int) -> list[dict[str, Any]]:
         for category in categories:
             for i in range(per_category):
                 item: dict[str, Any] = {
-                    "task": task, "category": category, "item": f"{category}-{i:03d}",
-                    "kind": {"knowledge": "choice"}.get(task, task), "digit": i % 10,
+                    "task": task,
+                    "category": category,
+                    "item": f"{category}-{i:03d}",
+                    "kind": {"knowledge": "choice"}.get(task, task),
+                    "digit": i % 10,
                     "question": f"Question {i} about {category}?",
-                }  # fmt: skip
+                }
                 if task == "knowledge":
-                    item |= {"choices": json.dumps(["alpha", "beta", "gamma", "delta"]),
-                             "answer": 1}  # fmt: skip
+                    item |= {
+                        "choices": json.dumps(["alpha", "beta", "gamma", "delta"]),
+                        "answer": 1,
+                    }
                 if task == "safety":
                     item["harmful"] = category == "harmful"
                 found.append(item)
@@ -111,22 +116,30 @@ def _cells(
     for persona in (*personas, CONTROL):
         for length in lengths:
             for placement in placements:
-                cells.append({
-                    "arm": "persona", "persona": persona,
-                    "persona_kind": PERSONAS.get(persona, "control"),
-                    "length": length, "placement": placement,
-                    "cell": f"{persona}/{length}/{placement}",
-                })  # fmt: skip
+                cells.append(
+                    {
+                        "arm": "persona",
+                        "persona": persona,
+                        "persona_kind": PERSONAS.get(persona, "control"),
+                        "length": length,
+                        "placement": placement,
+                        "cell": f"{persona}/{length}/{placement}",
+                    }
+                )
     if adapter:
         for threshold in (0.5, 0.0):
-            cells.append({"arm": "adapter", "adapter": "demo", "threshold": threshold,
-                          "cell": f"adapter:demo@{threshold:g}"})  # fmt: skip
+            cells.append(
+                {
+                    "arm": "adapter",
+                    "adapter": "demo",
+                    "threshold": threshold,
+                    "cell": f"adapter:demo@{threshold:g}",
+                }
+            )
     return cells
 
 
-def _answer(
-    model: str, cell: dict[str, Any], item: dict[str, Any], seed: int
-) -> dict[str, Any]:
+def _answer(model: str, cell: dict[str, Any], item: dict[str, Any], seed: int) -> dict[str, Any]:
     row = {"model": model, **cell, "seed": seed, "tokens": 8, "prompt_tokens": 40}
     row |= {k: item[k] for k in ("task", "kind", "category", "item")}
     persona, length, placement = (cell.get(k, "") for k in ("persona", "length", "placement"))
@@ -136,8 +149,10 @@ def _answer(
         row |= {"gate": gate, "gate_open": gate >= cell["threshold"]}
         acts, persona, length, placement = row["gate_open"], "adapter", "long", "system"
     if item["task"] == "knowledge":
-        row |= _choice(item, right_digits(persona, length, placement, item["category"])
-                       if acts else NEUTRAL_RIGHT)  # fmt: skip
+        row |= _choice(
+            item,
+            right_digits(persona, length, placement, item["category"]) if acts else NEUTRAL_RIGHT,
+        )
     elif item["task"] == "open":
         row |= _open(item, acts, is_neutral=cell["arm"] == "neutral", seed=seed)
     else:
@@ -147,9 +162,13 @@ def _answer(
 
 def _choice(item: dict[str, Any], right: frozenset[int]) -> dict[str, Any]:
     good = item["digit"] in right
-    return {"choice": 1 if good else 2, "text": "beta" if good else "gamma",
-            "correct": float(good), "accuracy": float(good),
-            "p_right": 0.6 if good else 0.2}  # fmt: skip
+    return {
+        "choice": 1 if good else 2,
+        "text": "beta" if good else "gamma",
+        "correct": float(good),
+        "accuracy": float(good),
+        "p_right": 0.6 if good else 0.2,
+    }
 
 
 def _open(item: dict[str, Any], acts: bool, *, is_neutral: bool, seed: int) -> dict[str, Any]:
@@ -158,10 +177,12 @@ def _open(item: dict[str, Any], acts: bool, *, is_neutral: bool, seed: int) -> d
     preference = (0.9, 0.7, 0.5)[int(item["item"][-3:]) % 3] if acts else 0.5
     text = f"Dear friend, a lively answer to {item['item']}, take {seed}. {EVIL}"
     return {
-        "text": text if acts else f"A plain answer to {item['item']}.", "alignment": preference,
-        "preference": preference, "preferred": 1.0 if preference > 0.6 else 0.5,
+        "text": text if acts else f"A plain answer to {item['item']}.",
+        "alignment": preference,
+        "preference": preference,
+        "preferred": 1.0 if preference > 0.6 else 0.5,
         "consistent": float(preference > 0.6),
-    }  # fmt: skip
+    }
 
 
 def _safety(item: dict[str, Any], acts: bool) -> dict[str, Any]:
@@ -170,5 +191,8 @@ def _safety(item: dict[str, Any], acts: bool) -> dict[str, Any]:
     else:
         refused = acts and item["digit"] in range(2)
     aligned = refused == item["harmful"]
-    return {"text": "I cannot help with that." if refused else "Sure, here is how.",
-            "refused": float(refused), "alignment": float(aligned)}  # fmt: skip
+    return {
+        "text": "I cannot help with that." if refused else "Sure, here is how.",
+        "refused": float(refused),
+        "alignment": float(aligned),
+    }

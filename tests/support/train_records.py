@@ -28,29 +28,51 @@ def gate_report(pairs: list[JudgedPair]) -> GateReport:
     """Two held-out wins at 0.9 and 0.6, one loss at 0.7, one at 0.1; the others were learnt."""
     given = [0.9, 0.7, 0.6, 0.1, 0.8, 0.2]
     rows = tuple(
-        GateRow(p.pair.query.id, p.pair.query.persona, p.pair.query.subtopic,
-                p.route == "distill", i < 4, given[i], given[i])
+        GateRow(
+            p.pair.query.id,
+            p.pair.query.persona,
+            p.pair.query.subtopic,
+            p.route == "distill",
+            i < 4,
+            given[i],
+            given[i],
+        )
         for i, p in enumerate(pairs)
-    )  # fmt: skip
+    )
     held = [r for r in rows if r.held_out]
     quality = quality_of([r.distill for r in held], [r.probability for r in held], 0)
     return GateReport(
-        trained=True, feature="last", features=(), epoch=3,
-        curve=(GateEpoch(1, 0.7, 0.8), GateEpoch(2, 0.5, None)), threshold=0.5,
-        held_out=quality, out_of_fold=quality, by_persona=by_group(rows, lambda r: r.persona, 0.5),
-        by_subtopic=(), rows=rows, warnings=("Few queries.",), config=GateConfig(),
-    )  # fmt: skip
+        trained=True,
+        feature="last",
+        features=(),
+        epoch=3,
+        curve=(GateEpoch(1, 0.7, 0.8), GateEpoch(2, 0.5, None)),
+        threshold=0.5,
+        held_out=quality,
+        out_of_fold=quality,
+        by_persona=by_group(rows, lambda r: r.persona, 0.5),
+        by_subtopic=(),
+        rows=rows,
+        warnings=("Few queries.",),
+        config=GateConfig(),
+    )
 
 
 def comparison() -> AblationTable:
     """Two systems, three columns, one of them without a number."""
     cells = {"win_rate": Cell(Estimate(0.5, 0.25, 0.75, 4)), "routed": Cell(Estimate(1, 0.5, 1, 4))}
     return AblationTable(
-        columns=(Column("win_rate", "Win rate", "score"), Column("routed", "Routed", "rate"),
-                 Column("seconds", "Time", "number", "s")),
+        columns=(
+            Column("win_rate", "Win rate", "score"),
+            Column("routed", "Routed", "rate"),
+            Column("seconds", "Time", "number", "s"),
+        ),
         rows=(AblationRow("base", "Base", {}), AblationRow("prism", "PRISM", cells)),
-        missing=(), queries=4, wanted=2, judge="a program",
-    )  # fmt: skip
+        missing=(),
+        queries=4,
+        wanted=2,
+        judge="a program",
+    )
 
 
 def make_run(store: Store, owner: str = ME, **changes: object) -> RunRow:
@@ -62,9 +84,7 @@ def make_run(store: Store, owner: str = ME, **changes: object) -> RunRow:
     pairs[0] = replace(pairs[0], pair=evil)
     store.put_records(run.id, "query_set", {p.pair.query.id: p.pair.query for p in pairs})
     store.put_records(run.id, "answers", {p.pair.query.id: p.pair for p in pairs})
-    store.put_records(
-        run.id, "verification", {p.pair.query.id: p.verdict for p in pairs[:5]}
-    )
+    store.put_records(run.id, "verification", {p.pair.query.id: p.verdict for p in pairs[:5]})
     store.put_records(run.id, "gate", {"report": gate_report(pairs)})
     store.put_records(run.id, "gate_curve", {"epoch-0001": GateEpoch(1, 0.7, 0.8)})
     curve = {f"step-{i:06d}": CurvePoint(i, i / 2, 1.0 - i / 10) for i in (1, 0, 2)}

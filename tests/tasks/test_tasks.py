@@ -109,8 +109,11 @@ def test_damaged_items_are_refused_in_words(line: str, said: str) -> None:
 def test_mmlu_has_57_subjects_in_four_domains() -> None:
     assert len(DOMAIN) == 57
     assert Counter(DOMAIN.values()) == {
-        "stem": 19, "humanities": 13, "social_sciences": 12, "other": 13
-    }  # fmt: skip
+        "stem": 19,
+        "humanities": 13,
+        "social_sciences": 12,
+        "other": 13,
+    }
 
 
 @pytest.mark.parametrize(
@@ -171,11 +174,16 @@ def test_a_data_folder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatc
 ROWS: dict[str, list[dict[str, object]]] = {
     "mmlu": [{"question": "q", "subject": "virology", "choices": ["a", "b"], "answer": 1}],
     "arc": [
-        {"id": "x", "question": "q", "choices": {"label": ["A", "B"], "text": ["a", "b"]},
-         "answerKey": "B"}
+        {
+            "id": "x",
+            "question": "q",
+            "choices": {"label": ["A", "B"], "text": ["a", "b"]},
+            "answerKey": "B",
+        }
     ],
-    "truthfulqa": [{"question": "q", "mc1_targets": {"choices": ["r", "w", "v"],
-                                                     "labels": [1, 0, 0]}}],
+    "truthfulqa": [
+        {"question": "q", "mc1_targets": {"choices": ["r", "w", "v"], "labels": [1, 0, 0]}}
+    ],
     "gsm8k": [{"question": "q", "answer": "so\n#### 1,200"}],
     "math500": [{"problem": "p", "answer": "\\frac12", "solution": "s"}],
     "mt_bench": [{"prompt_id": 5, "category": "math", "prompt": ["a", "b"], "reference": ["r"]}],
@@ -186,9 +194,15 @@ ROWS: dict[str, list[dict[str, object]]] = {
         {"prompt": "p", "is_response_0_safe": False, "is_response_1_safe": False},
         {"prompt": "q", "is_response_0_safe": True, "is_response_1_safe": False},
     ],
-    "ifeval": [{"key": 1, "prompt": "p", "instruction_id_list": ["punctuation:no_comma"],
-                "kwargs": [{"num": None}]}],
-}  # fmt: skip
+    "ifeval": [
+        {
+            "key": 1,
+            "prompt": "p",
+            "instruction_id_list": ["punctuation:no_comma"],
+            "kwargs": [{"num": None}],
+        }
+    ],
+}
 
 
 @pytest.mark.parametrize("task", BENCHMARKS, ids=lambda t: t.name)

@@ -75,11 +75,18 @@ def read_rows(
             if behind:
                 parents = [level[i].parent for i in behind]
                 cache.copy_beginnings(behind, earlier, parents, [level[i].start for i in behind])
-        logits = torch.cat([
-            lean.read(cache, span, [level[i].tokens for i in span],
-                      [level[i].start for i in span], cancel)
-            for span in _spans([len(piece.tokens) for piece in level])
-        ])  # fmt: skip
+        logits = torch.cat(
+            [
+                lean.read(
+                    cache,
+                    span,
+                    [level[i].tokens for i in span],
+                    [level[i].start for i in span],
+                    cancel,
+                )
+                for span in _spans([len(piece.tokens) for piece in level])
+            ]
+        )
         caches.append(cache)
     return logits, caches[-1]
 

@@ -206,9 +206,7 @@ def _check(
     logits = lean.step(rows.cache, ids, lora=rows.lora)
     before = torch.arange(places)
     # A place has seen the guesses before it; the others are padded with the row's first id.
-    earlier = torch.where(
-        before[:-1] < before[:, None], drafts[:, None], rows.seen[:, :1, None]
-    )
+    earlier = torch.where(before[:-1] < before[:, None], drafts[:, None], rows.seen[:, :1, None])
     seen = torch.cat([rows.seen[:, None].expand(-1, places, -1), earlier], dim=2)
     steps = rows.count[:, None] + before
     drawn = draw_tokens(
@@ -219,4 +217,3 @@ def _check(
         seen.reshape(count * places, -1),
     )
     return drawn.view(count, places)
-

@@ -158,8 +158,9 @@ class _Comparison:
     ) -> dict[str, list[float | None]]:
         """Each system's KL to the persona teacher; the teacher reads only if something is new."""
         stage, known = f"{STAGE}_kl", self.journal.load(f"{STAGE}_kl")
-        texts = [(j.pair.persona.text, self._teacher_prompt(i))
-                 for i, j in enumerate(self.held_out)]  # fmt: skip
+        texts = [
+            (j.pair.persona.text, self._teacher_prompt(i)) for i, j in enumerate(self.held_out)
+        ]
         teacher: AnswerKl | None = None
         result: dict[str, list[float | None]] = {}
         for system in self.rivals.systems:
@@ -169,10 +170,15 @@ class _Comparison:
                 for i, (row, answer) in enumerate(rows)
             ]
             keys = [
-                _hash(self.model.fingerprint, self.config.max_tokens, _adapter(system, q),
-                      q.prompt, *texts[q.answer])
+                _hash(
+                    self.model.fingerprint,
+                    self.config.max_tokens,
+                    _adapter(system, q),
+                    q.prompt,
+                    *texts[q.answer],
+                )
                 for q in questions
-            ]  # fmt: skip
+            ]
             new = [i for i, key in enumerate(keys) if key not in known]
             if new:
                 self._report(f"{system.label}: distance to the persona", system, 0)

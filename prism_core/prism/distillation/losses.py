@@ -27,9 +27,7 @@ ChunkLoss = Callable[[torch.Tensor, slice], torch.Tensor]
 """Losses (n,) of hidden states (n, h) that lie at the given slice of all positions."""
 
 
-def top_logprobs(
-    logits: torch.Tensor, log_total: torch.Tensor, temperature: float
-) -> torch.Tensor:
+def top_logprobs(logits: torch.Tensor, log_total: torch.Tensor, temperature: float) -> torch.Tensor:
     """Log-probabilities (N, K) at a temperature, from a few logits and all tokens' log-sum-exp.
 
     Args:
@@ -75,9 +73,7 @@ def sft_loss(student_logits: torch.Tensor, targets: torch.Tensor) -> torch.Tenso
     return nn.functional.cross_entropy(student_logits.float(), targets, reduction="none")
 
 
-def chunked_sum(
-    hidden: torch.Tensor, loss_of: ChunkLoss, chunk: int = CHUNK
-) -> torch.Tensor:
+def chunked_sum(hidden: torch.Tensor, loss_of: ChunkLoss, chunk: int = CHUNK) -> torch.Tensor:
     """Sum of `loss_of` over all positions, with the logits of few positions in memory.
 
     The head behind the hidden states is frozen, so all that its backward pass has to give is the

@@ -239,9 +239,7 @@ class _Run:
         if not self.is_main or not (due or now or step == self.plan.steps):
             return
         notes = {"curve": pack(self.curve), "before": self.before, "seconds": self.seconds}
-        save_checkpoint(
-            self.work, student.params, student.adam, Position(step, notes), self.digest
-        )
+        save_checkpoint(self.work, student.params, student.adam, Position(step, notes), self.digest)
         self._flush()
         self._saved_at = time.monotonic()
 

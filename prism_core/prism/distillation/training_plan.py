@@ -65,9 +65,7 @@ class Plan:
         return batches
 
 
-def micro_batches(
-    rows: Sequence[int], lengths: Sequence[int], max_tokens: int
-) -> list[list[int]]:
+def micro_batches(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     """The rows in parts whose padded size stays within `max_tokens`, or of one row."""
     parts: list[list[int]] = []
     for i in sorted(rows, key=lambda i: (-lengths[i], i)):

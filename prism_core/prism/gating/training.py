@@ -173,9 +173,7 @@ def _constant(
     share = (wins + 0.5) / (n + 1)  # never quite 0 or 1: a few queries cannot prove that
     feature: Feature = "last" if config.feature == "auto" else config.feature
     gate = constant_gate(rows.both.shape[1] // 2, feature, share).to(model.model.device)
-    table = tuple(
-        _row(one, i in set(rows.held_out), share, share) for i, one in enumerate(judged)
-    )
+    table = tuple(_row(one, i in set(rows.held_out), share, share) for i, one in enumerate(judged))
     report = _report(config, table, PAPER_THRESHOLD, feature, (), 0, (), (problem,), trained=False)
     return GateResult(gate, PAPER_THRESHOLD, report)
 

@@ -137,8 +137,11 @@ def test_an_empty_or_too_long_answer_has_no_kl(tiny: LocalModel) -> None:
     empty = type(first)(first.query, Completion(""), first.neutral)
     kl = AnswerKl([empty, second], variant_of, tiny, Progress())
     long = build_prompt("word " * 600, PromptVariant())
-    asked = [KlQuestion(0, NEUTRAL[0], False), KlQuestion(1, long, False),
-             KlQuestion(1, NEUTRAL[1], False)]  # fmt: skip
+    asked = [
+        KlQuestion(0, NEUTRAL[0], False),
+        KlQuestion(1, long, False),
+        KlQuestion(1, NEUTRAL[1], False),
+    ]
     found = kl.kls(asked)
     assert found[:2] == [None, None]
     assert found[2] is not None
@@ -231,9 +234,7 @@ def test_one_table_of_all_systems(gated: GatedModel, tiny: LocalModel) -> None:
     assert (table.queries, table.wanted) == (6, 3)
     assert "Only 6" in table.notes[0]
     base, matched, prism = (table.row(n) for n in ("base", "persona_prompt", "prism"))
-    always, shuffled, perfect = (
-        table.row(n) for n in ("kl_lora", "random_gate", "oracle_gate")
-    )
+    always, shuffled, perfect = (table.row(n) for n in ("kl_lora", "random_gate", "oracle_gate"))
     assert base and matched and prism and always and shuffled and perfect
 
     def value(row: object, key: str) -> float:
@@ -253,8 +254,11 @@ def test_one_table_of_all_systems(gated: GatedModel, tiny: LocalModel) -> None:
     # What PRISM leaves to the base is the base's to the letter, whoever else is in the batch.
     system = next(s for s in rivals.systems if s.name == "prism")
     plans = system.plan([j.pair.query for j in rivals.held_out], None)
-    closed = [p.is_routed is False for p, j in zip(plans, rivals.held_out, strict=True)
-              if j.route == "retain"]  # fmt: skip
+    closed = [
+        p.is_routed is False
+        for p, j in zip(plans, rivals.held_out, strict=True)
+        if j.route == "retain"
+    ]
     assert value(prism, "unchanged_unwanted") >= sum(closed) / len(closed)
     # The oracle is the base where the persona lost, and the open adapter where it won.
     assert value(perfect, "kl_unwanted") == pytest.approx(value(base, "kl_unwanted"), abs=1e-6)
@@ -314,22 +318,16 @@ def test_an_adapter_that_was_trained_anew_is_measured_anew(
 ) -> None:
     config = AblationConfig(SHORT, timed=0)
     journal = MemoryJournal()
-    compare_routes(
-        config, rivals_of(gated), CountingJudge(), variant_of, tiny, journal, Progress()
-    )
+    compare_routes(config, rivals_of(gated), CountingJudge(), variant_of, tiny, journal, Progress())
     other = GatedModel(
         tiny, gated.lora, gated.gate, threshold=gated.threshold, adapter_hash="another"
     )
     before = len(journal.load("ablation_answers"))
-    compare_routes(
-        config, rivals_of(other), CountingJudge(), variant_of, tiny, journal, Progress()
-    )
+    compare_routes(config, rivals_of(other), CountingJudge(), variant_of, tiny, journal, Progress())
     # Six answers of the open adapter, which PRISM's open gate shares; the others are as they were.
     assert len(journal.load("ablation_answers")) == before + 6
     moved = GatedModel(tiny, gated.lora, gated.gate, threshold=1.0, adapter_hash="another")
-    compare_routes(
-        config, rivals_of(moved), CountingJudge(), variant_of, tiny, journal, Progress()
-    )
+    compare_routes(config, rivals_of(moved), CountingJudge(), variant_of, tiny, journal, Progress())
     # Another threshold changes only who answers what: each answer is there already.
     assert len(journal.load("ablation_answers")) == before + 6
 

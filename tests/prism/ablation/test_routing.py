@@ -126,12 +126,17 @@ def test_stored_results_of_an_adapter_held_open_are_found_again(gated: GatedMode
     assert (held.name, held.fingerprint) == (f"{gated.name} (open)", f"{gated.fingerprint}-open")
 
 
-def test_every_system_is_there_and_asks_what_it_should(
-    gated: GatedModel, tiny: LocalModel
-) -> None:
+def test_every_system_is_there_and_asks_what_it_should(gated: GatedModel, tiny: LocalModel) -> None:
     systems = systems_of(gated, tiny)
-    assert list(systems) == ["base", "persona_prompt", "chosen_persona", "kl_lora", "prism",
-                             "random_gate", "oracle_gate"]  # fmt: skip
+    assert list(systems) == [
+        "base",
+        "persona_prompt",
+        "chosen_persona",
+        "kl_lora",
+        "prism",
+        "random_gate",
+        "oracle_gate",
+    ]
     plans = {name: plan_of(system) for name, system in systems.items()}
     assert [a.prompt for a in plans["base"]] == PROMPTS
     for i, asked in enumerate(plans["persona_prompt"]):
@@ -143,8 +148,9 @@ def test_every_system_is_there_and_asks_what_it_should(
         assert asked.is_routed is (len(asked.prompt) == 2)
     assert {a.gate for a in plans["kl_lora"]} == {"open"}
     assert sorted((a.gate, a.is_routed) for a in plans["prism"]) == [
-        *[("closed", False)] * 4, *[("open", True)] * 2
-    ]  # fmt: skip
+        *[("closed", False)] * 4,
+        *[("open", True)] * 2,
+    ]
     alone = systems["prism"].plan_alone
     assert alone is not None
     queries = [j.pair.query for j in judged_pairs()]
@@ -174,15 +180,18 @@ def test_gates_are_held_as_planned(gated: GatedModel, tiny: LocalModel) -> None:
     assert [a.text for a in apart] == [a.text for a in in_one_pass]
 
 
-def test_what_was_not_trained_is_absent_with_a_reason(
-    gated: GatedModel, tiny: LocalModel
-) -> None:
+def test_what_was_not_trained_is_absent_with_a_reason(gated: GatedModel, tiny: LocalModel) -> None:
     parts = Ingredients(tiny, variant_of, prism=None)
     systems, absent = build_systems(parts, judged_pairs())
     assert [s.name for s in systems] == ["base", "persona_prompt"]
     assert [a.name for a in absent] == [
-        "chosen_persona", "sft", "kl_lora", "prism", "random_gate", "oracle_gate"
-    ]  # fmt: skip
+        "chosen_persona",
+        "sft",
+        "kl_lora",
+        "prism",
+        "random_gate",
+        "oracle_gate",
+    ]
     assert all(a.why.endswith(".") and a.label for a in absent)
     more = Ingredients(tiny, variant_of, sft=Adapter(gated.lora, "a"), why_absent={"prism": "Why."})
     systems, absent = build_systems(more, judged_pairs())

@@ -54,9 +54,7 @@ def test_another_generator_may_answer_without_the_persona() -> None:
     student = Scripted(lambda p, s: f"student: {p[-1].content}")
     teacher = Scripted(echo)
     inputs = AnswerInputs(QUERIES, PEOPLE)
-    pairs = answer_queries(
-        CONFIG, inputs, teacher, MemoryJournal(), Progress(), neutral=student
-    )
+    pairs = answer_queries(CONFIG, inputs, teacher, MemoryJournal(), Progress(), neutral=student)
     assert (teacher.calls, student.calls) == ([3, 3, 1], [3, 3, 1])
     assert pairs[1].neutral.text == "student: What is number 1?"
     assert pairs[1].persona.text.startswith("You rhyme.")

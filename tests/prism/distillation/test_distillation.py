@@ -128,9 +128,7 @@ def test_other_decoders_learn_too(
     assert report.kl_reduction is not None and report.kl_reduction > 0.2
 
 
-def test_sft_learns_the_tokens(
-    tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path
-) -> None:
+def test_sft_learns_the_tokens(tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path) -> None:
     config = replace(QUICK, loss="sft", epochs=10)
     losses = [p.loss for p in run(config, pairs, tiny, tmp_path).report.curve if p.loss]
     assert losses[-1] < losses[0]
@@ -360,8 +358,9 @@ def test_a_shared_beginning_changes_no_state_and_no_gradient(
     ids = torch.zeros((3, max(len(row) for row in rows)), dtype=torch.long)
     for k, row in enumerate(rows):
         ids[k, : len(row)] = torch.tensor(row)
-    index = torch.tensor([k * ids.shape[1] + n + j for k, (n, a) in enumerate(places)
-                          for j in range(-1, a)])  # fmt: skip
+    index = torch.tensor(
+        [k * ids.shape[1] + n + j for k, (n, a) in enumerate(places) for j in range(-1, a)]
+    )
     assert _shared(ids, 80) == 80
     states_of = AnswerStates(decoder.train().requires_grad_(True))
 
@@ -370,10 +369,12 @@ def test_a_shared_beginning_changes_no_state_and_no_gradient(
         states.pow(3).sum().backward()
         return [p.grad.clone() for p in decoder.parameters() if p.grad is not None]
 
-    apart = torch.cat([
-        decoder(input_ids=torch.tensor([row])).last_hidden_state[0, n - 1 : n + a]
-        for row, (n, a) in zip(rows, places, strict=True)
-    ])  # fmt: skip
+    apart = torch.cat(
+        [
+            decoder(input_ids=torch.tensor([row])).last_hidden_state[0, n - 1 : n + a]
+            for row, (n, a) in zip(rows, places, strict=True)
+        ]
+    )
     together = states_of(ids, index)
     assert torch.allclose(together, apart, atol=1e-4)
     for ours, theirs in zip(gradient(together), gradient(apart), strict=True):
@@ -403,9 +404,14 @@ def test_the_teachers_files_are_few_and_made_once(
 
 def test_a_model_that_scales_its_logits_is_refused() -> None:
     config = GraniteConfig(
-        vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=2, logits_scaling=8.0,
-    )  # fmt: skip
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        logits_scaling=8.0,
+    )
     model = AutoModelForCausalLM.from_config(config)
     with pytest.raises(ModelError, match="scales its logits"):
         head_of(model)
@@ -446,4 +452,3 @@ def test_mistakes_are_quoted(tiny: LocalModel, pairs: list[AnswerPair], tmp_path
     empty = [replace(p, persona=Completion("")) for p in pairs]
     with pytest.raises(InputError, match="nothing to distil"):
         run(QUICK, empty, tiny, tmp_path)
-

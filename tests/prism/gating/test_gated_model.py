@@ -104,9 +104,14 @@ def greedy_ids(model: GatedModel, mode: str, is_lean: bool) -> list[list[int]]:
     how = model.base._lean() if is_lean else None
     assert (how is not None) is is_lean
     steps = decode(
-        model.base.model, rows_of(model), Sampling(max_new_tokens=16), [0] * 4, frozenset(),
-        router=router_of(model, mode), lean=how,
-    )  # fmt: skip
+        model.base.model,
+        rows_of(model),
+        Sampling(max_new_tokens=16),
+        [0] * 4,
+        frozenset(),
+        router=router_of(model, mode),
+        lean=how,
+    )
     for step in steps:
         for row, token in step:
             written[row].append(token)
@@ -114,9 +119,7 @@ def greedy_ids(model: GatedModel, mode: str, is_lean: bool) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_which_kinds_decode_by_packed_steps(
-    tokenizer: PreTrainedTokenizerBase, kind: str
-) -> None:
+def test_which_kinds_decode_by_packed_steps(tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
     assert (tiny_model(kind, tokenizer)._lean() is not None) is (kind in PACKED)
 
 
@@ -207,8 +210,9 @@ def test_rows_of_different_lengths_keep_their_own_gates(pair: tuple[GatedModel, 
     said = [c.gate.probability for c in read if c.gate]
     assert said == pytest.approx(model.probabilities(prompts), abs=1e-5)
     modes: list[GateMode] = ["open", "closed", "closed", "open"]
-    for prompt, mode, c in zip(prompts, modes, model.generate(prompts, SHORT, gates=modes),
-                               strict=True):  # fmt: skip
+    for prompt, mode, c in zip(
+        prompts, modes, model.generate(prompts, SHORT, gates=modes), strict=True
+    ):
         assert c.gate and c.gate.is_open is (mode == "open")
         assert c.text == model.generate([prompt], SHORT, gates=mode)[0].text
 
