@@ -24,13 +24,13 @@ from prism_core.prism.demo import shows_behaviour
 from prism_core.prism.distillation.training import distill
 from prism_core.prism.gating.always_on import AlwaysOn
 from prism_core.prism.past_run import PastRun, read_run
-from prism_core.prism.records import Journal, JudgedPair
+from prism_core.prism.records import JudgedPair
 from prism_core.prism.resolve import variant_maker
 from prism_core.prism.spec import TrainSpec
 from prism_core.progress import Progress
 from prism_core.stats import mean_of, rate_of
 from prism_core.storage import unpack
-from prism_core.storage.journal import StoreJournal, SuffixJournal
+from prism_core.storage.journal import Journal, StoreJournal, SuffixJournal
 from prism_core.types import PromptVariant
 
 

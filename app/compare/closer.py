@@ -14,7 +14,7 @@ from app.compare.closer_views import diff_panel, pull_panel, verdict_panel
 from app.compare.shown import Shown
 from app.compare.views import LOOKS
 from app.services.model_pool import ModelPool
-from prism_core.compare.comparison import pull
+from prism_core.compare.logprob_shift import pull
 from prism_core.errors import PrismError
 from prism_core.scorers.judges import judge_pair
 

@@ -12,7 +12,7 @@ import re
 from typing import Literal
 
 from app.common.text import count, escape
-from prism_core.compare.comparison import TokenPull, strongest
+from prism_core.compare.logprob_shift import TokenPull, strongest
 from prism_core.types import Verdict
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")

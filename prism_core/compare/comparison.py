@@ -4,8 +4,6 @@ All arms are rows of one batch and stream together: neutral, persona, a control 
 length, and PRISM where an adapter is given. 'Persona, then verify' takes the persona's own row as
 its draft; when the drafts are done, its neutral second pass streams. Every row gets the same seed,
 so an arm's text does not depend on which other arms were asked for.
-
-`pull` shows where a persona moved an answer: log p(token | persona) - log p(token | neutral).
 """
 
 from __future__ import annotations
@@ -15,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast, get_args
 
-from prism_core.errors import InputError, ModelError
-from prism_core.models.generator import Generator, Seed, TokenScorer
+from prism_core.compare.verification import verification_prompt
+from prism_core.errors import InputError
+from prism_core.models.generator import Generator, Seed
 from prism_core.personas.prompts import build_prompt, clean_question, effective_placement
-from prism_core.prism.ablation.baselines import verification_prompt
 from prism_core.types import Completion, Persona, Prompt, PromptVariant, Sampling
 
 ArmKind = Literal["neutral", "persona", "control", "verify", "prism"]
@@ -80,18 +78,6 @@ class ComparisonRequest:
     """How tokens are drawn, the same in every arm."""
     seed: int
     """The seed of every row."""
-
-
-@dataclass(frozen=True)
-class TokenPull:
-    """How far a persona pulled each token of an answer."""
-
-    tokens: tuple[str, ...]
-    """The answer's tokens as text."""
-    pulls: tuple[float, ...]
-    """log p(token | persona) - log p(token | neutral), in nats."""
-    total: float
-    """Sum of the pulls: the log-likelihood ratio of the whole answer."""
 
 
 @dataclass(frozen=True)
@@ -271,41 +257,3 @@ def arm_label(arm: ArmKind, request: ComparisonRequest) -> str:
         "prism": "PRISM",
     }
     return labels[arm]
-
-
-def pull(question: str, answer: str, variant: PromptVariant, model: Generator) -> TokenPull:
-    """Where the persona's prompt makes an answer's tokens likelier, by teacher forcing.
-
-    Args:
-        question: the question that was answered.
-        answer: any text; usually the persona's or the neutral arm's answer.
-        variant: the persona with its length and placement.
-        model: a model that is a `TokenScorer` too.
-
-    Raises:
-        InputError: the variant has no persona, or question or answer is empty.
-        ModelError: the model cannot tell the probabilities of a given text.
-    """
-    if variant.persona is None:
-        raise InputError("To show where the persona pulled, a persona must be chosen.")
-    if not answer.strip():
-        raise InputError("The answer is empty, so no token can have been pulled.")
-    if not isinstance(model, TokenScorer):
-        raise ModelError(
-            f"The model '{model.name}' does not tell the probabilities of a given text, so the "
-            "persona's pull cannot be shown for it."
-        )
-    question = clean_question(question)
-    prompts = [
-        build_prompt(question, variant, model.has_system_role),
-        build_prompt(question, PromptVariant(), model.has_system_role),
-    ]
-    with_persona, neutral = model.score_tokens(prompts, [answer, answer])
-    pulls = tuple(p.logprob - n.logprob for p, n in zip(with_persona, neutral, strict=True))
-    return TokenPull(tuple(t.text for t in with_persona), pulls, sum(pulls))
-
-
-def strongest(pulled: TokenPull, k: int = 8) -> tuple[tuple[str, float], ...]:
-    """The k tokens that were pulled furthest, either way, with their pulls; the furthest first."""
-    ranked = sorted(zip(pulled.tokens, pulled.pulls, strict=True), key=lambda t: -abs(t[1]))
-    return tuple(ranked[:k])

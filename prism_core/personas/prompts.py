@@ -8,9 +8,13 @@ placement that was really used from `effective_placement` and say so.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 
 from prism_core.errors import InputError
 from prism_core.types import Message, Persona, Placement, Prompt, PromptVariant
+
+VariantOf = Callable[[str], PromptVariant]
+"""The variant that a persona's answers were written with, by the persona's name."""
 
 MAX_QUESTION_CHARACTERS = 8_000
 """Longer questions are refused before a tokenizer sees them."""

@@ -22,12 +22,12 @@ from prism_core.prism.bundle import INFO_FILE, read_info
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.gating.report import GateReport
 from prism_core.prism.pipeline import ADAPTER_FOLDER, QUERY_STAGE, load_result, merge_rounds
-from prism_core.prism.records import AnswerPair, Journal, JudgedPair
+from prism_core.prism.records import AnswerPair, JudgedPair
 from prism_core.prism.resolve import judge_of, personas_of
 from prism_core.prism.spec import STORE_FILE, TrainSpec
 from prism_core.progress import Progress
 from prism_core.storage import unpack
-from prism_core.storage.journal import MemoryJournal, SuffixJournal
+from prism_core.storage.journal import Journal, MemoryJournal, SuffixJournal
 from prism_core.types import Verdict
 
 

@@ -27,13 +27,13 @@ from prism_core.prism.demo import demo_queries
 from prism_core.prism.distillation.report import DistillReport
 from prism_core.prism.distillation.training import distill
 from prism_core.prism.gating.training import GateConfig, GateResult, train_gate
-from prism_core.prism.records import Journal, JudgedPair, Query
+from prism_core.prism.records import JudgedPair, Query
 from prism_core.prism.resolve import judge_of, personas_of, variant_maker
 from prism_core.prism.spec import TrainSpec, check_spec
 from prism_core.progress import Progress
 from prism_core.stats import roc_auc
 from prism_core.storage import RunRow, Store, pack, unpack
-from prism_core.storage.journal import StoreJournal, SuffixJournal
+from prism_core.storage.journal import Journal, StoreJournal, SuffixJournal
 from prism_core.types import Estimate
 
 ADAPTER_FOLDER = "adapter"

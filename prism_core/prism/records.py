@@ -1,14 +1,9 @@
-"""What the PRISM stages hand to each other, and the journal that keeps it.
-
-Queries -> answer pairs -> judged pairs -> gate and adapter. A `Journal` is one run's part of the
-store: a stage asks it which parts are finished, does the others, and saves each batch as it ends.
-"""
+"""What the PRISM stages hand to each other: queries -> answer pairs -> judged pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from prism_core.types import Completion, Verdict
 
@@ -56,13 +51,3 @@ class JudgedPair:
     def route(self) -> Route:
         """`distill` where the persona won in both orders, else `retain`."""
         return "distill" if self.verdict.winner == "persona" else "retain"
-
-
-class Journal(Protocol):
-    """One run's finished parts, stage by stage."""
-
-    def load(self, stage: str) -> dict[str, Any]:
-        """Finished parts of a stage by key, in the order they were saved."""
-
-    def save(self, stage: str, parts: Mapping[str, Any]) -> None:
-        """Keep parts (plain JSON values) in one transaction; saving a key again replaces it."""

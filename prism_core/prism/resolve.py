@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prism_core.models.generator import Generator
 from prism_core.personas.library import get_persona, load_personas, parse_persona
+from prism_core.personas.prompts import VariantOf
 from prism_core.prism.bootstrap.verification import VerifyConfig, make_judge
 from prism_core.prism.demo import demo_check, demo_persona
-from prism_core.prism.distillation.teacher_forcing import VariantOf
 from prism_core.prism.spec import TrainSpec
 from prism_core.scorers.judges import Judge
 from prism_core.types import Persona, PromptVariant

@@ -27,7 +27,6 @@ from prism_core.models.local import LocalModel
 from prism_core.personas.pool import load_pool, part_of
 from prism_core.prism.bundle import INFO_FILE, BundleInfo, identify, read_info, write_info
 from prism_core.prism.gating.always_on import AlwaysOn
-from prism_core.prism.records import Journal
 from prism_core.progress import Progress
 from prism_core.rl.evaluation import Asking, Rewards, gain_of, rewards_of, scores_of
 from prism_core.rl.mixing import plan_personas
@@ -38,7 +37,7 @@ from prism_core.rl.tasks import draw_items, examples_of, get_family
 from prism_core.rl.trainer_hooks import is_main_process, processes, wait_for_all
 from prism_core.stats import mean_estimate
 from prism_core.storage import RunRow, Store, pack, unpack
-from prism_core.storage.journal import StoreJournal, begin
+from prism_core.storage.journal import Journal, StoreJournal, begin
 from prism_core.types import Estimate
 
 ADAPTER_FOLDER = "adapter"

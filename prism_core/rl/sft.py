@@ -19,12 +19,12 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
-from prism_core.prism.records import Journal
 from prism_core.progress import Progress
 from prism_core.rl.spec import RlSpec
 from prism_core.rl.tasks import ask
 from prism_core.rl.trainer import Journalist, RlInputs, common_settings
 from prism_core.rl.trainer_hooks import CHECKPOINTS, last_checkpoint, stoppable_training
+from prism_core.storage.journal import Journal
 
 _IGNORED = -100
 """What PyTorch's cross-entropy skips."""

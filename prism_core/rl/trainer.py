@@ -32,7 +32,6 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from prism_core.models.local import LocalModel
-from prism_core.prism.records import Journal
 from prism_core.progress import Progress
 from prism_core.rl.group_logprobs import can_share, shared_logps
 from prism_core.rl.records import METRICS, ROLLOUTS, Question, RolloutRecord, StepRecord
@@ -49,6 +48,7 @@ from prism_core.rl.trainer_hooks import (
 )
 from prism_core.scorers.graders import grade
 from prism_core.storage import pack
+from prism_core.storage.journal import Journal
 from prism_core.types import Message, Sampling
 
 TRAIN_STAGE = "training"

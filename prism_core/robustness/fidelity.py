@@ -18,13 +18,12 @@ from dataclasses import dataclass
 
 from prism_core.checks import Check, run_check
 from prism_core.models.generator import Generator
-from prism_core.prism.records import Journal
 from prism_core.progress import Progress
 from prism_core.robustness.persona_gym import GYM_TASKS, GymPersona, GymTask
 from prism_core.stats import mean_of, pair, paired_difference
 from prism_core.stats.samples import item_scores
 from prism_core.storage import pack, unpack
-from prism_core.storage.journal import MemoryJournal, begin, seed_of
+from prism_core.storage.journal import Journal, MemoryJournal, begin, seed_of
 from prism_core.types import Estimate, Message, Prompt, Sampling
 
 FIDELITY_STAGE = "fidelity"

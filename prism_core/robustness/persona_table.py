@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from prism_core.models.generator import Generator
 from prism_core.personas.pool import Attitude, Part, PoolPersona
-from prism_core.prism.records import Journal
 from prism_core.progress import Progress
 from prism_core.rl.evaluation import Asking, rewards_of
 from prism_core.rl.tasks import draw_items, examples_of, get_family
 from prism_core.robustness.stability import PersonaAccuracy, StabilityTable
-from prism_core.storage.journal import MemoryJournal, begin
+from prism_core.storage.journal import Journal, MemoryJournal, begin
 
 STABILITY_STAGE = "stability"
 

@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from prism_core.errors import InputError
-from prism_core.prism.records import Journal
 from prism_core.storage import Store, dumps, loads
 
 SETTINGS_KEY = "#settings"
 """Key of the record that holds the hash of a stage's settings; it is no part of the results."""
+
+
+class Journal(Protocol):
+    """One run's finished parts, stage by stage."""
+
+    def load(self, stage: str) -> dict[str, Any]:
+        """Finished parts of a stage by key, in the order they were saved."""
+
+    def save(self, stage: str, parts: Mapping[str, Any]) -> None:
+        """Keep parts (plain JSON values) in one transaction; saving a key again replaces it."""
 
 
 class StoreJournal:

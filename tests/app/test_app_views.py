@@ -19,7 +19,8 @@ from app.compare.running import REMEMBERED, Running
 from app.compare.shown import Shown, new_order
 from app.compare.views import blind_cards, intro_cards, open_cards
 from app.compare.vote import cast
-from prism_core.compare.comparison import ArmAnswer, TokenPull
+from prism_core.compare.comparison import ArmAnswer
+from prism_core.compare.logprob_shift import TokenPull
 from prism_core.personas.library import load_personas
 from prism_core.types import Completion, GateReading, PromptVariant, Verdict
 

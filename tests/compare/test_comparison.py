@@ -17,17 +17,15 @@ from prism_core.compare.comparison import (
     NO_ADAPTER,
     ArmKind,
     ComparisonRequest,
-    TokenPull,
     compare,
-    pull,
-    strongest,
 )
+from prism_core.compare.logprob_shift import TokenPull, pull, strongest
+from prism_core.compare.verification import verification_prompt
 from prism_core.errors import InputError, ModelError
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.generator import Seed
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
-from prism_core.prism.ablation.baselines import verification_prompt
 from prism_core.prism.gating.gate import Gate
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.types import (

@@ -21,11 +21,11 @@ from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
+from prism_core.personas.prompts import VariantOf
 from prism_core.prism.distillation.losses import CHUNK
 from prism_core.prism.distillation.teacher_forcing import (
     AnswerStates,
     Forced,
-    VariantOf,
     force,
     head_of,
     pad_forced,

@@ -22,11 +22,11 @@ from prism_core.prism.bundle import load_bundle
 from prism_core.prism.demo import shows_behaviour
 from prism_core.prism.distillation.report import DistillConfig, Loss
 from prism_core.prism.distillation.training import distill
-from prism_core.prism.records import Journal, JudgedPair
+from prism_core.prism.records import JudgedPair
 from prism_core.prism.resolve import judge_of, personas_of, variant_maker
 from prism_core.prism.spec import TrainSpec
 from prism_core.progress import Progress
-from prism_core.storage.journal import SuffixJournal
+from prism_core.storage.journal import Journal, SuffixJournal
 from prism_core.utils.cache_folder import sha256_of
 
 UNGATED: tuple[Loss, ...] = ("sft", "kl")

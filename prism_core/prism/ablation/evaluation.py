@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from prism_core.errors import CancelledError
 from prism_core.models.local import LocalModel
+from prism_core.personas.prompts import VariantOf
 from prism_core.prism.ablation.answer_kl import AnswerKl, KlQuestion
 from prism_core.prism.ablation.rivals import AblationConfig, Rivals, check_rivals, remarks
 from prism_core.prism.ablation.systems import Asked, System
@@ -32,12 +33,10 @@ from prism_core.prism.ablation.table import (
     is_wanted,
     make_row,
 )
-from prism_core.prism.distillation.teacher_forcing import VariantOf
-from prism_core.prism.records import Journal
 from prism_core.progress import Progress
 from prism_core.scorers.judges import Judge, JudgePair
 from prism_core.storage import dumps, pack, unpack
-from prism_core.storage.journal import seed_of
+from prism_core.storage.journal import Journal, seed_of
 from prism_core.types import Completion, Verdict
 
 STAGE = "ablation"

@@ -16,14 +16,13 @@ from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
-from prism_core.personas.prompts import build_prompt
+from prism_core.personas.prompts import VariantOf, build_prompt
 from prism_core.prism.ablation.baselines import (
     PersonaChooser,
     choosing_prompt,
     oracle_gate,
     random_gate,
 )
-from prism_core.prism.distillation.teacher_forcing import VariantOf
 from prism_core.prism.gating.always_on import AlwaysOn
 from prism_core.prism.gating.gate import Gate
 from prism_core.prism.gating.gated_model import GatedModel, GateMode

@@ -14,10 +14,10 @@ from prism_core.errors import CancelledError, InputError, NotFoundError
 from prism_core.inference.sampling import check_sampling
 from prism_core.models.generator import Generator
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.records import AnswerPair, Journal, Query
+from prism_core.prism.records import AnswerPair, Query
 from prism_core.progress import Progress
 from prism_core.storage import pack, unpack
-from prism_core.storage.journal import begin, seed_of
+from prism_core.storage.journal import Journal, begin, seed_of
 from prism_core.types import (
     LENGTHS,
     PLACEMENTS,

@@ -27,9 +27,9 @@ from prism_core.prism.bootstrap.query_text import (
     is_near_duplicate,
     parse_draft,
 )
-from prism_core.prism.records import Journal, Query
+from prism_core.prism.records import Query
 from prism_core.progress import Progress
-from prism_core.storage.journal import begin, seed_of
+from prism_core.storage.journal import Journal, begin, seed_of
 from prism_core.types import Message, Persona, Prompt, Sampling
 
 STAGE = "queries"

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator
-from prism_core.prism.records import AnswerPair, Journal, JudgedPair
+from prism_core.prism.records import AnswerPair, JudgedPair
 from prism_core.progress import Progress
 from prism_core.scorers.judge_check import JudgeCheck, check_judge
 from prism_core.scorers.judges import (
@@ -28,7 +28,7 @@ from prism_core.scorers.judges import (
 from prism_core.scorers.verdicts import order_consistency, verbosity_correlation
 from prism_core.stats import rate_of
 from prism_core.storage import pack, unpack
-from prism_core.storage.journal import begin
+from prism_core.storage.journal import Journal, begin
 from prism_core.types import Estimate, Verdict
 
 STAGE = "verification"

@@ -20,12 +20,10 @@ from prism_core.errors import ModelError
 from prism_core.inference.prefill import shared_prefix
 from prism_core.models.chat import encode_prompt, encode_text, render
 from prism_core.models.local import LocalModel
-from prism_core.personas.prompts import build_prompt
+from prism_core.personas.prompts import VariantOf, build_prompt
 from prism_core.prism.records import AnswerPair
 from prism_core.types import Message, PromptVariant
 
-VariantOf = Callable[[str], PromptVariant]
-"""The variant that a persona's answers were written with, by the persona's name."""
 _WORTH_SHARING = 64
 """Tokens that have to be saved before a beginning is read apart from the rows' ends."""
 _PROBE = "qz7 probe qz7"

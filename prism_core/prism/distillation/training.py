@@ -27,6 +27,7 @@ from prism_core.errors import CancelledError, InputError
 from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.lora.weights import WEIGHTS_FILE, decoder_layers
 from prism_core.models.local import LocalModel
+from prism_core.personas.prompts import VariantOf
 from prism_core.prism.distillation.checkpoints import Position, load_checkpoint, save_checkpoint
 from prism_core.prism.distillation.report import (
     CurvePoint,
@@ -36,14 +37,15 @@ from prism_core.prism.distillation.report import (
 )
 from prism_core.prism.distillation.student import StepSettings, Student
 from prism_core.prism.distillation.teacher import Teacher, TeacherSpec, load_teacher, teach
-from prism_core.prism.distillation.teacher_forcing import Forced, VariantOf, force
+from prism_core.prism.distillation.teacher_forcing import Forced, force
 from prism_core.prism.distillation.teacher_kl import mean_kls
 from prism_core.prism.distillation.training_plan import Plan, learning_rate
 from prism_core.prism.gating.gate import hidden_of
-from prism_core.prism.records import AnswerPair, Journal
+from prism_core.prism.records import AnswerPair
 from prism_core.prism.splits import group_of, split_by_group
 from prism_core.progress import Progress
 from prism_core.stats import mean_of
+from prism_core.storage.journal import Journal
 from prism_core.storage.values import dumps, pack, unpack
 from prism_core.utils.cache_folder import sha256_of
 from prism_core.utils.memory import peak_memory_bytes

@@ -35,10 +35,11 @@ from prism_core.prism.gating.report import (
     check_gate_config,
     quality_of,
 )
-from prism_core.prism.records import Journal, JudgedPair
+from prism_core.prism.records import JudgedPair
 from prism_core.prism.splits import group_of, split_by_group
 from prism_core.progress import Progress
 from prism_core.stats import best_threshold, roc_auc
+from prism_core.storage.journal import Journal
 from prism_core.storage.values import pack
 from prism_core.types import PromptVariant
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.gated_parts import CHEF, PEOPLE, POET, TEXTS, judged_pairs, tiny_gated, variant_of
 
+from prism_core.compare.verification import verification_prompt
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator, TokenScorer
 from prism_core.models.local import LocalModel
@@ -14,7 +15,6 @@ from prism_core.prism.ablation.baselines import (
     choosing_prompt,
     oracle_gate,
     random_gate,
-    verification_prompt,
 )
 from prism_core.prism.ablation.systems import Adapter, Asked, Ingredients, System, build_systems
 from prism_core.prism.gating.always_on import AlwaysOn

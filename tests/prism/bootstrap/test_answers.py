@@ -13,10 +13,10 @@ from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.bootstrap.answers import STAGE, AnswerConfig, AnswerInputs, answer_queries
-from prism_core.prism.records import AnswerPair, Journal, Query
+from prism_core.prism.records import AnswerPair, Query
 from prism_core.progress import Progress
 from prism_core.storage import Store
-from prism_core.storage.journal import MemoryJournal, StoreJournal
+from prism_core.storage.journal import Journal, MemoryJournal, StoreJournal
 from prism_core.types import Completion, Persona, Prompt, PromptVariant, Sampling
 
 COOK = Persona("cook", "Cook", "expert", "cooking", {"min": "You cook."})

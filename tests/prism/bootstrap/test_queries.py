@@ -12,10 +12,9 @@ from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.prism.bootstrap.queries import STAGE, QueryConfig, QuerySet, write_queries
 from prism_core.prism.bootstrap.query_text import content_words, is_near_duplicate, parse_draft
-from prism_core.prism.records import Journal
 from prism_core.progress import Progress
 from prism_core.storage import Store
-from prism_core.storage.journal import MemoryJournal, StoreJournal, begin, seed_of
+from prism_core.storage.journal import Journal, MemoryJournal, StoreJournal, begin, seed_of
 from prism_core.types import Persona, Prompt, Sampling
 
 BAKER = Persona("baker", "Baker", "expert", "baking", {"min": "You bake."}, ("bread", "cakes"))

@@ -17,11 +17,11 @@ from prism_core.prism.bootstrap.verification import (
     verification_report,
     verify_pairs,
 )
-from prism_core.prism.records import AnswerPair, Journal, JudgedPair, Query
+from prism_core.prism.records import AnswerPair, JudgedPair, Query
 from prism_core.progress import Progress
 from prism_core.scorers.judges import ModelJudge, RemoteJudge, VerifiableJudge
 from prism_core.storage import Store
-from prism_core.storage.journal import MemoryJournal, StoreJournal
+from prism_core.storage.journal import Journal, MemoryJournal, StoreJournal
 from prism_core.types import Completion, Verdict
 
 

@@ -1,0 +1,60 @@
+"""Where a persona moved an answer: log p(token | persona) - log p(token | neutral), in nats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prism_core.errors import InputError, ModelError
+from prism_core.models.generator import Generator, TokenScorer
+from prism_core.personas.prompts import build_prompt, clean_question
+from prism_core.types import PromptVariant
+
+
+@dataclass(frozen=True)
+class TokenPull:
+    """How far a persona pulled each token of an answer."""
+
+    tokens: tuple[str, ...]
+    """The answer's tokens as text."""
+    pulls: tuple[float, ...]
+    """log p(token | persona) - log p(token | neutral), in nats."""
+    total: float
+    """Sum of the pulls: the log-likelihood ratio of the whole answer."""
+
+
+def pull(question: str, answer: str, variant: PromptVariant, model: Generator) -> TokenPull:
+    """Where the persona's prompt makes an answer's tokens likelier, by teacher forcing.
+
+    Args:
+        question: the question that was answered.
+        answer: any text; usually the persona's or the neutral arm's answer.
+        variant: the persona with its length and placement.
+        model: a model that is a `TokenScorer` too.
+
+    Raises:
+        InputError: the variant has no persona, or question or answer is empty.
+        ModelError: the model cannot tell the probabilities of a given text.
+    """
+    if variant.persona is None:
+        raise InputError("To show where the persona pulled, a persona must be chosen.")
+    if not answer.strip():
+        raise InputError("The answer is empty, so no token can have been pulled.")
+    if not isinstance(model, TokenScorer):
+        raise ModelError(
+            f"The model '{model.name}' does not tell the probabilities of a given text, so the "
+            "persona's pull cannot be shown for it."
+        )
+    question = clean_question(question)
+    prompts = [
+        build_prompt(question, variant, model.has_system_role),
+        build_prompt(question, PromptVariant(), model.has_system_role),
+    ]
+    with_persona, neutral = model.score_tokens(prompts, [answer, answer])
+    pulls = tuple(p.logprob - n.logprob for p, n in zip(with_persona, neutral, strict=True))
+    return TokenPull(tuple(t.text for t in with_persona), pulls, sum(pulls))
+
+
+def strongest(pulled: TokenPull, k: int = 8) -> tuple[tuple[str, float], ...]:
+    """The k tokens that were pulled furthest, either way, with their pulls; the furthest first."""
+    ranked = sorted(zip(pulled.tokens, pulled.pulls, strict=True), key=lambda t: -abs(t[1]))
+    return tuple(ranked[:k])
