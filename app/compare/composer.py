@@ -13,15 +13,18 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from app.common.persona_choices import (
+    LENGTH_CHOICES,
+    PLACEMENT_CHOICES,
+    control_choices,
+    persona_choices,
+)
 from app.common.shared import fragment, typed_slider
 from app.compare.examples import Example, labels
 from app.compare.form import DEFAULT_ARMS, DEFAULT_SAMPLING, Selection
 from app.compare.views import ARM_CHOICES, persona_note
 from app.services.settings import Settings
 from prism_core.types import Persona, Sampling
-
-LENGTH_CHOICES = [("Minimal", "min"), ("Short", "short"), ("Long", "long")]
-PLACEMENT_CHOICES = [("System turn", "system"), ("User turn", "user")]
 
 
 @dataclass(frozen=True)
@@ -109,20 +112,6 @@ def values_of(selection: Selection) -> list[Any]:
         selection.model,
         selection.adapter or None,
     ]
-
-
-def persona_choices(
-    personas: Mapping[str, Persona], shipped: Mapping[str, Persona]
-) -> list[tuple[str, str]]:
-    """The personas to ask as: experts, behaviours and the visitor's own."""
-    choices = [(p.title, p.name) for p in shipped.values() if p.kind != "control"]
-    own = [p for p in personas.values() if p.name not in shipped and p.kind != "control"]
-    return choices + [(f"{p.title} (yours)", p.name) for p in own]
-
-
-def control_choices(personas: Mapping[str, Persona]) -> list[tuple[str, str]]:
-    """The texts that the control arm can use."""
-    return [(p.title, p.name) for p in personas.values() if p.kind == "control"]
 
 
 def build_composer(

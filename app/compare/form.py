@@ -8,17 +8,16 @@ comes back with `read_query`. Nothing here knows Gradio.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 from urllib.parse import urlencode
 
-from app.common.form_numbers import read_number, read_whole
+from app.common.form_values import MAX_SEED, check_model, read_number, read_whole
 from app.services.settings import EMBEDDED, Settings
 from prism_core.compare.comparison import ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
-from prism_core.personas.library import get_persona, make_persona
+from prism_core.personas.library import get_persona
 from prism_core.personas.prompts import clean_question
 from prism_core.types import (
     LENGTHS,
@@ -37,8 +36,6 @@ DEFAULT_SAMPLING = Sampling(
     max_new_tokens=160, temperature=0.2, top_p=0.9, top_k=0, repetition_penalty=1.1
 )
 """Temperature and top-p as the embedded model's authors advise; a little less repetition."""
-MAX_SEED = 2**31 - 1
-MAX_OWN_PERSONAS = 100
 _ADAPTER = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _SAMPLING_FIELDS = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty")
 
@@ -117,23 +114,6 @@ class LinkReading:
     """Whether the link named no input at all."""
 
 
-def merge_personas(library: Mapping[str, Persona], own: object) -> dict[str, Persona]:
-    """The shipped personas and those from a visitor's browser, which may have been tampered with.
-
-    A visitor's persona never hides a shipped one; what does not pass the checks is left out.
-    """
-    merged = dict(library)
-    for data in own[:MAX_OWN_PERSONAS] if isinstance(own, list) else []:
-        if not isinstance(data, dict):
-            continue
-        try:
-            persona = make_persona(data)
-        except InputError:
-            continue
-        merged.setdefault(persona.name, persona)
-    return merged
-
-
 def check_selection(
     selection: Selection, personas: Mapping[str, Persona], settings: Settings
 ) -> Selection:
@@ -189,21 +169,6 @@ def check_sampling(sampling: Sampling, settings: Settings) -> Sampling:
         top_k=read_whole("Top-k", sampling.top_k, 0, 1000),
         repetition_penalty=read_number("Repetition penalty", sampling.repetition_penalty, 1, 2),
     )
-
-
-def check_model(reference: str) -> str:
-    """A model reference that is at least readable; where it leads is checked when it is loaded.
-
-    Raises:
-        InputError: empty, far too long, or with invisible characters.
-    """
-    text = str(reference or "").strip()
-    if not text:
-        raise InputError(f"No model is chosen. Choose '{EMBEDDED}' for the one that comes along.")
-    if len(text) > 300 or any(unicodedata.category(c)[0] == "C" for c in text):
-        shown = "".join(c for c in text[:40] if c.isprintable())
-        raise InputError(f"'{shown}' is not a model: use at most 300 visible characters.")
-    return text
 
 
 def check_adapter(name: str) -> str:

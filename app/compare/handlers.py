@@ -15,10 +15,11 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.persona_choices import merge_personas
 from app.common.shared import QUEUE_SIZE
 from app.common.text import count, loading, notice
 from app.compare.composer import selection_of
-from app.compare.form import check_selection, merge_personas
+from app.compare.form import check_selection
 from app.compare.running import Running
 from app.compare.shown import Order, Shown, new_order
 from app.compare.views import blind_cards, intro_cards, open_cards

@@ -9,17 +9,12 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.persona_choices import control_choices, merge_personas, persona_choices
 from app.common.shared import QUIET, Shared
 from app.common.text import Tone, notice
-from app.compare.composer import (
-    Composer,
-    control_choices,
-    persona_choices,
-    selection_of,
-    values_of,
-)
+from app.compare.composer import Composer, selection_of, values_of
 from app.compare.examples import Example, labels, pick
-from app.compare.form import ARMS, Selection, check_selection, merge_personas, read_query
+from app.compare.form import ARMS, Selection, check_selection, read_query
 from app.compare.views import persona_note
 from app.services.visitor import read_visitor
 from prism_core.errors import PrismError

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.common.form_numbers import read_whole
+from app.common.form_values import read_whole
 from app.common.shared import QUIET, fragment
 from app.common.text import notice
 from app.explore.bar import Bar, Librarian

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.compare.form import MAX_OWN_PERSONAS, merge_personas
+from app.common.persona_choices import MAX_OWN_PERSONAS, merge_personas
 from prism_core.errors import InputError
 from prism_core.personas.library import MAX_YAML_CHARACTERS, parse_personas, persona_data
 from prism_core.types import Persona

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from app.common.form_numbers import read_number, read_whole
-from app.compare.form import check_model
+from app.common.form_values import check_model, read_number, read_whole
 from app.services.settings import Settings
 from prism_core.errors import InputError
 from prism_core.rl.spec import RL_PRESETS, RlSpec, check_rl_spec

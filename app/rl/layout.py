@@ -14,7 +14,6 @@ from app.common.text import notice
 from app.rl.composer import RlForm, build_rl_form
 from app.rl.form import RL_FIELDS, rl_plan, rl_preset, rl_spec_of, rl_within
 from app.rl.watch import RlWatch, RlWatcher, build_rl_watch
-from app.train.form import limits_of
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
 from prism_core.rl.spec import RlSpec
@@ -57,7 +56,7 @@ class RlStarter(RunStarter[RlSpec]):
     def check(self, spec: RlSpec, owner: str) -> None:
         """See `RunStarter.check`."""
         resolve(spec.model)
-        check_unfinished(self.shared.store, owner, limits_of(self.shared.settings).unfinished)
+        check_unfinished(self.shared.store, owner, self.shared.settings.max_unfinished)
 
 
 def _wire(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from app.common.estimates import short, table
+from app.common.run_views import duration, run_progress, run_state
 from app.common.text import escape, notice
 from app.rl.story import RlStory
-from app.train.charts import short
-from app.train.progress_views import duration, run_progress, run_state
-from app.train.results_views import table
 from prism_core.rl.records import RolloutRecord
 from prism_core.rl.tasks import get_family
 

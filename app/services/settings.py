@@ -1,7 +1,7 @@
 """What the surroundings decide: read once from the environment when the app starts.
 
 A public deployment (`PRISM_PUBLIC=1`) takes models from an allowlist only, offers no folder paths
-and shortens answers. Limits live here and are enforced where inputs are checked (`app/state.py`),
+and shortens answers. Limits live here and are enforced where inputs are checked (`compare/form.py`),
 since a private listener can still be called over HTTP.
 """
 
@@ -42,6 +42,11 @@ class Settings:
     def max_new_tokens(self) -> int:
         """The longest answer that a visitor may ask for, in tokens."""
         return 256 if self.public else 1024
+
+    @property
+    def max_unfinished(self) -> int:
+        """Runs of one visitor that may wait or work at the same time."""
+        return 2 if self.public else 100
 
     @property
     def max_upload_bytes(self) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from app.common.persona_choices import LENGTH_CHOICES, PLACEMENT_CHOICES
 from app.common.run_start import MEASURE
 from app.common.shared import fragment
-from app.compare.composer import LENGTH_CHOICES, PLACEMENT_CHOICES
 from app.services.settings import Settings
 from app.study.form import STUDY_FIELDS, study_limits, study_limits_sentence
 from prism_core.tasks import TASKS

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.common.form_numbers import read_number, read_whole
-from app.compare.form import check_model
+from app.common.form_values import check_model, read_number, read_whole
 from app.services.adapter_shelf import PREFIX as SHIPPED_ADAPTER
 from app.services.settings import Settings
 from prism_core.errors import InputError
@@ -68,14 +67,12 @@ class StudyLimits:
     """Tokens to be written in all."""
     cells: int = 5_000
     """Cells in all."""
-    unfinished: int = 100
-    """Studies of one visitor that wait or work at the same time."""
     free: bool = True
     """Whether any model, judge, adapter's path and executor may be named."""
 
 
 OPEN_LIMITS = StudyLimits()
-PUBLIC_LIMITS = StudyLimits(answers=4_000, new_tokens=60_000, cells=30, unfinished=2, free=False)
+PUBLIC_LIMITS = StudyLimits(answers=4_000, new_tokens=60_000, cells=30, free=False)
 
 
 def study_limits(settings: Settings) -> StudyLimits:
@@ -90,7 +87,7 @@ def study_limits_sentence(settings: Settings) -> str:
     top = PUBLIC_LIMITS
     return (
         f"This is a public copy, so studies are small: at most {top.cells} cells, "
-        f"{top.answers:,} answers, {top.new_tokens:,} tokens to write and {top.unfinished} "
+        f"{top.answers:,} answers, {top.new_tokens:,} tokens to write and {settings.max_unfinished} "
         "unfinished studies a visitor. Its disk may be emptied at any restart: download what you "
         "want to keep."
     )

@@ -8,18 +8,17 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.persona_choices import merge_personas
 from app.common.run_start import MeasuredStarter, check_unfinished, wire_measuring
 from app.common.run_watch import wire_controls
 from app.common.shared import QUIET, Shared
 from app.common.text import notice
-from app.compare.form import merge_personas
 from app.services.speed_probes import machine_sentence
 from app.services.visitor import read_visitor
 from app.study.composer import YAML, StudyForm, build_study_form, study_personas
 from app.study.form import (
     STUDY_FIELDS,
     check_size,
-    study_limits,
     study_of,
     study_of_yaml,
 )
@@ -100,8 +99,7 @@ class StudyStarter(MeasuredStarter[StudySpec]):
                 resolve(model)
         for arm in spec.adapters:
             find_adapter(arm.reference, self.shared.store, owner)
-        most = study_limits(self.shared.settings).unfinished
-        check_unfinished(self.shared.store, owner, most, "study")
+        check_unfinished(self.shared.store, owner, self.shared.settings.max_unfinished, "study")
 
 
 def _read_spec(path: str | None) -> tuple[Any, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from app.common.run_views import run_progress, run_state
 from app.common.text import count, escape, notice
-from app.train.progress_views import run_progress, run_state
 from prism_core.storage import RunRow
 
 STAGES = {

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from app.common.estimates import short, table
 from app.common.text import count, escape, notice
 from app.services.adapter_shelf import ShelfEntry
-from app.train.charts import short
-from app.train.results_views import table
 
 
 def adapter_sheet(entry: ShelfEntry | None) -> str:

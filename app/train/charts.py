@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from app.common.charts import FIRST, INK, PALE, SECOND, THIRD, figure, say
+from app.common.estimates import short
 from app.train.story import RouteTally
 from prism_core.errors import StatisticsError
 from prism_core.prism.distillation.report import CurvePoint
 from prism_core.prism.gating.report import GateEpoch, GateReport, GateRow
 from prism_core.stats import precision_recall_curve, roc_curve
-from prism_core.types import Estimate
 
 _DOTTED = {"color": PALE, "dash": "dot"}
 
@@ -202,15 +202,6 @@ def calibration_figure(report: GateReport) -> go.Figure:
         hovertemplate="said %{x:.2f}, happened %{y:.2f} (n=%{customdata})<extra></extra>",
     )
     return made
-
-
-def short(estimate: Estimate) -> str:
-    """`0.91 [0.82, 0.97]`, or `not defined`."""
-    if estimate.value is None:
-        return "not defined"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def _gap(high: float | None, low: float | None) -> float:

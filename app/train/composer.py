@@ -13,10 +13,10 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from app.common.form_values import MAX_SEED
+from app.common.persona_choices import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
 from app.common.run_start import MEASURE
 from app.common.shared import fragment, typed_slider
-from app.compare.composer import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
-from app.compare.form import MAX_SEED
 from app.services.settings import Settings
 from app.train.form import FORM_FIELDS, limits_of, limits_sentence, preset_values, within
 from prism_core.prism.spec import PAPER_PERSONAS, TrainSpec

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from app.common.form_numbers import read_number, read_whole
-from app.compare.form import check_model
+from app.common.form_values import check_model, read_number, read_whole
 from app.services.settings import Settings
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona
@@ -61,8 +60,6 @@ class TrainLimits:
     """Most rounds."""
     max_tokens: int = 8192
     """Longest prompt and answer in training."""
-    unfinished: int = 100
-    """Runs of one visitor that wait or work at the same time."""
     remote_judge: bool = True
     """Whether the deployment's remote model may judge."""
 
@@ -75,7 +72,6 @@ PUBLIC_LIMITS = TrainLimits(
     rank=16,
     rounds=1,
     max_tokens=1024,
-    unfinished=2,
     remote_judge=False,
 )
 
@@ -93,7 +89,7 @@ def limits_sentence(settings: Settings) -> str:
     return (
         "This is a public copy, so runs are small: at most "
         f"{top.queries_per_persona} queries a persona, answers of {top.answer_tokens} tokens, "
-        f"{top.epochs} epochs, rank {top.rank}, one round, and {top.unfinished} unfinished runs "
+        f"{top.epochs} epochs, rank {top.rank}, one round, and {settings.max_unfinished} unfinished runs "
         "a visitor. Its disk may be emptied at any restart: download what you want to keep."
     )
 

@@ -8,15 +8,14 @@ from typing import Any
 import gradio as gr
 import psutil
 
+from app.common.persona_choices import merge_personas, persona_choices
 from app.common.run_start import MeasuredStarter, check_unfinished, wire_measuring
 from app.common.run_watch import wire_controls
 from app.common.shared import QUIET, Shared
-from app.compare.composer import persona_choices
-from app.compare.form import merge_personas
 from app.services.speed_probes import machine_sentence
 from app.train.composer import TrainForm, build_form, form_values, preset_changes
 from app.train.findings import FindingsBook
-from app.train.form import limits_of, spec_of
+from app.train.form import spec_of
 from app.train.plan_views import plan_panel
 from app.train.results_panel import Reader, Results, build_results
 from app.train.shelf_panel import build_shelf, wire_shelf
@@ -91,7 +90,7 @@ class Starter(MeasuredStarter[TrainSpec]):
         resolve(spec.model)
         if spec.judge == "remote":
             from_environment(spec.remote_model)
-        check_unfinished(self.shared.store, owner, limits_of(self.shared.settings).unfinished)
+        check_unfinished(self.shared.store, owner, self.shared.settings.max_unfinished)
 
 
 def _wire_form(shared: Shared, form: TrainForm, starter: Starter, tab: gr.Tab) -> None:

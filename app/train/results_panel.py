@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.common.form_numbers import read_number, read_whole
+from app.common.form_values import read_number, read_whole
 from app.common.run_watch import find_run
 from app.common.shared import fragment, typed_slider
 from app.common.text import notice

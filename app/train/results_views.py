@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from app.common.estimates import percent, short, table
 from app.common.text import count, escape, notice
-from app.train.charts import held_rows, short
+from app.train.charts import held_rows
 from app.train.story import Findings
 from prism_core.prism.ablation.table import AblationTable, Cell
 from prism_core.prism.gating.report import GateReport
 from prism_core.prism.records import JudgedPair
 from prism_core.stats import Confusion, confusion_at
-from prism_core.types import Completion, Estimate
+from prism_core.types import Completion
 
 _JUDGES = {"self": "the model itself", "verifiable": "a program", "remote": "a remote model"}
 PAGE = 10
@@ -99,28 +100,6 @@ def judge_panel(found: Findings) -> str:
         ),
     ]
     return "".join(parts) + table("What the judge's verdicts can carry", rows)
-
-
-def table(caption: str, rows: Sequence[tuple[str, str, str]]) -> str:
-    """Three columns: what, the number with its interval, how to read it."""
-    body = "".join(
-        f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td><td>{escape(c)}</td></tr>'
-        for a, b, c in rows
-    )
-    return (
-        f'<div class="px-scroll"><table class="px-table px-facts"><caption>{escape(caption)}'
-        f"</caption><tbody>{body}</tbody></table></div>"
-    )
-
-
-def percent(estimate: Estimate) -> str:
-    """`62 % [48, 75], n = 40`."""
-    if estimate.value is None:
-        return f"not defined, n = {estimate.n}"
-    value = f"{estimate.value * 100:.0f} %"
-    if estimate.low is None or estimate.high is None:
-        return f"{value}, n = {estimate.n}"
-    return f"{value} [{estimate.low * 100:.0f}, {estimate.high * 100:.0f}], n = {estimate.n}"
 
 
 def threshold_panel(report: GateReport, threshold: float) -> str:

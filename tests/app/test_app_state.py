@@ -8,15 +8,10 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from app.common.form_values import check_model
+from app.common.persona_choices import merge_personas
 from app.compare.examples import labels, load_examples, pick
-from app.compare.form import (
-    DEFAULT_SAMPLING,
-    Selection,
-    check_model,
-    check_selection,
-    merge_personas,
-    read_query,
-)
+from app.compare.form import DEFAULT_SAMPLING, Selection, check_selection, read_query
 from app.compare.shown import new_order
 from app.services.settings import EMBEDDED, Settings, browser_secret, read_settings
 from prism_core.errors import InputError, NotFoundError, StorageError

@@ -19,6 +19,7 @@ import pytest
 from support.gated_parts import judged_pairs
 from support.train_records import EVIL, ME, comparison, finish, gate_report, make_run
 
+from app.common.run_views import duration
 from app.common.run_watch import find_run
 from app.services.adapter_shelf import AdapterShelf
 from app.services.downloads import KEEP_SECONDS
@@ -37,7 +38,7 @@ from app.train.composer import fill, form_values
 from app.train.findings import FindingsBook
 from app.train.form import FORM_FIELDS, PUBLIC_LIMITS, preset_values, spec_of, within
 from app.train.plan_views import plan_panel
-from app.train.progress_views import duration, run_panel, step_states
+from app.train.progress_views import run_panel, step_states
 from app.train.results_panel import Reader
 from app.train.results_views import comparison_frame, judge_panel, pairs_panel, threshold_panel
 from app.train.story import PairFilter, read_findings, read_story

@@ -195,7 +195,9 @@ def test_stop_reaches_what_runs_and_what_waits() -> None:
     assert not running.was_stopped("a")  # memory is bounded
 
 
-@pytest.mark.parametrize("module", ["state.py", "history.py", "shown.py", "views"])
+@pytest.mark.parametrize(
+    "module", ["compare/form.py", "compare/history.py", "compare/shown.py", "common/text.py"]
+)
 def test_values_and_views_do_not_know_gradio(module: str) -> None:
     root = ROOT / "app" / module
     for path in [root] if root.is_file() else sorted(root.glob("*.py")):

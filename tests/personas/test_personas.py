@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.compare.form import MAX_OWN_PERSONAS
+from app.common.persona_choices import MAX_OWN_PERSONAS
 from app.personas.editor import blank_values, persona_of, values_of
 from app.personas.handlers import Listeners
 from app.personas.own import (

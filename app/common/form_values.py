@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 
+from app.services.settings import EMBEDDED
 from prism_core.errors import InputError
+
+MAX_SEED = 2**31 - 1
 
 _MOST = 1e12
 
@@ -51,3 +55,18 @@ def _read(label: str, value: object, whole: bool, low: float | None, high: float
 def _refused(label: str, value: object, kind: str) -> InputError:
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     return InputError(f"{label} is '{shown[:40]}'; it must be {kind}.")
+
+
+def check_model(reference: str) -> str:
+    """A model reference that is at least readable; where it leads is checked when it is loaded.
+
+    Raises:
+        InputError: empty, far too long, or with invisible characters.
+    """
+    text = str(reference or "").strip()
+    if not text:
+        raise InputError(f"No model is chosen. Choose '{EMBEDDED}' for the one that comes along.")
+    if len(text) > 300 or any(unicodedata.category(c)[0] == "C" for c in text):
+        shown = "".join(c for c in text[:40] if c.isprintable())
+        raise InputError(f"'{shown}' is not a model: use at most 300 visible characters.")
+    return text
