@@ -31,8 +31,8 @@ from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.demo import demo_persona, demo_queries
 from prism_core.prism.distillation.student import StepSettings, Student
-from prism_core.prism.distillation.teacher import TeacherSpec, load_teacher, teach
-from prism_core.prism.distillation.teacher_forcing import Forced, force
+from prism_core.prism.distillation.teacher import TeacherSpec, cache_teacher_logits, load_teacher
+from prism_core.prism.distillation.teacher_forcing import ForcedAnswer, force
 from prism_core.prism.records import AnswerPair
 from prism_core.storage.values import dumps, loads, unpack
 from prism_core.types import PromptVariant, Sampling
@@ -108,7 +108,7 @@ def measure(arm: str, file: Path) -> dict[str, float]:
         spec = TeacherSpec(64, HEAT)
         once = (0.0, 0.0)
         if arm != "plain":
-            once = timed(lambda: teach(samples, model, spec, Path(folder)))
+            once = timed(lambda: cache_teacher_logits(samples, model, spec, Path(folder)))
         with trainable_lora(model.model, 16, 32, 0) as peft:
             if arm == "plain":
                 step = plain_step(peft, samples)
@@ -146,14 +146,14 @@ def step_of(student: Student) -> Callable[[int], object]:
     return lambda rows: student.step(list(range(rows)), 1e-4)
 
 
-def plain_step(peft: PeftModel, samples: tuple[Forced, ...]) -> Callable[[int], object]:
+def plain_step(peft: PeftModel, samples: tuple[ForcedAnswer, ...]) -> Callable[[int], object]:
     """One update as it is written without further thought, PEFT's own LoRA included."""
     for module in peft.modules():
         module.__dict__.pop("forward", None)  # what `fuse_maps` has put there
     params = [p for p in peft.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(params, lr=1e-4)
 
-    def logits_of(sample: Forced, prompt: tuple[int, ...]) -> torch.Tensor:
+    def logits_of(sample: ForcedAnswer, prompt: tuple[int, ...]) -> torch.Tensor:
         ids = torch.tensor([[*prompt, *sample.answer]])
         logits: torch.Tensor = peft(input_ids=ids).logits[0, len(prompt) - 1 :]
         return logits / HEAT

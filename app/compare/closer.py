@@ -10,11 +10,11 @@ import gradio as gr
 
 from app.common.shared import MODEL_QUEUE, fragment
 from app.common.text import notice
-from app.compare.closer_views import diff_panel, pull_panel, verdict_panel
 from app.compare.shown import Shown
-from app.compare.views import LOOKS
+from app.compare.views.cards import LOOKS
+from app.compare.views.closer import diff_panel, pull_panel, verdict_panel
 from app.services.model_pool import ModelPool
-from prism_core.compare.logprob_shift import pull
+from prism_core.compare.logprob_shift import logprob_shift
 from prism_core.errors import PrismError
 from prism_core.scorers.judges import judge_pair
 
@@ -120,7 +120,7 @@ def title_of(arm: str) -> str:
 
 
 @dataclass(frozen=True)
-class Analyst:
+class CloserHandlers:
     """The listeners that ask the model about answers it has given."""
 
     pool: ModelPool
@@ -136,7 +136,7 @@ class Analyst:
         yield notice("busy", "Reading the answer with and without the persona.")
         try:
             model = self.pool.get(shown.order.selection.model)
-            pulled = pull(request.question, shown.text_of(whose), request.variant, model)
+            pulled = logprob_shift(request.question, shown.text_of(whose), request.variant, model)
         except PrismError as error:
             yield notice("error", str(error))
             return
@@ -161,7 +161,7 @@ class Analyst:
 
 def wire_closer(closer: Closer, shown: gr.State, pool: ModelPool) -> None:
     """Connect the closer look's own controls."""
-    analyst = Analyst(pool)
+    analyst = CloserHandlers(pool)
     gr.on(
         [closer.left.input, closer.right.input],
         show_diff,

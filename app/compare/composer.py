@@ -22,7 +22,7 @@ from app.common.persona_choices import (
 from app.common.shared import fragment, typed_slider
 from app.compare.examples import Example, labels
 from app.compare.form import DEFAULT_ARMS, DEFAULT_SAMPLING, Selection
-from app.compare.views import ARM_CHOICES, persona_note
+from app.compare.views.cards import ARM_CHOICES, persona_note
 from app.services.settings import Settings
 from prism_core.types import Persona, Sampling
 

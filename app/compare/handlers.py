@@ -22,7 +22,7 @@ from app.compare.composer import selection_of
 from app.compare.form import check_selection
 from app.compare.running import Running
 from app.compare.shown import Order, Shown, new_order
-from app.compare.views import blind_cards, intro_cards, open_cards
+from app.compare.views.cards import blind_cards, intro_cards, open_cards
 from app.services.adapter_shelf import AdapterShelf
 from app.services.loading import load_with_news
 from app.services.model_pool import ModelPool
@@ -38,7 +38,7 @@ View = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Runner:
+class CompareHandlers:
     """The listeners around one comparison."""
 
     settings: Settings

@@ -29,8 +29,8 @@ from app.compare.history import (
     to_jsonl,
     write_history,
 )
-from app.compare.history_views import HISTORY_COLUMNS, history_frame
 from app.compare.shown import Shown
+from app.compare.views.history import HISTORY_COLUMNS, history_frame
 from prism_core.types import Sampling
 
 EXPORTS: tuple[tuple[str, str, str, Callable[[list[HistoryEntry]], str]], ...] = (

@@ -15,7 +15,7 @@ from app.common.text import Tone, notice
 from app.compare.composer import Composer, selection_of, values_of
 from app.compare.examples import Example, labels, pick
 from app.compare.form import ARMS, Selection, check_selection, read_query
-from app.compare.views import persona_note
+from app.compare.views.cards import persona_note
 from app.services.visitor import read_visitor
 from prism_core.errors import PrismError
 from prism_core.types import Persona

@@ -11,11 +11,11 @@ from app.compare.closer import Closer, build_closer, refresh, wire_closer
 from app.compare.composer import Composer, build_composer
 from app.compare.examples import load_examples
 from app.compare.form import DEFAULT_ARMS
-from app.compare.handlers import Runner
+from app.compare.handlers import CompareHandlers
 from app.compare.history_panel import TELL, build_history, save, wire_history
 from app.compare.inputs import Inputs, wire_inputs
 from app.compare.running import Running
-from app.compare.views import LETTERS, intro_cards
+from app.compare.views.cards import LETTERS, intro_cards
 from app.compare.vote import Ballot, build_ballot, cast, offer
 from prism_core.personas.library import load_personas
 
@@ -31,7 +31,7 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     closer = build_closer()
     panel = build_history()
     order, shown = gr.State(None), gr.State(None)
-    runner = Runner(shared.settings, shared.pool, library, Running(), shared.shelf)
+    runner = CompareHandlers(shared.settings, shared.pool, library, Running(), shared.shelf)
     _wire_run(shared, composer, runner, (status, cards, order, shown), (ballot, closer))
     wire_inputs(Inputs(shared, composer, library, examples), tab, status)
     wire_closer(closer, shown, shared.pool)
@@ -41,7 +41,7 @@ def build(shared: Shared, tab: gr.Tab) -> None:
 def _wire_run(
     shared: Shared,
     composer: Composer,
-    runner: Runner,
+    runner: CompareHandlers,
     screen: tuple[gr.HTML, gr.HTML, gr.State, gr.State],
     after: tuple[Ballot, Closer],
 ) -> None:

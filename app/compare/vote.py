@@ -11,7 +11,7 @@ from app.common.shared import fragment
 from app.common.text import notice
 from app.compare.handlers import cards_of
 from app.compare.shown import Shown
-from app.compare.views import LETTERS, LOOKS
+from app.compare.views.cards import LETTERS, LOOKS
 
 
 @dataclass(frozen=True)

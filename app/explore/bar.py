@@ -12,7 +12,7 @@ import gradio as gr
 from app.common.shared import QUIET, Shared, fragment
 from app.common.text import escape, notice
 from app.explore.form import FILTER_FIELDS, filter_choices
-from app.explore.table_views import about_panel, csv_text
+from app.explore.views import about_panel, csv_text
 from app.services.downloads import download_path
 from app.services.study_imports import PREFIX
 from app.services.study_shelf import OpenStudy, StudyShelf
@@ -30,7 +30,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
-class Bar:
+class StudyBar:
     """The components that choose a study."""
 
     study_id: gr.Textbox
@@ -50,7 +50,7 @@ class Bar:
     status: gr.HTML
 
 
-def build_bar(shared: Shared) -> Bar:
+def build_bar(shared: Shared) -> StudyBar:
     """Lay the study's chooser out."""
     parts: dict[str, Any] = {"study_id": gr.Textbox(visible="hidden", elem_id="px-study-id")}
     with gr.Column(elem_classes="px-card", elem_id="px-explore-bar"):
@@ -86,7 +86,7 @@ def build_bar(shared: Shared) -> Bar:
         with gr.Accordion("What accuracy and alignment mean", open=False, elem_id="px-meaning"):
             gr.Markdown(DEFINITION, elem_classes="px-definition")
             fragment(f'<p class="px-help">{escape(_size_line(shared))}</p>')
-    return Bar(**parts)
+    return StudyBar(**parts)
 
 
 def _size_line(shared: Shared) -> str:
@@ -98,7 +98,7 @@ def _size_line(shared: Shared) -> str:
 
 
 @dataclass(frozen=True)
-class Librarian:
+class StudyBarHandlers:
     """The listeners that choose a study."""
 
     shelf: StudyShelf
@@ -223,7 +223,7 @@ def _file_name(opened: OpenStudy) -> str:
     return _UNSAFE.sub("-", opened.study.spec.name).strip(".-")[:60] or "study"
 
 
-def wire_bar(bar: Bar, shared: Shared, librarian: Librarian, tab: gr.Tab) -> None:
+def wire_bar(bar: StudyBar, shared: Shared, librarian: StudyBarHandlers, tab: gr.Tab) -> None:
     """Connect the chooser's own controls."""
     visitor = shared.visitor_state
     chosen = [bar.study_id, bar.study, bar.other]

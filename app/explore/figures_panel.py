@@ -9,11 +9,11 @@ import gradio as gr
 
 from app.common.shared import QUIET, Shared, fragment
 from app.common.text import escape, notice
-from app.explore.bar import Bar, Librarian
+from app.explore.bar import StudyBar, StudyBarHandlers
 from app.explore.form import FILTER_FIELDS, filters_of, options_of
 from app.explore.gallery import Gallery
 from app.explore.plot_clicks import CLICKABLE, SECOND, click_bridge
-from app.explore.table_views import csv_text, left_line, reading_panel, shown_table
+from app.explore.views import csv_text, left_line, reading_panel, shown_table
 from prism_core.errors import PrismError
 from prism_core.figures import FIGURES, FigureResult, find_figure, make_view
 
@@ -62,7 +62,7 @@ class Figures:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `Painter.draw` sets."""
+        """What `FigureHandlers.draw` sets."""
         return [
             self.box,
             self.left,
@@ -185,10 +185,10 @@ def _numbers() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Painter:
+class FigureHandlers:
     """The listeners that draw."""
 
-    librarian: Librarian
+    librarian: StudyBarHandlers
     gallery: Gallery
 
     def result(self, study_id: str, *values: Any) -> FigureResult:
@@ -256,9 +256,11 @@ def _name(title: str) -> str:
     return f"<h4 class='px-side-name'>{escape(title)}</h4>"
 
 
-def wire_figures(figures: Figures, bar: Bar, librarian: Librarian, shared: Shared) -> Painter:
+def wire_figures(
+    figures: Figures, bar: StudyBar, librarian: StudyBarHandlers, shared: Shared
+) -> FigureHandlers:
     """Connect filters and figures; gives the painter, for the items behind them."""
-    painter = Painter(librarian, Gallery())
+    painter = FigureHandlers(librarian, Gallery())
     inputs = [bar.study_id, bar.other, *figures.options]
     opened = [
         bar.about,

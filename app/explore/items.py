@@ -40,7 +40,7 @@ class ItemFilter:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ShownAnswer:
     """One arm's answers to one item, repeats collapsed."""
 
     title: str
@@ -83,9 +83,9 @@ class ItemEntry:
     """Index of the right choice."""
     harmful: bool | None
     """Whether it should be refused."""
-    neutral: Answer | None
+    neutral: ShownAnswer | None
     """The neutral answer; None where there is none."""
-    arm: Answer
+    arm: ShownAnswer
     """The arm's."""
     change: Literal["lost", "gained", "same"]
     """Whether the item flipped."""
@@ -244,7 +244,7 @@ def _entry(opened: OpenStudy, found: _Found, i: int) -> ItemEntry:
     )
 
 
-def _answer(opened: OpenStudy, cell: int, item: int) -> Answer:
+def _answer(opened: OpenStudy, cell: int, item: int) -> ShownAnswer:
     grid = opened.grid
     mine = np.flatnonzero((grid.cell_of == cell) & (grid.item_of == item))
     texts = opened.study.rows["text"].iloc[mine].astype(str).tolist()
@@ -254,7 +254,7 @@ def _answer(opened: OpenStudy, cell: int, item: int) -> Answer:
         value = float(grid.means[name][cell, item])
         return value if np.isfinite(value) else None
 
-    return Answer(
+    return ShownAnswer(
         title=str(grid.cells["cell"].iat[cell]),
         text=texts[0] if texts else "",
         repeats=len(texts),

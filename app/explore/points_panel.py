@@ -10,12 +10,11 @@ import gradio as gr
 from app.common.form_values import read_whole
 from app.common.shared import QUIET, fragment
 from app.common.text import notice
-from app.explore.bar import Bar, Librarian
-from app.explore.figures_panel import Figures, Painter
+from app.explore.bar import StudyBar, StudyBarHandlers
+from app.explore.figures_panel import FigureHandlers, Figures
 from app.explore.form import filters_of
 from app.explore.items import WHICH, ItemFilter, item_page
-from app.explore.items_views import items_panel
-from app.explore.table_views import shown_table
+from app.explore.views import items_panel, shown_table
 from prism_core.analysis.domains import title_of
 from prism_core.errors import InputError, PrismError
 from prism_core.figures import Pick, make_view, read_pick
@@ -74,11 +73,11 @@ def build_points() -> Points:
 
 
 @dataclass(frozen=True)
-class Reader:
+class PointHandlers:
     """The listeners that show items."""
 
-    librarian: Librarian
-    painter: Painter
+    librarian: StudyBarHandlers
+    painter: FigureHandlers
 
     def click(self, event: gr.EventData) -> list[Any]:
         """A point was clicked; gives (pick, second, page)."""
@@ -152,10 +151,14 @@ def describe(pick: Pick) -> str:
 
 
 def wire_points(
-    points: Points, figures: Figures, bar: Bar, librarian: Librarian, painter: Painter
+    points: Points,
+    figures: Figures,
+    bar: StudyBar,
+    librarian: StudyBarHandlers,
+    painter: FigureHandlers,
 ) -> None:
     """Connect clicks, keys and the panel's own controls."""
-    reader = Reader(librarian, painter)
+    reader = PointHandlers(librarian, painter)
     chosen = [points.pick, points.second, points.page]
     inputs = [
         bar.study_id,

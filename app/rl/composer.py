@@ -12,7 +12,7 @@ from gradio.components import Component
 from app.common.shared import fragment, typed_slider
 from app.common.text import escape
 from app.rl.form import PUBLIC_FAMILIES, RL_FIELDS, rl_within
-from app.rl.progress_views import ARM_TITLES
+from app.rl.views import ARM_TITLES
 from app.services.settings import Settings
 from prism_core.personas.pool import PARTS, load_pool
 from prism_core.rl.spec import RL_PRESETS, RlSpec

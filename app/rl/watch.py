@@ -12,9 +12,16 @@ import gradio as gr
 
 from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
 from app.common.shared import fragment
-from app.rl.charts import kl_figure, length_figure, loss_figure, reward_figure
-from app.rl.progress_views import rl_panel, rl_results, rollouts_html
 from app.rl.story import RlStory, read_rl_story
+from app.rl.views import (
+    kl_figure,
+    length_figure,
+    loss_figure,
+    reward_figure,
+    rl_panel,
+    rl_results,
+    rollouts_html,
+)
 from app.services.adapter_shelf import FOLDER
 from prism_core.prism.bundle import INFO_FILE
 from prism_core.storage import RunRow

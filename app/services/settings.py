@@ -1,8 +1,8 @@
 """What the surroundings decide: read once from the environment when the app starts.
 
 A public deployment (`PRISM_PUBLIC=1`) takes models from an allowlist only, offers no folder paths
-and shortens answers. Limits live here and are enforced where inputs are checked (`compare/form.py`),
-since a private listener can still be called over HTTP.
+and shortens answers. Limits live here and are enforced where inputs are checked (each tab's
+`form.py`), since a private listener can still be called over HTTP.
 """
 
 from __future__ import annotations

@@ -87,9 +87,9 @@ def study_limits_sentence(settings: Settings) -> str:
     top = PUBLIC_LIMITS
     return (
         f"This is a public copy, so studies are small: at most {top.cells} cells, "
-        f"{top.answers:,} answers, {top.new_tokens:,} tokens to write and {settings.max_unfinished} "
-        "unfinished studies a visitor. Its disk may be emptied at any restart: download what you "
-        "want to keep."
+        f"{top.answers:,} answers, {top.new_tokens:,} tokens to write and "
+        f"{settings.max_unfinished} unfinished studies a visitor. Its disk may be emptied at any "
+        "restart: download what you want to keep."
     )
 
 

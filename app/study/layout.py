@@ -22,7 +22,7 @@ from app.study.form import (
     study_of,
     study_of_yaml,
 )
-from app.study.plan_views import study_plan_panel
+from app.study.views import study_plan_panel
 from app.study.watch import StudyWatch, StudyWatcher, build_study_watch
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve

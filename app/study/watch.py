@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
-from app.study.progress_views import study_panel
+from app.study.views import study_panel
 from prism_core.storage import RunRow
 from prism_core.study.records import ANSWERS
 

@@ -89,8 +89,9 @@ def limits_sentence(settings: Settings) -> str:
     return (
         "This is a public copy, so runs are small: at most "
         f"{top.queries_per_persona} queries a persona, answers of {top.answer_tokens} tokens, "
-        f"{top.epochs} epochs, rank {top.rank}, one round, and {settings.max_unfinished} unfinished runs "
-        "a visitor. Its disk may be emptied at any restart: download what you want to keep."
+        f"{top.epochs} epochs, rank {top.rank}, one round, and "
+        f"{settings.max_unfinished} unfinished runs a visitor. Its disk may be emptied at any "
+        "restart: download what you want to keep."
     )
 
 

@@ -16,16 +16,16 @@ from app.services.speed_probes import machine_sentence
 from app.train.composer import TrainForm, build_form, form_values, preset_changes
 from app.train.findings import FindingsBook
 from app.train.form import spec_of
-from app.train.plan_views import plan_panel
-from app.train.results_panel import Reader, Results, build_results
+from app.train.results_panel import ResultHandlers, Results, build_results
 from app.train.shelf_panel import build_shelf, wire_shelf
-from app.train.watch import Watch, Watcher, build_watch
+from app.train.views.plan import plan_panel
+from app.train.watch import TrainWatch, TrainWatcher, build_watch
 from prism_core.errors import PrismError
 from prism_core.models.remote import from_environment
 from prism_core.models.sources import resolve
 from prism_core.personas.library import load_personas
 from prism_core.prism.demo import demo_queries
-from prism_core.prism.forecast import estimate_training
+from prism_core.prism.forecast import forecast_training
 from prism_core.prism.spec import TrainSpec
 
 
@@ -36,9 +36,9 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     watch = build_watch()
     results = build_results()
     shelf = build_shelf()
-    starter = Starter(shared, library)
-    watcher = Watcher(shared.store, shared.jobs, library)
-    reader = Reader(shared.store, shared.shelf, FindingsBook(shared.store), watcher)
+    starter = TrainStarter(shared, library)
+    watcher = TrainWatcher(shared.store, shared.jobs, library)
+    reader = ResultHandlers(shared.store, shared.shelf, FindingsBook(shared.store), watcher)
     _wire_form(shared, form, starter, tab)
     _wire_watch(shared, tab, form, watch, starter, watcher)
     _wire_results(shared, watch, results, reader)
@@ -48,7 +48,7 @@ def build(shared: Shared, tab: gr.Tab) -> None:
 
 
 @dataclass(frozen=True)
-class Starter(MeasuredStarter[TrainSpec]):
+class TrainStarter(MeasuredStarter[TrainSpec]):
     """The listeners that check, estimate and start."""
 
     kind = "train"
@@ -73,7 +73,7 @@ class Starter(MeasuredStarter[TrainSpec]):
         """See `MeasuredStarter.panel`."""
         probe = self.shared.probes.known(spec.model)
         number = len(demo_queries()) if spec.preset == "demo" else None
-        estimate = estimate_training(spec, probe, queries=number)
+        estimate = forecast_training(spec, probe, queries=number)
         busy = self.shared.probes.was_busy(spec.model)
         machine = machine_sentence(probe, busy) if probe is not None else ""
         return plan_panel(estimate, machine, int(psutil.virtual_memory().available))
@@ -93,7 +93,7 @@ class Starter(MeasuredStarter[TrainSpec]):
         check_unfinished(self.shared.store, owner, self.shared.settings.max_unfinished)
 
 
-def _wire_form(shared: Shared, form: TrainForm, starter: Starter, tab: gr.Tab) -> None:
+def _wire_form(shared: Shared, form: TrainForm, starter: TrainStarter, tab: gr.Tab) -> None:
     own = shared.personas_state
     inputs = [own, *form.fields]
     plan = [form.plan, form.measure]
@@ -131,9 +131,9 @@ def _wire_watch(
     shared: Shared,
     tab: gr.Tab,
     form: TrainForm,
-    watch: Watch,
-    starter: Starter,
-    watcher: Watcher,
+    watch: TrainWatch,
+    starter: TrainStarter,
+    watcher: TrainWatcher,
 ) -> None:
     started = form.start.click(
         starter.start,
@@ -144,7 +144,9 @@ def _wire_watch(
     wire_controls(shared, tab, watch, watcher, form.fold, started)
 
 
-def _wire_results(shared: Shared, watch: Watch, results: Results, reader: Reader) -> None:
+def _wire_results(
+    shared: Shared, watch: TrainWatch, results: Results, reader: ResultHandlers
+) -> None:
     mark = watch.mark
     # Filters are read once the findings are there: a visitor may have chosen some meanwhile.
     mark.change(

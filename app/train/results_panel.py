@@ -13,9 +13,10 @@ from app.common.shared import fragment, typed_slider
 from app.common.text import notice
 from app.services.adapter_shelf import AdapterShelf
 from app.services.visitor import need_visitor, read_visitor
-from app.train.charts import calibration_figure, pr_figure, roc_figure
 from app.train.findings import FindingsBook
-from app.train.results_views import (
+from app.train.story import Findings, PairFilter, spec_of_run
+from app.train.views.charts import calibration_figure, pr_figure, roc_figure
+from app.train.views.results import (
     PAGE,
     comparison_frame,
     comparison_notes,
@@ -26,8 +27,7 @@ from app.train.results_views import (
     persona_frame,
     threshold_panel,
 )
-from app.train.story import Findings, PairFilter, spec_of_run
-from app.train.watch import Watcher
+from app.train.watch import TrainWatcher
 from prism_core.errors import InputError, PrismError
 from prism_core.prism.gating.report import PAPER_THRESHOLD, GateReport
 from prism_core.prism.records import Route
@@ -69,7 +69,7 @@ class Results:
 
     @property
     def outputs(self) -> list[Any]:
-        """What `Reader.load` sets."""
+        """What `ResultHandlers.load` sets."""
         return [
             self.box,
             self.persona,
@@ -173,13 +173,13 @@ def _gate() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Reader:
+class ResultHandlers:
     """The listeners that show findings."""
 
     store: Store
     shelf: AdapterShelf
     book: FindingsBook
-    watcher: Watcher
+    watcher: TrainWatcher
 
     def load(self, mark: str, stored: object, persona: object) -> list[Any]:
         """Everything that the run has found but the questions. Sets `Results.outputs`.

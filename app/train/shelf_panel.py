@@ -15,7 +15,7 @@ from app.common.shared import QUIET, Shared, fragment
 from app.common.text import notice
 from app.services.adapter_shelf import AdapterShelf, ShelfEntry
 from app.services.visitor import need_visitor, read_visitor
-from app.train.adapter_sheet import adapter_sheet
+from app.train.views.adapter_sheet import adapter_sheet
 from prism_core.errors import PrismError
 
 
@@ -108,7 +108,7 @@ def _hub() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Keeper:
+class ShelfHandlers:
     """The shelf's listeners."""
 
     shelf: AdapterShelf
@@ -190,7 +190,7 @@ class Keeper:
 
 def wire_shelf(panel: ShelfPanel, shared: Shared, tab: gr.Tab, mark: gr.Textbox) -> None:
     """Connect the shelf's own controls; it is read again when `tab` opens or `mark` changes."""
-    keeper = Keeper(shared.shelf)
+    keeper = ShelfHandlers(shared.shelf)
     who = [shared.visitor_state, panel.picker]
     chosen = [panel.sheet, panel.tools, panel.hub, panel.own, panel.name, panel.confirm]
     listing = [panel.picker, *chosen]

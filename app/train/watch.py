@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
-from app.train.charts import distill_figure, gate_curve_figure, routes_figure
-from app.train.progress_views import run_panel
 from app.train.story import Story, read_story
+from app.train.views.charts import distill_figure, gate_curve_figure, routes_figure
+from app.train.views.progress import run_panel
 from prism_core.prism.resolve import personas_of
 from prism_core.prism.spec import TrainSpec
 from prism_core.storage import RunRow
@@ -29,7 +29,7 @@ TRAINING = Watched(
 
 
 @dataclass(frozen=True)
-class Watch(Controls):
+class TrainWatch(Controls):
     """The components around a run."""
 
     mark: gr.Textbox
@@ -49,7 +49,7 @@ class Watch(Controls):
         return [self.seen, self.mark]
 
 
-def build_watch() -> Watch:
+def build_watch() -> TrainWatch:
     """Lay the run out; it is hidden until there is one."""
     mark = gr.Textbox(visible="hidden", elem_id="px-run-mark")
     parts = build_controls(TRAINING)
@@ -58,11 +58,11 @@ def build_watch() -> Watch:
         with gr.Row(elem_classes="px-row px-plots"):
             parts["gate"] = gr.Plot(show_label=False, elem_id="px-gate-curve", min_width=300)
             parts["distil"] = gr.Plot(show_label=False, elem_id="px-distil-curve", min_width=300)
-    return Watch(**parts, mark=mark, seen=gr.State(None))
+    return TrainWatch(**parts, mark=mark, seen=gr.State(None))
 
 
 @dataclass(frozen=True)
-class Watcher(RunWatcher):
+class TrainWatcher(RunWatcher):
     """The listeners around one run."""
 
     what = TRAINING

@@ -54,7 +54,7 @@ class Interaction:
 
 
 @dataclass(frozen=True)
-class GateQuality:
+class GateDecisions:
     """A gate's decisions against the per-item oracle."""
 
     model: str
@@ -91,7 +91,7 @@ class Summary:
     """Accuracy and alignment together."""
     interactions: tuple[Interaction, ...]
     """What the effects depend on."""
-    gates: tuple[GateQuality, ...]
+    gates: tuple[GateDecisions, ...]
     """How well gates decided."""
     notes: tuple[str, ...]
     """What a reader should know."""
@@ -217,7 +217,7 @@ def _subset(pairs: Pairs, at: Sequence[int]) -> Pairs:
     )
 
 
-def _gates(grid: ScoreGrid) -> Iterator[GateQuality]:
+def _gates(grid: ScoreGrid) -> Iterator[GateDecisions]:
     """Every gated cell whose adapter also answered with its gate held open."""
     cells = grid.cells
     columns = range(len(grid.items))
@@ -238,7 +238,7 @@ def _gates(grid: ScoreGrid) -> Iterator[GateQuality]:
             found = against_oracle(
                 [decisions[i] >= 0.5 for i in known], _subset(pairs, known), bounds=(0.0, 1.0)
             )
-            yield GateQuality(
+            yield GateDecisions(
                 model=str(cell["model"]),
                 cell=str(cell["cell"]),
                 score="accuracy" if score == "accuracy" else "alignment",
@@ -249,4 +249,4 @@ def _gates(grid: ScoreGrid) -> Iterator[GateQuality]:
             )
 
 
-__all__ = ["ALL", "GateQuality", "Interaction", "Summary", "summarise", "table_lines"]
+__all__ = ["ALL", "GateDecisions", "Interaction", "Summary", "summarise", "table_lines"]

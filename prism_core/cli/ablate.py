@@ -17,7 +17,7 @@ from prism_core.cli.run_folder import last_run, open_store
 from prism_core.progress import Progress
 
 if TYPE_CHECKING:
-    from prism_core.prism.ablation.table import AblationTable, Cell, Column
+    from prism_core.prism.ablation.table import AblationCell, AblationColumn, AblationTable
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -93,7 +93,7 @@ def _text(table: AblationTable) -> str:
     return "\n\n".join([*blocks, *(["\n".join(rest)] if rest else [])])
 
 
-def _cell(column: Column, cell: Cell) -> str:
+def _cell(column: AblationColumn, cell: AblationCell) -> str:
     unit = f" {column.unit}" if column.unit else ""
     change = f"; against base {cell.change}" if cell.change else ""
     return f"{cell.estimate}{unit}{change}"

@@ -11,7 +11,7 @@ from prism_core.types import PromptVariant
 
 
 @dataclass(frozen=True)
-class TokenPull:
+class LogprobShift:
     """How far a persona pulled each token of an answer."""
 
     tokens: tuple[str, ...]
@@ -22,7 +22,9 @@ class TokenPull:
     """Sum of the pulls: the log-likelihood ratio of the whole answer."""
 
 
-def pull(question: str, answer: str, variant: PromptVariant, model: Generator) -> TokenPull:
+def logprob_shift(
+    question: str, answer: str, variant: PromptVariant, model: Generator
+) -> LogprobShift:
     """Where the persona's prompt makes an answer's tokens likelier, by teacher forcing.
 
     Args:
@@ -51,10 +53,10 @@ def pull(question: str, answer: str, variant: PromptVariant, model: Generator) -
     ]
     with_persona, neutral = model.score_tokens(prompts, [answer, answer])
     pulls = tuple(p.logprob - n.logprob for p, n in zip(with_persona, neutral, strict=True))
-    return TokenPull(tuple(t.text for t in with_persona), pulls, sum(pulls))
+    return LogprobShift(tuple(t.text for t in with_persona), pulls, sum(pulls))
 
 
-def strongest(pulled: TokenPull, k: int = 8) -> tuple[tuple[str, float], ...]:
+def largest_shifts(pulled: LogprobShift, k: int = 8) -> tuple[tuple[str, float], ...]:
     """The k tokens that were pulled furthest, either way, with their pulls; the furthest first."""
     ranked = sorted(zip(pulled.tokens, pulled.pulls, strict=True), key=lambda t: -abs(t[1]))
     return tuple(ranked[:k])

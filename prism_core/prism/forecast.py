@@ -57,7 +57,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class StageEstimate:
+class StageForecast:
     """What one stage will do."""
 
     stage: StageName
@@ -69,10 +69,10 @@ class StageEstimate:
 
 
 @dataclass(frozen=True)
-class TrainEstimate:
+class TrainForecast:
     """What a whole run will do."""
 
-    stages: tuple[StageEstimate, ...]
+    stages: tuple[StageForecast, ...]
     """The stages in order."""
     queries: int
     """Questions in all."""
@@ -100,9 +100,9 @@ class _Counts:
         return _QUESTION_TOKENS + self.answer
 
 
-def estimate_training(
+def forecast_training(
     spec: TrainSpec, probe: SpeedProbe | None, *, queries: int | None = None
-) -> TrainEstimate:
+) -> TrainForecast:
     """Say what a run will do, and how long it takes once the machine was measured.
 
     Args:
@@ -126,16 +126,16 @@ def estimate_training(
         if probe is not None:
             ends = (_seconds(stage, spec, counts, probe, written) for counts in (low, high))
             time = Span(*ends)
-        stages.append(StageEstimate(stage, sentence, time))
+        stages.append(StageForecast(stage, sentence, time))
     answers = 2 * number * spec.rounds
     if probe is None:
         line = "Measure this machine to see how long it will take."
-        return TrainEstimate(tuple(stages), number, answers, None, None, line)
+        return TrainForecast(tuple(stages), number, answers, None, None, line)
     times = [s.time for s in stages if s.time is not None]
     total = Span(sum(t.low for t in times), sum(t.high for t in times))
     memory = _memory(spec, number, probe)
     line = f"About {span_text(total)}, and about {memory / 1e9:.1f} GB of memory at the peak."
-    return TrainEstimate(tuple(stages), number, answers, total, memory, line)
+    return TrainForecast(tuple(stages), number, answers, total, memory, line)
 
 
 def span_text(span: Span) -> str:

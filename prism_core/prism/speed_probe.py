@@ -23,8 +23,8 @@ from prism_core.lora.weights import decoder_layers
 from prism_core.models.chat import encode_text
 from prism_core.models.local import LocalModel
 from prism_core.prism.distillation.student import StepSettings, Student
-from prism_core.prism.distillation.teacher import TeacherSpec, load_teacher, teach
-from prism_core.prism.distillation.teacher_forcing import Forced, end_of_turn
+from prism_core.prism.distillation.teacher import TeacherSpec, cache_teacher_logits, load_teacher
+from prism_core.prism.distillation.teacher_forcing import ForcedAnswer, end_of_turn
 from prism_core.progress import Progress
 from prism_core.types import Message, Sampling
 
@@ -138,12 +138,12 @@ def _train_rate(model: LocalModel) -> tuple[float, int]:
     decoder_layers(model.model)  # refuses a model that cannot be gated
     answer = encode_text(model.tokenizer, "word " * _ANSWER_TOKENS)[:_ANSWER_TOKENS]
     prompt = tuple(answer[:_PROMPT_TOKENS])
-    sample = Forced("probe", prompt, prompt, tuple(answer), end_of_turn(model.tokenizer))
+    sample = ForcedAnswer("probe", prompt, prompt, tuple(answer), end_of_turn(model.tokenizer))
     samples = [sample] * _TRAIN_ROWS
     device = model.model.device
     with model.lock, tempfile.TemporaryDirectory() as folder:
         spec = TeacherSpec(64, 2.0)
-        teach(samples, model, spec, Path(folder))
+        cache_teacher_logits(samples, model, spec, Path(folder))
         teacher = load_teacher(samples, model, spec, Path(folder))
         with trainable_lora(model.model, 16, 32, 0) as peft:
             settings = StepSettings("kl", 1.0, 0.0, _MICRO_TOKENS)

@@ -24,7 +24,7 @@ BatchKind = Literal["choice", "text"]
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """One item to be answered in one cell with one seed."""
 
     cell: Cell
@@ -50,7 +50,7 @@ class Batch:
     """Whether choices are scored or texts written."""
     max_new_tokens: int
     """The longest answer."""
-    asks: tuple[Ask, ...]
+    asks: tuple[Request, ...]
     """What is answered."""
 
 
@@ -76,15 +76,15 @@ def _of_task(
     written = [item for item in items if item.kind != "choice"]
     for cell in cells:
         # Scores do not depend on a seed: a repeat would be the same row again.
-        asks = [Ask(cell, item, spec.seeds[0]) for item in chosen]
+        asks = [Request(cell, item, spec.seeds[0]) for item in chosen]
         yield from _slices(asks, model, "choice", 1, MAX_CHOICES)
     tokens = spec.tokens_of(task)
-    asks = [Ask(cell, item, s) for cell in cells for item in written for s in spec.seeds]
+    asks = [Request(cell, item, s) for cell in cells for item in written for s in spec.seeds]
     yield from _slices(asks, model, "text", tokens, MAX_ROWS)
 
 
 def _slices(
-    asks: Sequence[Ask], model: str, kind: BatchKind, tokens: int, most: int
+    asks: Sequence[Request], model: str, kind: BatchKind, tokens: int, most: int
 ) -> Iterator[Batch]:
     for start in range(0, len(asks), most):
         yield Batch(model, kind, tokens, tuple(asks[start : start + most]))

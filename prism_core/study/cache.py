@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 
 from prism_core.prism.gating.gated_model import gated_fingerprint
 from prism_core.storage import Store, completion_key, score_key
-from prism_core.study.batches import Ask, Batch
+from prism_core.study.batches import Batch, Request
 from prism_core.study.cells import Cell
 from prism_core.study.choice_scoring import ChoiceScores
-from prism_core.study.engine import ModelFacts, Raw, first_prompt, next_prompt, row_seed
+from prism_core.study.engine import ModelFacts, Response, first_prompt, next_prompt, row_seed
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 
 FORMAT = "1"
@@ -36,11 +36,11 @@ class AnswerCache:
         self._store, self._facts, self._sampling = store, facts, sampling
         self._names = {one.reference: one.fingerprint for one in facts.adapters}
 
-    def find(self, batch: Batch) -> dict[int, Raw]:
+    def find(self, batch: Batch) -> dict[int, Response]:
         """Those of a batch's asks that are known, by their place in it."""
         return self._find_choices(batch) if batch.kind == "choice" else self._find_texts(batch)
 
-    def keep(self, batch: Batch, raws: Mapping[int, Raw]) -> None:
+    def keep(self, batch: Batch, raws: Mapping[int, Response]) -> None:
         """Keep what was computed, in one transaction."""
         if batch.kind == "choice":
             self._keep_choices(batch, raws)
@@ -55,7 +55,7 @@ class AnswerCache:
                     prompt = next_prompt(prompt, answer.text, ask.item.follow_ups[turn])
         self._store.put_completions(found)
 
-    def _find_texts(self, batch: Batch) -> dict[int, Raw]:
+    def _find_texts(self, batch: Batch) -> dict[int, Response]:
         prompts = {i: self._prompt(ask) for i, ask in enumerate(batch.asks)}
         turns: dict[int, list[Completion]] = {i: [] for i in prompts}
         places, turn = list(prompts), 0
@@ -71,9 +71,9 @@ class AnswerCache:
                 prompts[i] = next_prompt(prompts[i], turns[i][-1].text, question)
             turn += 1
         wanted = {i: 1 + len(batch.asks[i].item.follow_ups) for i in prompts}
-        return {i: Raw(tuple(had)) for i, had in turns.items() if len(had) == wanted[i]}
+        return {i: Response(tuple(had)) for i, had in turns.items() if len(had) == wanted[i]}
 
-    def _keep_choices(self, batch: Batch, raws: Mapping[int, Raw]) -> None:
+    def _keep_choices(self, batch: Batch, raws: Mapping[int, Response]) -> None:
         keys = self._choice_keys(batch)
         rows: dict[str, list[ChoiceScore]] = {}
         read: dict[str, Completion] = {}
@@ -87,12 +87,12 @@ class AnswerCache:
         self._store.put_completions(read)
         self._store.put_scores(rows)
 
-    def _find_choices(self, batch: Batch) -> dict[int, Raw]:
+    def _find_choices(self, batch: Batch) -> dict[int, Response]:
         keys = self._choice_keys(batch)
         known = self._store.get_scores(key for key, _ in keys)
         read = self._store.get_completions(key for _, key in keys)
         return {
-            i: Raw(choice=_scores(known[scored], read[asked]))
+            i: Response(choice=_scores(known[scored], read[asked]))
             for i, (scored, asked) in enumerate(keys)
             if scored in known and asked in read
         }
@@ -108,10 +108,10 @@ class AnswerCache:
             keys.append((scored, completion_key(who, prompt, self._sampling, 0, mode=reading)))
         return keys
 
-    def _key(self, ask: Ask, prompt: Prompt) -> str:
+    def _key(self, ask: Request, prompt: Prompt) -> str:
         return completion_key(self._who(ask.cell), prompt, self._sampling, row_seed(ask))
 
-    def _prompt(self, ask: Ask) -> Prompt:
+    def _prompt(self, ask: Request) -> Prompt:
         return first_prompt(ask, self._facts.has_system_role)
 
     def _who(self, cell: Cell) -> str:

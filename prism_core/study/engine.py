@@ -22,7 +22,7 @@ from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.progress import Progress
 from prism_core.storage import Store
 from prism_core.storage.journal import seed_of
-from prism_core.study.batches import Ask, Batch
+from prism_core.study.batches import Batch, Request
 from prism_core.study.cells import AdapterFact
 from prism_core.study.choice_scoring import ChoiceScores, Way, probe_scoring, score_choice_items
 from prism_core.study.resolve import short_name
@@ -54,7 +54,7 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
-class Raw:
+class Response:
     """What a model answered to one ask."""
 
     turns: tuple[Completion, ...] = ()
@@ -81,7 +81,7 @@ def sampling_of(temperature: float, top_p: float, max_new_tokens: int) -> Sampli
     return Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
 
 
-def first_prompt(ask: Ask, has_system_role: bool) -> Prompt:
+def first_prompt(ask: Request, has_system_role: bool) -> Prompt:
     """The first turn's prompt."""
     return build_prompt(ask.item.question, ask.cell.variant, has_system_role)
 
@@ -91,7 +91,7 @@ def next_prompt(prompt: Prompt, answer: str, question: str) -> Prompt:
     return (*prompt, Message("assistant", answer), Message("user", question))
 
 
-def row_seed(ask: Ask) -> int:
+def row_seed(ask: Request) -> int:
     """The seed of an answer: cells of one item share it, so that they differ by the cell alone."""
     return seed_of(ask.seed, "study", ask.item.task, ask.item.id)
 
@@ -174,14 +174,14 @@ class Engine:
 
     def answer(
         self, batch: Batch, scoring: Scoring, cancel: threading.Event | None = None
-    ) -> list[Raw]:
+    ) -> list[Response]:
         """Answer all asks of a batch, in their order.
 
         Raises:
             InputError: a question is too long for the model.
             CancelledError: `cancel` was set.
         """
-        found: dict[int, Raw] = {}
+        found: dict[int, Response] = {}
         for places in self._by_speaker(batch):
             asks = [batch.asks[i] for i in places]
             if batch.kind == "choice":
@@ -199,7 +199,7 @@ class Engine:
             groups.setdefault(alone, []).append(i)
         return list(groups.values())
 
-    def _speaker(self, reference: str, ask: Ask) -> Generator:
+    def _speaker(self, reference: str, ask: Request) -> Generator:
         model = self.model(reference)
         if not ask.cell.adapter:
             return model
@@ -213,8 +213,8 @@ class Engine:
         return gated if threshold is None else gated.with_threshold(threshold)
 
     def _texts(
-        self, batch: Batch, asks: Sequence[Ask], cancel: threading.Event | None
-    ) -> list[Raw]:
+        self, batch: Batch, asks: Sequence[Request], cancel: threading.Event | None
+    ) -> list[Response]:
         speaker = self._speaker(batch.model, asks[0])
         sampling = sampling_of(self._temperature, self._top_p, batch.max_new_tokens)
         has_system_role = self.model(batch.model).has_system_role
@@ -236,20 +236,20 @@ class Engine:
                 prompts[i] = next_prompt(prompts[i], turns[i][-1].text, question)
             if not places:
                 break
-        return [Raw(tuple(one)) for one in turns]
+        return [Response(tuple(one)) for one in turns]
 
     def _choices(
         self,
         batch: Batch,
-        asks: Sequence[Ask],
+        asks: Sequence[Request],
         scoring: Scoring,
         cancel: threading.Event | None,
-    ) -> list[Raw]:
+    ) -> list[Response]:
         speaker = self._speaker(batch.model, asks[0])
         items = [ask.item for ask in asks]
         way: Way = "letters" if scoring == "letters" else "cloze"
         scores = score_choice_items(speaker, asks[0].cell.variant, items, way, cancel=cancel)
-        return [Raw(choice=one) for one in scores]
+        return [Response(choice=one) for one in scores]
 
     def _adapter_facts(self, model: Generator) -> tuple[list[AdapterFact], list[str]]:
         """The adapters that fit the model, and a sentence for each that does not."""

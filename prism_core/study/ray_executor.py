@@ -17,7 +17,7 @@ from typing import Any
 
 from prism_core.errors import CancelledError, InputError, ModelError, PrismError
 from prism_core.study.batches import Batch
-from prism_core.study.engine import Engine, ModelFacts, Raw
+from prism_core.study.engine import Engine, ModelFacts, Response
 from prism_core.study.spec import Scoring
 
 RETRIES = 3
@@ -84,7 +84,7 @@ class RayExecutor:
 
     def answer(
         self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
-    ) -> Iterator[tuple[int, list[Raw]]]:
+    ) -> Iterator[tuple[int, list[Response]]]:
         """Yield (place in `batches`, its answers) as workers return them.
 
         Raises:
@@ -171,7 +171,7 @@ def engine_of(setup: Setup) -> Engine:
     return Engine({name: Path(folder) for name, folder in folders}, temperature, top_p)
 
 
-def answer_batch(setup: Setup, batch: Batch, scoring: Scoring) -> list[Raw]:
+def answer_batch(setup: Setup, batch: Batch, scoring: Scoring) -> list[Response]:
     """A worker's task: answer one batch."""
     return engine_of(setup).answer(batch, scoring)
 

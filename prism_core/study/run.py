@@ -23,10 +23,10 @@ from prism_core.scorers.graders import grade, is_refusal
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import StoreJournal, begin
 from prism_core.study.answers import Answer, answer_key
-from prism_core.study.batches import Ask, Batch, batches_of
+from prism_core.study.batches import Batch, Request, batches_of
 from prism_core.study.cache import AnswerCache
 from prism_core.study.cells import cells_of
-from prism_core.study.engine import Engine, ModelFacts, Raw, sampling_of
+from prism_core.study.engine import Engine, ModelFacts, Response, sampling_of
 from prism_core.study.judging import judge_answers
 from prism_core.study.records import ModelPart, StudyEnd, StudyRecords, read_study
 from prism_core.study.resolve import find_adapter, items_of, personas_of
@@ -49,7 +49,7 @@ class Executor(Protocol):
 
     def answer(
         self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
-    ) -> Iterator[tuple[int, list[Raw]]]:
+    ) -> Iterator[tuple[int, list[Response]]]:
         """Yield (place in `batches`, its answers) as they are done."""
 
 
@@ -69,7 +69,7 @@ class LocalExecutor:
 
     def answer(
         self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
-    ) -> Iterator[tuple[int, list[Raw]]]:
+    ) -> Iterator[tuple[int, list[Response]]]:
         """See `Executor.answer`."""
         for place, batch in enumerate(batches):
             yield place, self._engine.answer(batch, scoring, cancel)
@@ -201,7 +201,7 @@ class StudyRun:
         self.records.keep_model(place, ModelPart(facts, cells, notes))
         return self.records.models()[place]
 
-    def _commit(self, place: int, batch: Batch, found: Mapping[int, Raw]) -> None:
+    def _commit(self, place: int, batch: Batch, found: Mapping[int, Response]) -> None:
         if not found:
             return
         asks = [batch.asks[i] for i in found]
@@ -211,7 +211,7 @@ class StudyRun:
         self._done += len(asks)
         self._tell(asks[-1].cell.label)
 
-    def _answer(self, place: int, ask: Ask, raw: Raw) -> Answer:
+    def _answer(self, place: int, ask: Request, raw: Response) -> Answer:
         item, choice = ask.item, raw.choice
         read = raw.turns[0] if choice is None else choice
         answer = Answer(

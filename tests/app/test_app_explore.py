@@ -17,14 +17,20 @@ import pyarrow.parquet as pq
 import pytest
 from support.synthetic_study import EVIL, make_study
 
-from app.explore.bar import EMPTY, Librarian
-from app.explore.figures_panel import Painter
+from app.explore.bar import EMPTY, StudyBarHandlers
+from app.explore.figures_panel import FigureHandlers
 from app.explore.form import FILTER_FIELDS, filter_choices, filters_of, options_of
 from app.explore.gallery import Gallery
 from app.explore.items import PAGE, ItemFilter, item_page
-from app.explore.items_views import items_panel
-from app.explore.points_panel import Reader, describe
-from app.explore.table_views import about_panel, csv_text, left_line, reading_panel, shown_table
+from app.explore.points_panel import PointHandlers, describe
+from app.explore.views import (
+    about_panel,
+    csv_text,
+    items_panel,
+    left_line,
+    reading_panel,
+    shown_table,
+)
 from app.services.settings import Settings
 from app.services.study_imports import MAX_OWN, StudyImports
 from app.services.study_shelf import OpenStudy, StudyShelf
@@ -35,8 +41,7 @@ from app.study.form import (
     study_of,
     study_of_yaml,
 )
-from app.study.plan_views import study_plan_panel
-from app.study.progress_views import study_panel
+from app.study.views import study_panel, study_plan_panel
 from benchmarks.explore import write_study
 from prism_core.errors import InputError, NotFoundError
 from prism_core.figures import FIGURES, Filters, Pick, make_grid, make_view
@@ -187,7 +192,7 @@ def asking(**query: str) -> Any:
 
 
 def test_the_tab_opens_on_the_link_s_study(shelf: StudyShelf, store: Store, file: Path) -> None:
-    librarian = Librarian(shelf)
+    librarian = StudyBarHandlers(shelf)
     mine, theirs = shelf.imports.add(file, ME).id, shelf.imports.add(file, OTHER).id
     empty = store.create_run("study", "Not begun", pack(StudySpec()), OTHER)
     assert librarian.enter("", ME, asking())[0] == mine
@@ -199,10 +204,10 @@ def test_the_tab_opens_on_the_link_s_study(shelf: StudyShelf, store: Store, file
 
 
 def test_explore_without_a_study_explains_itself(shelf: StudyShelf) -> None:
-    librarian = Librarian(shelf)
+    librarian = StudyBarHandlers(shelf)
     assert librarian.enter("", ME, asking())[0] == ""
     assert librarian.open("", ME)[0] == EMPTY and "Study tab" in EMPTY
-    drawn = Painter(librarian, Gallery()).draw(
+    drawn = FigureHandlers(librarian, Gallery()).draw(
         "", "", "tradeoff", "accuracy", False, False, *[[]] * 7
     )
     assert drawn[0].visible is False
@@ -210,7 +215,7 @@ def test_explore_without_a_study_explains_itself(shelf: StudyShelf) -> None:
 
 def test_draw_one_study_and_two(shelf: StudyShelf, file: Path) -> None:
     first, second = shelf.imports.add(file, ME).id, shelf.imports.add(file, ME).id
-    painter = Painter(Librarian(shelf), Gallery())
+    painter = FigureHandlers(StudyBarHandlers(shelf), Gallery())
     values = ("lift", "accuracy", False, False, *[[]] * 7)
     alone = painter.draw(first, "", *values)
     assert alone[10].visible is False and alone[6].data
@@ -234,14 +239,14 @@ def test_a_filter_reaches_every_figure(opened: OpenStudy) -> None:
 
 
 def test_a_sorted_table_still_finds_its_row(shelf: StudyShelf, file: Path) -> None:
-    librarian = Librarian(shelf)
-    painter = Painter(librarian, Gallery())
+    librarian = StudyBarHandlers(shelf)
+    painter = FigureHandlers(librarian, Gallery())
     study_id = shelf.imports.add(file, ME).id
     values = ("lift", "accuracy", False, False, *[[]] * 7)
     found = painter.result(study_id, *values)
     shown = shown_table(found.data).astype(str)
     event: Any = SimpleNamespace(index=[0, 0], row_value=shown.iloc[5].tolist())
-    pick, second, page = Reader(librarian, painter).row(event, study_id, *values)
+    pick, second, page = PointHandlers(librarian, painter).row(event, study_id, *values)
     assert (pick, second, page) == (found.picks[5], False, 1)
 
 
@@ -260,11 +265,11 @@ def test_a_sorted_table_still_finds_its_row(shelf: StudyShelf, file: Path) -> No
 def test_a_page_of_answers_that_there_cannot_be(
     shelf: StudyShelf, file: Path, page: object, said: str
 ) -> None:
-    librarian = Librarian(shelf)
-    painter = Painter(librarian, Gallery())
+    librarian = StudyBarHandlers(shelf)
+    painter = FigureHandlers(librarian, Gallery())
     study_id = shelf.imports.add(file, ME).id
     pick = painter.result(study_id, "lift", "accuracy", False, False, *[[]] * 7).picks[0]
-    box, panel = Reader(librarian, painter).show(
+    box, panel = PointHandlers(librarian, painter).show(
         study_id, "", pick, False, "all", "", False, page, *[[]] * 7
     )
     assert box.visible is True

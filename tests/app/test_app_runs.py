@@ -19,7 +19,7 @@ from app.services.settings import Settings
 from app.services.study_imports import StudyImports
 from app.services.study_shelf import StudyShelf
 from app.study.watch import StudyWatcher, build_study_watch
-from app.train.watch import Watcher, build_watch
+from app.train.watch import TrainWatcher, build_watch
 from prism_core.errors import InputError, NotFoundError
 from prism_core.prism.spec import TrainSpec
 from prism_core.rl.spec import RlSpec
@@ -49,7 +49,7 @@ class Refusing:
 def watchers(store: Store) -> dict[str, tuple[RunWatcher, Callable[[], Controls]]]:
     jobs: Any = Refusing()
     return {
-        "train": (Watcher(store, jobs, {}), build_watch),
+        "train": (TrainWatcher(store, jobs, {}), build_watch),
         "rl": (RlWatcher(store, jobs), build_rl_watch),
         "study": (StudyWatcher(store, jobs), build_study_watch),
     }

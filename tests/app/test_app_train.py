@@ -25,8 +25,13 @@ from app.services.adapter_shelf import AdapterShelf
 from app.services.downloads import KEEP_SECONDS
 from app.services.settings import Settings
 from app.services.visitor import need_visitor, new_visitor, read_visitor
-from app.train.adapter_sheet import adapter_sheet
-from app.train.charts import (
+from app.train.composer import fill, form_values
+from app.train.findings import FindingsBook
+from app.train.form import FORM_FIELDS, PUBLIC_LIMITS, preset_values, spec_of, within
+from app.train.results_panel import ResultHandlers
+from app.train.story import PairFilter, read_findings, read_story
+from app.train.views.adapter_sheet import adapter_sheet
+from app.train.views.charts import (
     calibration_figure,
     distill_figure,
     gate_curve_figure,
@@ -34,21 +39,16 @@ from app.train.charts import (
     roc_figure,
     routes_figure,
 )
-from app.train.composer import fill, form_values
-from app.train.findings import FindingsBook
-from app.train.form import FORM_FIELDS, PUBLIC_LIMITS, preset_values, spec_of, within
-from app.train.plan_views import plan_panel
-from app.train.progress_views import run_panel, step_states
-from app.train.results_panel import Reader
-from app.train.results_views import comparison_frame, judge_panel, pairs_panel, threshold_panel
-from app.train.story import PairFilter, read_findings, read_story
-from app.train.watch import Watcher
+from app.train.views.plan import plan_panel
+from app.train.views.progress import run_panel, step_states
+from app.train.views.results import comparison_frame, judge_panel, pairs_panel, threshold_panel
+from app.train.watch import TrainWatcher
 from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.prism.bundle import BaseIdentity, BundleInfo, read_info, write_info
 from prism_core.prism.distillation.report import CurvePoint
-from prism_core.prism.forecast import STAGES, Span, estimate_training, span_text
+from prism_core.prism.forecast import STAGES, Span, forecast_training, span_text
 from prism_core.prism.spec import TrainSpec
 from prism_core.prism.speed_probe import SpeedProbe, probe_speed
 from prism_core.storage import Store, pack
@@ -181,10 +181,10 @@ def test_a_public_copy_runs_small_things_only() -> None:
 
 def test_an_estimate_counts_what_it_can_count() -> None:
     spec = TrainSpec(personas=("math", "critic"), queries_per_persona=4, answer_tokens=100)
-    plan = estimate_training(spec, None)
+    plan = forecast_training(spec, None)
     assert (plan.queries, plan.answers, plan.time, plan.memory_bytes) == (8, 16, None, None)
     assert [s.stage for s in plan.stages] == list(STAGES)
-    measured = estimate_training(spec, PROBE)
+    measured = forecast_training(spec, PROBE)
     by_stage = {s.stage: s.time for s in measured.stages}
     # 40 pairs x 2 orders x 260 tokens at 500 a second
     assert by_stage["judge check"] == Span(41.6, 41.6)
@@ -197,7 +197,7 @@ def test_an_estimate_counts_what_it_can_count() -> None:
 
 def test_an_estimate_grows_with_the_work() -> None:
     def high(**changes: Any) -> float:
-        found = estimate_training(replace(TrainSpec(), **changes), PROBE).time
+        found = forecast_training(replace(TrainSpec(), **changes), PROBE).time
         assert found is not None
         return found.high
 
@@ -205,16 +205,16 @@ def test_an_estimate_grows_with_the_work() -> None:
     for more in ({"queries_per_persona": 8}, {"answer_tokens": 192}, {"epochs": 6}, {"rounds": 2}):
         assert high(**more) > base
     assert high(judge="remote", remote_model="m") == base
-    demo = estimate_training(replace(TrainSpec(), judge="verifiable"), PROBE, queries=100)
+    demo = forecast_training(replace(TrainSpec(), judge="verifiable"), PROBE, queries=100)
     assert demo.queries == 100
     with pytest.raises(InputError, match="Without a persona"):
-        estimate_training(TrainSpec(personas=()), PROBE)
+        forecast_training(TrainSpec(personas=()), PROBE)
 
 
 def test_memory_is_the_larger_of_decoding_and_training() -> None:
     spec = TrainSpec(personas=("math",), queries_per_persona=1, answer_tokens=8, batch_size=1)
     # 1 answer of 45 + 165 + 8 tokens at 1 MB each is more than 2 rows of cache at 50 kB a token
-    assert estimate_training(spec, PROBE).memory_bytes == 10**9 + 218 * 10**6
+    assert forecast_training(spec, PROBE).memory_bytes == 10**9 + 218 * 10**6
 
 
 @pytest.mark.parametrize(
@@ -244,11 +244,11 @@ def test_the_probe_measures_and_leaves_the_model_alone(tiny: LocalModel) -> None
 
 
 def test_the_plan_says_when_memory_is_short() -> None:
-    found = estimate_training(TrainSpec(), PROBE)
+    found = forecast_training(TrainSpec(), PROBE)
     assert "Only 0.5 GB" in plan_panel(found, "Measured.", 5 * 10**8)
     assert "px-warning" not in plan_panel(found, "Measured.", 10**12)
     spec = replace(TrainSpec(), judge="remote", remote_model=EVIL)
-    assert "<script" not in plan_panel(estimate_training(spec, None))
+    assert "<script" not in plan_panel(forecast_training(spec, None))
 
 
 # The story
@@ -311,8 +311,8 @@ class NoJobs:
         return None
 
 
-def watcher(store: Store) -> Watcher:
-    return Watcher(store, NoJobs(), PERSONAS)  # type: ignore[arg-type]
+def watcher(store: Store) -> TrainWatcher:
+    return TrainWatcher(store, NoJobs(), PERSONAS)  # type: ignore[arg-type]
 
 
 def test_figures_are_sent_only_when_they_changed(store: Store) -> None:
@@ -570,7 +570,7 @@ def test_the_sheet_escapes_notes(store: Store, shelf: AdapterShelf) -> None:
 
 def test_a_threshold_is_saved_by_the_owner_alone(store: Store, shelf: AdapterShelf) -> None:
     mine = own_adapter(store)
-    reader = Reader(store, shelf, FindingsBook(store), watcher(store))
+    reader = ResultHandlers(store, shelf, FindingsBook(store), watcher(store))
     assert "no adapter" in reader.save(mine, OTHER, 0.3)
     assert "opens from 0.30" in reader.save(mine, ME, 0.3)
     assert "'1.5'; it must be a number from 0 to 1" in html.unescape(reader.save(mine, ME, 1.5))

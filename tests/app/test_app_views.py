@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 
 import pytest
-from support.paths import ROOT
 
 from app.common.text import count, escape, loading, notice
-from app.compare.closer_views import diff_panel, pull_panel, verdict_panel
 from app.compare.form import Selection
 from app.compare.handlers import cards_of
 from app.compare.history import entry_of
-from app.compare.history_views import HISTORY_COLUMNS, history_frame
 from app.compare.running import REMEMBERED, Running
 from app.compare.shown import Shown, new_order
-from app.compare.views import blind_cards, intro_cards, open_cards
+from app.compare.views.cards import blind_cards, intro_cards, open_cards
+from app.compare.views.closer import diff_panel, pull_panel, verdict_panel
+from app.compare.views.history import HISTORY_COLUMNS, history_frame
 from app.compare.vote import cast
 from prism_core.compare.comparison import ArmAnswer
-from prism_core.compare.logprob_shift import TokenPull
+from prism_core.compare.logprob_shift import LogprobShift
 from prism_core.personas.library import load_personas
 from prism_core.types import Completion, GateReading, PromptVariant, Verdict
 
@@ -59,7 +57,7 @@ def test_escape_leaves_nothing_for_html_or_templates() -> None:
         ),
         blind_cards(ANSWERS, (1, 0)),
         diff_panel(EVIL, EVIL + " more", EVIL, EVIL),
-        pull_panel(TokenPull((EVIL,), (1.0,), 1.0), EVIL, EVIL),
+        pull_panel(LogprobShift((EVIL,), (1.0,), 1.0), EVIL, EVIL),
         verdict_panel(Verdict("persona", 0.7, 0.8), EVIL, EVIL),
     ],
 )
@@ -135,7 +133,7 @@ def test_diff_marks_what_only_one_has() -> None:
 
 
 def test_pull_shows_sum_mean_and_factor() -> None:
-    pulled = TokenPull((" a", "b\n"), (math.log(20), -math.log(2)), math.log(10))
+    pulled = LogprobShift((" a", "b\n"), (math.log(20), -math.log(2)), math.log(10))
     html = pull_panel(pulled, "Chef", "its own answer")
     assert "+2.30 nats" in html  # ln 20 - ln 2 = ln 10 = 2.303
     assert "+1.151 a token" in html  # 2.303 / 2
@@ -193,15 +191,3 @@ def test_stop_reaches_what_runs_and_what_waits() -> None:
     for i in range(REMEMBERED + 1):
         running.stop("x", f"order{i}")
     assert not running.was_stopped("a")  # memory is bounded
-
-
-@pytest.mark.parametrize(
-    "module", ["compare/form.py", "compare/history.py", "compare/shown.py", "common/text.py"]
-)
-def test_values_and_views_do_not_know_gradio(module: str) -> None:
-    root = ROOT / "app" / module
-    for path in [root] if root.is_file() else sorted(root.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not any(name.split(".")[0] == "gradio" for name in names), path

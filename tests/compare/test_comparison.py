@@ -19,7 +19,7 @@ from prism_core.compare.comparison import (
     ComparisonRequest,
     compare,
 )
-from prism_core.compare.logprob_shift import TokenPull, pull, strongest
+from prism_core.compare.logprob_shift import LogprobShift, largest_shifts, logprob_shift
 from prism_core.compare.verification import verification_prompt
 from prism_core.errors import InputError, ModelError
 from prism_core.lora.weights import LoraWeights
@@ -229,22 +229,22 @@ def test_bad_requests_are_refused_before_the_first_token(
 
 
 def test_strongest_sorts_by_size_and_keeps_the_sign() -> None:
-    pulled = TokenPull(("a", "b", "c"), (0.5, -2.0, 1.0), -0.5)
-    assert strongest(pulled, 2) == (("b", -2.0), ("c", 1.0))
+    pulled = LogprobShift(("a", "b", "c"), (0.5, -2.0, 1.0), -0.5)
+    assert largest_shifts(pulled, 2) == (("b", -2.0), ("c", 1.0))
 
 
 def test_pull_needs_a_scorer_a_persona_and_an_answer(tiny: LocalModel) -> None:
     with pytest.raises(ModelError, match="'echo'"):
-        pull("Why?", "So.", PromptVariant(PIRATE), Echo())
+        logprob_shift("Why?", "So.", PromptVariant(PIRATE), Echo())
     with pytest.raises(InputError, match="persona"):
-        pull("Why?", "So.", PromptVariant(), tiny)
+        logprob_shift("Why?", "So.", PromptVariant(), tiny)
     with pytest.raises(InputError, match="empty"):
-        pull("Why?", " ", PromptVariant(PIRATE), tiny)
+        logprob_shift("Why?", " ", PromptVariant(PIRATE), tiny)
 
 
 def test_pull_is_the_difference_of_two_forward_passes(tiny: LocalModel) -> None:
     answer = "Arr, the sea is blue."
-    pulled = pull("Why?", answer, PromptVariant(PIRATE), tiny)
+    pulled = logprob_shift("Why?", answer, PromptVariant(PIRATE), tiny)
     persona = (Message("system", "You are a pirate."), Message("user", "Why?"))
     [with_persona] = tiny.score_tokens([persona], [answer])
     [neutral] = tiny.score_tokens([(Message("user", "Why?"),)], [answer])
@@ -297,7 +297,7 @@ def test_all_arms_on_the_embedded_model(model: LocalModel) -> None:
 
 def test_a_pirate_is_pulled_towards_pirate_talk(model: LocalModel) -> None:
     variant = PromptVariant(PIRATE)
-    arr = pull("How are you?", "Arr, matey, I be sailin' the seven seas!", variant, model)
+    arr = logprob_shift("How are you?", "Arr, matey, I be sailin' the seven seas!", variant, model)
     assert arr.total > 5, "the persona makes this answer at least e^5 times likelier"
     assert "".join(arr.tokens) == "Arr, matey, I be sailin' the seven seas!"
-    assert strongest(arr, 1)[0][1] == max(arr.pulls, key=abs)
+    assert largest_shifts(arr, 1)[0][1] == max(arr.pulls, key=abs)

@@ -13,10 +13,10 @@ from prism_core.inference.cpu import linear_kernels as packed
 from prism_core.inference.cpu import speculation
 from prism_core.inference.cpu.fused_llama import LeanDecoder, is_lean
 from prism_core.inference.cpu.linear_kernels import (
-    CoarseLinear,
-    DnnLinear,
-    FairLinear,
+    Int4Linear,
+    Int8Linear,
     MklLinear,
+    OneDnnLinear,
     exact_linear,
     mkl_blocks_fit_all,
     quantise,
@@ -172,16 +172,16 @@ def test_rounded_weights_are_close() -> None:
     bias, x = torch.randn(64, generator=random), torch.randn(5, 96, generator=random)
     right = torch.nn.functional.linear(x, weight, bias)
     # 16 levels over about 4 standard deviations: steps of 0.27, an error of 0.27 / sqrt(12) = 0.08.
-    error = (CoarseLinear(weight)(x) - (right - bias)).std() / (right - bias).std()
+    error = (Int4Linear(weight)(x) - (right - bias)).std() / (right - bias).std()
     assert 0.02 < float(error) < 0.12
-    error = (FairLinear(weight, bias)(x) - right).std() / right.std()
+    error = (Int8Linear(weight, bias)(x) - right).std() / right.std()
     assert float(error) < 0.02
 
 
-@pytest.mark.parametrize("kind", [MklLinear, DnnLinear])
+@pytest.mark.parametrize("kind", [MklLinear, OneDnnLinear])
 @pytest.mark.parametrize("outputs, inputs", [(64, 96), (17, 33), (1, 1)])
 def test_blocks_of_either_library_hold_the_very_weights(
-    kind: type[MklLinear | DnnLinear], outputs: int, inputs: int
+    kind: type[MklLinear | OneDnnLinear], outputs: int, inputs: int
 ) -> None:
     if kind is MklLinear and not mkl_blocks_fit_all():
         pytest.skip("this torch comes without MKL")
@@ -200,7 +200,7 @@ def test_blocks_of_either_library_hold_the_very_weights(
 
 def test_without_mkl_the_blocks_are_onednns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "mkl_blocks_fit_all", lambda: False)
-    assert isinstance(exact_linear(torch.ones(2, 3)), DnnLinear)
+    assert isinstance(exact_linear(torch.ones(2, 3)), OneDnnLinear)
     monkeypatch.setattr(packed, "mkl_blocks_fit_all", lambda: True)
     assert isinstance(exact_linear(torch.ones(2, 3)), MklLinear)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prism_core.prism.ablation.table import AblationRow, AblationTable, Cell, Column
+from prism_core.prism.ablation.table import AblationCell, AblationColumn, AblationRow, AblationTable
 from prism_core.prism.distillation.report import CurvePoint
 from prism_core.prism.gating.report import (
     GateConfig,
@@ -60,12 +60,15 @@ def gate_report(pairs: list[JudgedPair]) -> GateReport:
 
 def comparison() -> AblationTable:
     """Two systems, three columns, one of them without a number."""
-    cells = {"win_rate": Cell(Estimate(0.5, 0.25, 0.75, 4)), "routed": Cell(Estimate(1, 0.5, 1, 4))}
+    cells = {
+        "win_rate": AblationCell(Estimate(0.5, 0.25, 0.75, 4)),
+        "routed": AblationCell(Estimate(1, 0.5, 1, 4)),
+    }
     return AblationTable(
         columns=(
-            Column("win_rate", "Win rate", "score"),
-            Column("routed", "Routed", "rate"),
-            Column("seconds", "Time", "number", "s"),
+            AblationColumn("win_rate", "Win rate", "score"),
+            AblationColumn("routed", "Routed", "rate"),
+            AblationColumn("seconds", "Time", "number", "s"),
         ),
         rows=(AblationRow("base", "Base", {}), AblationRow("prism", "PRISM", cells)),
         missing=(),

@@ -25,12 +25,12 @@ from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 from prism_core.errors import CancelledError
 from prism_core.inference.cpu.fused_lora import RowLora
 from prism_core.inference.cpu.linear_kernels import (
-    CoarseLinear,
-    FairLinear,
+    Int4Linear,
+    Int8Linear,
     LayerMaps,
     LinearMap,
-    can_be_coarse,
     exact_linear,
+    fits_int4,
     fused_parts,
 )
 from prism_core.inference.cpu.slot_cache import SlotCache, places, visible
@@ -44,7 +44,7 @@ class _Weights:
     """All linear maps, exact or coarse."""
 
     layers: tuple[LayerMaps, ...]
-    head: LinearMap | FairLinear
+    head: LinearMap | Int8Linear
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class LeanDecoder:
         pairs = [(la.input_layernorm, la.post_attention_layernorm) for la in decoder.layers]
         self._norms = [norm.weight for norm in (*chain.from_iterable(pairs), decoder.norm)]
         self.exact = _pack(model, exact_linear, exact_linear)
-        fits = all(can_be_coarse(m.weight.shape) for m in _linears(model))
-        self.coarse = _pack(model, CoarseLinear, FairLinear) if fits else None
+        fits = all(fits_int4(m.weight.shape) for m in _linears(model))
+        self.coarse = _pack(model, Int4Linear, Int8Linear) if fits else None
         self._built_from = _versions(model)
 
     def fits(self, model: PreTrainedModel) -> bool:
@@ -292,7 +292,7 @@ def _versions(model: PreTrainedModel) -> tuple[tuple[int, int], ...]:
 def _pack(
     model: PreTrainedModel,
     make: Callable[..., LinearMap],
-    last: Callable[..., LinearMap | FairLinear],
+    last: Callable[..., LinearMap | Int8Linear],
 ) -> _Weights:
     decoder: Any = model.get_decoder()
     layers = [

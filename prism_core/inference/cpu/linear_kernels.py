@@ -3,8 +3,8 @@
 `exact_linear` holds them in the blocks that a library's kernels read, MKL's or else oneDNN's: the
 same numbers, faster. The others are for guesses that an exact pass checks
 (`prism_core/speculation.py`):
-`CoarseLinear` rounds to 4 bits, in groups of 32 with a scale and an offset each, an eighth of the
-memory to read; `FairLinear` rounds to 8 bits, for the last map, where an error decides.
+`Int4Linear` rounds to 4 bits, in groups of 32 with a scale and an offset each, an eighth of the
+memory to read; `Int8Linear` rounds to 8 bits, for the last map, where an error decides.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def fused_parts(layer: nn.Module) -> tuple[tuple[nn.Linear, ...], ...]:
 
 def exact_linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> LinearMap:
     """`x -> x @ weight.T + bias` in fp32, by the fastest kernel that there is."""
-    kind = MklLinear if mkl_blocks_fit_all() else DnnLinear
+    kind = MklLinear if mkl_blocks_fit_all() else OneDnnLinear
     return kind(weight, bias)
 
 
@@ -101,7 +101,7 @@ def mkl_blocks_fit_all() -> bool:
     return len(sizes) == 1 and all(torch.allclose(linear(x), x @ weight.T, atol=1e-3) for x in rows)
 
 
-class DnnLinear:
+class OneDnnLinear:
     """`x -> x @ weight.T + bias` in fp32, from oneDNN's blocks of weights."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
@@ -123,7 +123,7 @@ class DnnLinear:
         return out
 
 
-class CoarseLinear:
+class Int4Linear:
     """About `x -> x @ weight.T + bias`, from weights of 4 bits."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
@@ -144,7 +144,7 @@ class CoarseLinear:
         return self(x).add_(to)
 
 
-class FairLinear:
+class Int8Linear:
     """About `x -> x @ weight.T + bias`, from weights of 8 bits and a scale for each output."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
@@ -159,7 +159,7 @@ class FairLinear:
         return out if self._bias is None else out.add_(self._bias)
 
 
-def can_be_coarse(shape: Sequence[int]) -> bool:
+def fits_int4(shape: Sequence[int]) -> bool:
     """Whether the 4-bit kernel takes a weight of this shape (outputs, inputs)."""
     return shape[0] % _MULTIPLE == 0 and shape[1] % GROUP == 0
 

@@ -63,7 +63,7 @@ class _Rows:
         self.running = [True] * len(kept)
 
 
-class _Luck:
+class _DraftLength:
     """How often guesses were right of late, and how many are worth making."""
 
     def __init__(self, rate: float = 0.9) -> None:
@@ -115,7 +115,7 @@ def decode_lean(
     names, running = list(range(len(keys))), [True] * len(keys)
     rows = _Rows(cache, keys, seen, first, none, names, running, lora)
     decoder: LeanDecoder | None = None
-    luck = _Luck()
+    luck = _DraftLength()
     drawn, good = first[:, None], [0] * len(keys)
     while True:
         yield from _taken(rows, drawn, good, sampling.max_new_tokens, stop_ids, cancel)
@@ -177,7 +177,7 @@ def _absorb(rows: _Rows, drawn: torch.Tensor, good: list[int], sampling: Samplin
 def _guess(
     lean: LeanDecoder,
     rows: _Rows,
-    luck: _Luck,
+    luck: _DraftLength,
     sampling: Sampling,
     cancel: threading.Event | None,
 ) -> torch.Tensor | None:

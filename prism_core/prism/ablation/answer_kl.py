@@ -25,7 +25,7 @@ from prism_core.personas.prompts import VariantOf
 from prism_core.prism.distillation.losses import CHUNK
 from prism_core.prism.distillation.teacher_forcing import (
     AnswerStates,
-    Forced,
+    ForcedAnswer,
     force,
     head_of,
     pad_forced,
@@ -56,7 +56,7 @@ class _Job:
     """An answer behind a prompt."""
 
     prompt: tuple[int, ...]
-    sample: Forced
+    sample: ForcedAnswer
 
 
 class AnswerKl:

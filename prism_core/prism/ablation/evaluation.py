@@ -24,9 +24,9 @@ from prism_core.prism.ablation.rivals import AblationConfig, Rivals, check_rival
 from prism_core.prism.ablation.systems import Asked, System
 from prism_core.prism.ablation.table import (
     COLUMNS,
+    AblationCell,
     AblationRow,
     AblationTable,
-    Cell,
     MissingRow,
     Outcome,
     extra_cell,
@@ -255,7 +255,7 @@ class _Comparison:
             base, mine = outcomes["base"], outcomes[s.name]
             row = make_row(who, mine, base, self.held_out, rivals.behaviour, seed)
             more = {e.column.key: extra_cell(e, s.name, seed) for e in rivals.extra}
-            cells: dict[str, Cell] = dict(row.cells) | {k: c for k, c in more.items() if c}
+            cells: dict[str, AblationCell] = dict(row.cells) | {k: c for k, c in more.items() if c}
             rows.append(AblationRow(row.system, row.label, cells, row.note))
         columns = [*COLUMNS, *(e.column for e in rivals.extra)]
         used = {key for row in rows for key in row.cells}

@@ -24,7 +24,7 @@ Behaviour = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
-class Column:
+class AblationColumn:
     """One column of the table."""
 
     key: str
@@ -42,7 +42,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
+class AblationCell:
     """One system's number."""
 
     estimate: Estimate
@@ -59,7 +59,7 @@ class AblationRow:
     """Its short name."""
     label: str
     """Its name as shown to people."""
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, AblationCell]
     """Its cells by the column's key; a column that it has no number for is left out."""
     note: str = ""
     """What a reader must know about it; often empty."""
@@ -81,7 +81,7 @@ class MissingRow:
 class AblationTable:
     """All systems on the same held-out queries."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[AblationColumn, ...]
     """The columns that at least one system has a number for, in order."""
     rows: tuple[AblationRow, ...]
     """The systems, base first."""
@@ -123,30 +123,30 @@ class Outcome:
 class ExtraColumn:
     """A column from other questions than the held-out ones, such as an accuracy task."""
 
-    column: Column
+    column: AblationColumn
     """Heading and kind."""
     scores: Mapping[str, ItemScores]
     """Each system's scores by item, by the system's short name; those that have none are left
     out."""
 
 
-COLUMNS: tuple[Column, ...] = (
-    Column(
+COLUMNS: tuple[AblationColumn, ...] = (
+    AblationColumn(
         "win_rate",
         "Win rate against base",
         "score",
         better="higher",
         about="Judged in both orders; a tie counts half, so 0.5 is no difference.",
     ),
-    Column("ties", "Ties", "rate", about="Neither answer was chosen in both orders."),
-    Column(
+    AblationColumn("ties", "Ties", "rate", about="Neither answer was chosen in both orders."),
+    AblationColumn(
         "kl",
         "KL to the persona teacher",
         "number",
         "nats a token",
         about="On the persona's answers to all held-out queries; 0 is the teacher itself.",
     ),
-    Column(
+    AblationColumn(
         "kl_wanted",
         "KL where wanted",
         "number",
@@ -154,15 +154,15 @@ COLUMNS: tuple[Column, ...] = (
         "lower",
         about="The same, on queries where the persona is wanted.",
     ),
-    Column(
+    AblationColumn(
         "kl_unwanted",
         "KL where unwanted",
         "number",
         "nats a token",
         about="The same on the other queries; a system should stay where the base is.",
     ),
-    Column("routed", "Share routed", "rate", about="Persona or adapter answered."),
-    Column(
+    AblationColumn("routed", "Share routed", "rate", about="Persona or adapter answered."),
+    AblationColumn(
         "prompt_tokens",
         "Tokens read",
         "number",
@@ -170,8 +170,8 @@ COLUMNS: tuple[Column, ...] = (
         "lower",
         about="The prompt, and what was read to choose it.",
     ),
-    Column("answer_tokens", "Tokens written", "number", "tokens"),
-    Column(
+    AblationColumn("answer_tokens", "Tokens written", "number", "tokens"),
+    AblationColumn(
         "seconds",
         "Time an answer",
         "number",
@@ -179,21 +179,21 @@ COLUMNS: tuple[Column, ...] = (
         "lower",
         about="A few of the queries, each asked alone.",
     ),
-    Column(
+    AblationColumn(
         "behaviour_wanted",
         "Behaviour where wanted",
         "rate",
         better="higher",
         about="A program found the persona's behaviour in the answer.",
     ),
-    Column(
+    AblationColumn(
         "behaviour_unwanted",
         "Behaviour where unwanted",
         "rate",
         better="lower",
         about="The same in answers where it is not wanted.",
     ),
-    Column(
+    AblationColumn(
         "unchanged_unwanted",
         "Unchanged where unwanted",
         "rate",
@@ -234,19 +234,19 @@ def make_row(
     theirs = _values(base, base, held_out, behaviour)
     # Half is what the base would get against itself.
     theirs["win_rate"] = dict.fromkeys(mine["win_rate"], 0.5)
-    cells: dict[str, Cell] = {}
+    cells: dict[str, AblationCell] = {}
     for column in COLUMNS:
         values = mine[column.key]
         if not values:
             continue
         compared = outcomes is not base and column.key not in _NEVER_COMPARED
         change = _change(column, values, theirs[column.key], seed) if compared else None
-        cells[column.key] = Cell(_estimate(column, values, seed), change)
+        cells[column.key] = AblationCell(_estimate(column, values, seed), change)
     name, label, note = system
     return AblationRow(name, label, cells, note)
 
 
-def extra_cell(extra: ExtraColumn, system: str, seed: int = 0) -> Cell | None:
+def extra_cell(extra: ExtraColumn, system: str, seed: int = 0) -> AblationCell | None:
     """A system's cell in an extra column; None where it has no scores."""
     scores = extra.scores.get(system)
     if scores is None or not scores.n:
@@ -257,7 +257,7 @@ def extra_cell(extra: ExtraColumn, system: str, seed: int = 0) -> Cell | None:
     if base is not None and system != "base":
         theirs = dict(zip(base.items, base.means, strict=True))
         change = _change(extra.column, values, theirs, seed)
-    return Cell(_estimate(extra.column, values, seed), change)
+    return AblationCell(_estimate(extra.column, values, seed), change)
 
 
 def table_json(table: AblationTable) -> dict[str, object]:
@@ -303,7 +303,7 @@ def _values(
     }
 
 
-def _estimate(column: Column, values: _Values, seed: int) -> Estimate:
+def _estimate(column: AblationColumn, values: _Values, seed: int) -> Estimate:
     numbers = [values[i] for i in sorted(values)]
     if column.kind == "rate" and all(n in (0.0, 1.0) for n in numbers):
         return rate_of(numbers)  # type: ignore[arg-type]
@@ -314,7 +314,7 @@ def _estimate(column: Column, values: _Values, seed: int) -> Estimate:
     return found if found.low is None else replace(found, low=max(found.low, 0.0))
 
 
-def _change(column: Column, values: _Values, base: _Values, seed: int) -> Estimate | None:
+def _change(column: AblationColumn, values: _Values, base: _Values, seed: int) -> Estimate | None:
     """The paired difference; None where no query has both."""
     if not values.keys() & base.keys():
         return None

@@ -18,7 +18,12 @@ from transformers import PreTrainedModel
 
 from prism_core.prism.distillation.losses import ChunkLoss, chunked_sum, sft_loss, topk_kl
 from prism_core.prism.distillation.teacher import Teacher
-from prism_core.prism.distillation.teacher_forcing import AnswerStates, Forced, head_of, pad_forced
+from prism_core.prism.distillation.teacher_forcing import (
+    AnswerStates,
+    ForcedAnswer,
+    head_of,
+    pad_forced,
+)
 from prism_core.prism.distillation.training_plan import micro_batches
 
 Loss = Literal["kl", "sft"]
@@ -46,7 +51,7 @@ class Student:
         self,
         model: PreTrainedModel,
         peft: PeftModel,
-        samples: Sequence[Forced],
+        samples: Sequence[ForcedAnswer],
         teacher: Teacher | None,
         settings: StepSettings,
         accelerator: Accelerator,
@@ -113,5 +118,5 @@ class Student:
         )
 
 
-def _targets_of(sample: Forced) -> list[int]:
+def _targets_of(sample: ForcedAnswer) -> list[int]:
     return [*sample.answer, _NO_TARGET if sample.end is None else sample.end]

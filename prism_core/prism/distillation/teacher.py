@@ -22,7 +22,12 @@ from safetensors.torch import save_file
 from prism_core.errors import StorageError
 from prism_core.models.local import LocalModel
 from prism_core.prism.distillation.losses import CHUNK, top_logprobs
-from prism_core.prism.distillation.teacher_forcing import AnswerStates, Forced, head_of, pad_forced
+from prism_core.prism.distillation.teacher_forcing import (
+    AnswerStates,
+    ForcedAnswer,
+    head_of,
+    pad_forced,
+)
 
 POSITIONS_PER_FILE = 8_192
 """A file holds the answers that together reach this many positions."""
@@ -81,8 +86,8 @@ class Teacher:
         )
 
 
-def teach(
-    samples: Sequence[Forced],
+def cache_teacher_logits(
+    samples: Sequence[ForcedAnswer],
     model: LocalModel,
     spec: TeacherSpec,
     folder: Path,
@@ -113,9 +118,9 @@ def teach(
 
 
 def load_teacher(
-    samples: Sequence[Forced], model: LocalModel, spec: TeacherSpec, folder: Path
+    samples: Sequence[ForcedAnswer], model: LocalModel, spec: TeacherSpec, folder: Path
 ) -> Teacher:
-    """Read what `teach` kept.
+    """Read what `cache_teacher_logits` kept.
 
     Raises:
         StorageError: a file is missing, damaged or made from something else.
@@ -139,7 +144,7 @@ def _shifted(tick: Tick, done: int) -> Tick:
     return lambda more: tick(done + more)
 
 
-def _parts(samples: Sequence[Forced]) -> Iterator[list[int]]:
+def _parts(samples: Sequence[ForcedAnswer]) -> Iterator[list[int]]:
     part: list[int] = []
     positions = 0
     for i, sample in enumerate(samples):
@@ -154,7 +159,7 @@ def _parts(samples: Sequence[Forced]) -> Iterator[list[int]]:
 
 @torch.no_grad()
 def _read_answers(
-    samples: Sequence[Forced], model: LocalModel, spec: TeacherSpec, tick: Tick
+    samples: Sequence[ForcedAnswer], model: LocalModel, spec: TeacherSpec, tick: Tick
 ) -> TeacherRows:
     """One forward pass over every sample, in batches of similar length."""
     states_of, logits_of = AnswerStates(model.model.get_decoder()), head_of(model.model)
@@ -207,7 +212,7 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"teacher-{number:04d}.safetensors"
 
 
-def _digest(samples: Sequence[Forced], model: LocalModel, spec: TeacherSpec) -> str:
+def _digest(samples: Sequence[ForcedAnswer], model: LocalModel, spec: TeacherSpec) -> str:
     parts = [model.fingerprint, spec.top_k, spec.temperature]
     content = json.dumps([parts, [[s.teacher, s.answer] for s in samples]])
     return hashlib.sha256(content.encode()).hexdigest()

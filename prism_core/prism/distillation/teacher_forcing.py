@@ -30,7 +30,7 @@ _PROBE = "qz7 probe qz7"
 
 
 @dataclass(frozen=True)
-class Forced:
+class ForcedAnswer:
     """One persona answer, ready to be read behind either prompt."""
 
     key: str
@@ -51,10 +51,10 @@ class Forced:
 
 
 @dataclass(frozen=True)
-class ForcedSet:
+class ForcedAnswers:
     """Answers that can be trained on, and how many could not."""
 
-    samples: tuple[Forced, ...]
+    samples: tuple[ForcedAnswer, ...]
     """In the order given."""
     dropped: int
     """Answers without text, or whose prompts leave no room within the token limit."""
@@ -62,20 +62,20 @@ class ForcedSet:
 
 def force(
     pairs: Sequence[AnswerPair], variant_of: VariantOf, model: LocalModel, max_tokens: int
-) -> ForcedSet:
+) -> ForcedAnswers:
     """Encode the persona's answers behind both prompts; answers are cut to fit `max_tokens`."""
     end = end_of_turn(model.tokenizer)
-    kept: list[Forced] = []
+    kept: list[ForcedAnswer] = []
     for pair in pairs:
         sample = _forced(pair, variant_of(pair.query.persona), model, max_tokens, end)
         if sample is not None:
             kept.append(sample)
-    return ForcedSet(tuple(kept), len(pairs) - len(kept))
+    return ForcedAnswers(tuple(kept), len(pairs) - len(kept))
 
 
 def _forced(
     pair: AnswerPair, variant: PromptVariant, model: LocalModel, max_tokens: int, end: int
-) -> Forced | None:
+) -> ForcedAnswer | None:
     def ids(chosen: PromptVariant) -> tuple[int, ...]:
         prompt = build_prompt(pair.query.text, chosen, model.has_system_role)
         return tuple(encode_prompt(model.tokenizer, prompt))
@@ -86,7 +86,9 @@ def _forced(
     if not answer or room < 1:
         return None
     whole = pair.persona.finish == "stop" and len(answer) <= room
-    return Forced(pair.query.id, teacher, student, tuple(answer[:room]), end if whole else None)
+    return ForcedAnswer(
+        pair.query.id, teacher, student, tuple(answer[:room]), end if whole else None
+    )
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -103,7 +105,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def pad_forced(
-    prompts: Sequence[Sequence[int]], samples: Sequence[Forced], device: torch.device
+    prompts: Sequence[Sequence[int]], samples: Sequence[ForcedAnswer], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch padded on the right, where causal attention cannot see the padding.
 

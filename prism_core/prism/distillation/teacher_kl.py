@@ -14,14 +14,19 @@ from transformers import PreTrainedModel
 
 from prism_core.prism.distillation.losses import CHUNK, topk_kl
 from prism_core.prism.distillation.teacher import Teacher
-from prism_core.prism.distillation.teacher_forcing import AnswerStates, Forced, head_of, pad_forced
+from prism_core.prism.distillation.teacher_forcing import (
+    AnswerStates,
+    ForcedAnswer,
+    head_of,
+    pad_forced,
+)
 from prism_core.prism.distillation.training_plan import micro_batches
 
 
 @torch.no_grad()
 def mean_kls(
     model: PreTrainedModel,
-    samples: Sequence[Forced],
+    samples: Sequence[ForcedAnswer],
     teacher: Teacher,
     which: Sequence[int],
     max_tokens: int,

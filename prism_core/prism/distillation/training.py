@@ -36,8 +36,13 @@ from prism_core.prism.distillation.report import (
     check_distill_config,
 )
 from prism_core.prism.distillation.student import StepSettings, Student
-from prism_core.prism.distillation.teacher import Teacher, TeacherSpec, load_teacher, teach
-from prism_core.prism.distillation.teacher_forcing import Forced, force
+from prism_core.prism.distillation.teacher import (
+    Teacher,
+    TeacherSpec,
+    cache_teacher_logits,
+    load_teacher,
+)
+from prism_core.prism.distillation.teacher_forcing import ForcedAnswer, force
 from prism_core.prism.distillation.teacher_kl import mean_kls
 from prism_core.prism.distillation.training_plan import Plan, learning_rate
 from prism_core.prism.gating.gate import hidden_of
@@ -71,8 +76,8 @@ class DistillResult:
 class _Data:
     """Answers ready for training, and those held out."""
 
-    train: tuple[Forced, ...]
-    held_out: tuple[Forced, ...]
+    train: tuple[ForcedAnswer, ...]
+    held_out: tuple[ForcedAnswer, ...]
     dropped: int
 
 
@@ -201,7 +206,7 @@ class _Run:
         self.seconds += time.perf_counter() - began
         return CurvePoint(step + 1, (step + 1) / self.plan.steps_per_epoch, loss, rate)
 
-    def _teacher(self, samples: Sequence[Forced], name: str) -> Teacher | None:
+    def _teacher(self, samples: Sequence[ForcedAnswer], name: str) -> Teacher | None:
         if not samples:
             return None
         spec = TeacherSpec(self.config.top_k, self.config.temperature)
@@ -212,7 +217,7 @@ class _Run:
             self.progress.check()
             self.progress.update("teacher", done, len(samples), "reading answers with the persona")
 
-        teach(samples, self.model, spec, where, tick, share)
+        cache_teacher_logits(samples, self.model, spec, where, tick, share)
         self.accelerator.wait_for_everyone()
         return load_teacher(samples, self.model, spec, where)
 

@@ -24,7 +24,7 @@ from prism_core.prism.ablation.rivals import AblationConfig, Rivals
 from prism_core.prism.ablation.systems import Ingredients, System, build_systems
 from prism_core.prism.ablation.table import (
     COLUMNS,
-    Column,
+    AblationColumn,
     ExtraColumn,
     Outcome,
     extra_cell,
@@ -206,7 +206,7 @@ def test_where_nothing_is_known_the_verdict_says_where_the_persona_is_wanted() -
 
 
 def test_an_extra_column_is_paired_with_the_base() -> None:
-    column = Column("accuracy", "Accuracy", "rate")
+    column = AblationColumn("accuracy", "Accuracy", "rate")
     extra = ExtraColumn(
         column,
         {

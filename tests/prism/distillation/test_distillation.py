@@ -22,7 +22,7 @@ from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.distillation.checkpoints import CHECKPOINT_FILE
 from prism_core.prism.distillation.report import DistillConfig, DistillReport
-from prism_core.prism.distillation.teacher import TeacherSpec, load_teacher, teach
+from prism_core.prism.distillation.teacher import TeacherSpec, cache_teacher_logits, load_teacher
 from prism_core.prism.distillation.teacher_forcing import (
     AnswerStates,
     _shared,
@@ -172,7 +172,7 @@ def test_the_folder_is_plain_peft_and_says_what_the_report_says(
     with torch.no_grad(), lora.active(tiny.model):
         ours = tiny.model(ids).logits
     samples, spec = force(pairs, variant_of, tiny, 1024).samples, TeacherSpec(64, 2.0)
-    teach(samples, tiny, spec, tmp_path / "teacher")
+    cache_teacher_logits(samples, tiny, spec, tmp_path / "teacher")
     teacher = load_teacher(samples, tiny, spec, tmp_path / "teacher")
     before = mean_kls(tiny.model, samples, teacher, range(10), 1024)
     with lora.active(tiny.model):
@@ -386,10 +386,10 @@ def test_the_teachers_files_are_few_and_made_once(
 ) -> None:
     samples = force(pairs, variant_of, tiny, 1024).samples
     spec = TeacherSpec(8, 2.0)
-    teach(samples, tiny, spec, tmp_path)
+    cache_teacher_logits(samples, tiny, spec, tmp_path)
     (file,) = tmp_path.iterdir()
     made = file.stat().st_mtime_ns
-    teach(samples, tiny, spec, tmp_path)
+    cache_teacher_logits(samples, tiny, spec, tmp_path)
     assert file.stat().st_mtime_ns == made
     rows = load_teacher(samples, tiny, spec, tmp_path).of([3], tiny.model.device)
     tokens = torch.tensor([[*samples[3].teacher, *samples[3].answer]])
@@ -398,7 +398,7 @@ def test_the_teachers_files_are_few_and_made_once(
     expected = (logits / 2.0).log_softmax(-1).gather(1, rows.ids)
     assert torch.allclose(rows.logprobs(2.0), expected, atol=1e-4)
     file.write_bytes(file.read_bytes()[:100])
-    teach(samples, tiny, spec, tmp_path)
+    cache_teacher_logits(samples, tiny, spec, tmp_path)
     assert load_teacher(samples, tiny, spec, tmp_path).of([3], tiny.model.device) is not None
 
 

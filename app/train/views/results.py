@@ -8,9 +8,9 @@ import pandas as pd
 
 from app.common.estimates import percent, short, table
 from app.common.text import count, escape, notice
-from app.train.charts import held_rows
 from app.train.story import Findings
-from prism_core.prism.ablation.table import AblationTable, Cell
+from app.train.views.charts import held_rows
+from prism_core.prism.ablation.table import AblationCell, AblationTable
 from prism_core.prism.gating.report import GateReport
 from prism_core.prism.records import JudgedPair
 from prism_core.stats import Confusion, confusion_at
@@ -209,7 +209,7 @@ def distill_panel(found: Findings) -> str:
     return table("Distillation", rows)
 
 
-def _cell(cell: Cell | None, kind: str) -> str:
+def _cell(cell: AblationCell | None, kind: str) -> str:
     if cell is None:
         return ""
     return percent(cell.estimate) if kind == "rate" else short(cell.estimate)

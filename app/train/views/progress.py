@@ -6,8 +6,8 @@ from typing import Literal
 
 from app.common.run_views import duration, run_progress, run_state
 from app.common.text import escape, notice
-from app.train.plan_views import STEP_TITLES
 from app.train.story import Story
+from app.train.views.plan import STEP_TITLES
 from prism_core.prism.forecast import STAGES, StageName
 
 STEP_OF: dict[str, StageName] = {

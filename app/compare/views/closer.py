@@ -12,7 +12,7 @@ import re
 from typing import Literal
 
 from app.common.text import count, escape
-from prism_core.compare.logprob_shift import TokenPull, strongest
+from prism_core.compare.logprob_shift import LogprobShift, largest_shifts
 from prism_core.types import Verdict
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
@@ -48,8 +48,8 @@ def _piece(words: list[str], changed: bool, tag: Literal["del", "ins"]) -> str:
     return f"<{tag}>{text}</{tag}>" if changed and text.strip() else text
 
 
-def pull_panel(pulled: TokenPull, persona_title: str, whose: str) -> str:
-    """An answer coloured by the persona's pull on each token, with sum and strongest tokens."""
+def pull_panel(pulled: LogprobShift, persona_title: str, whose: str) -> str:
+    """An answer coloured by the persona's pull on each token, with the sum and the strongest."""
     spans = "".join(_token(t, p) for t, p in zip(pulled.tokens, pulled.pulls, strict=True))
     n = len(pulled.pulls)
     mean = f", {pulled.total / n:+.3f} a token" if n else ""
@@ -84,12 +84,12 @@ def _token(text: str, pull: float) -> str:
     )
 
 
-def _strongest(pulled: TokenPull) -> str:
+def _strongest(pulled: LogprobShift) -> str:
     rows = "".join(
         f'<tr><td><code dir="auto">{_visible(token)}</code></td>'
         f'<td class="px-num">{pull:+.2f}</td>'
         f'<td class="px-num">{_factor(pull)}</td></tr>'
-        for token, pull in strongest(pulled)
+        for token, pull in largest_shifts(pulled)
     )
     return (
         '<table class="px-table"><caption>Strongest tokens</caption><thead><tr>'

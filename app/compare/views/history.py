@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from app.compare.history import HistoryEntry
-from app.compare.views import LOOKS
+from app.compare.views.cards import LOOKS
 
 HISTORY_COLUMNS = ["When (UTC)", "Question", "Persona", "Arms", "Tokens", "Vote"]
 

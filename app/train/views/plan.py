@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.common.text import count, escape
-from prism_core.prism.forecast import StageName, TrainEstimate, span_text
+from prism_core.prism.forecast import StageName, TrainForecast, span_text
 
 STEP_TITLES: dict[StageName, str] = {
     "queries": "Questions",
@@ -17,7 +17,7 @@ STEP_TITLES: dict[StageName, str] = {
 """The stages' names as shown to people."""
 
 
-def plan_panel(estimate: TrainEstimate, machine: str = "", free_bytes: int | None = None) -> str:
+def plan_panel(estimate: TrainForecast, machine: str = "", free_bytes: int | None = None) -> str:
     """The stages with counts and times.
 
     Args:
@@ -39,7 +39,7 @@ def plan_panel(estimate: TrainEstimate, machine: str = "", free_bytes: int | Non
     )
 
 
-def _fine_print(estimate: TrainEstimate, machine: str) -> str:
+def _fine_print(estimate: TrainForecast, machine: str) -> str:
     if estimate.time is None:
         return f"{count(estimate.queries, 'question')}, {count(estimate.answers, 'answer')}."
     return (
@@ -48,7 +48,7 @@ def _fine_print(estimate: TrainEstimate, machine: str) -> str:
     )
 
 
-def _memory_note(estimate: TrainEstimate, free_bytes: int | None) -> str:
+def _memory_note(estimate: TrainForecast, free_bytes: int | None) -> str:
     need = estimate.memory_bytes
     if need is None or free_bytes is None or need <= free_bytes:
         return ""

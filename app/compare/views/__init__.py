@@ -1,0 +1,1 @@
+"""Answers, a closer look, and history as HTML and tables. Pure functions."""

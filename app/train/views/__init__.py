@@ -1,0 +1,1 @@
+"""Plans, progress, figures and findings of a training run as HTML. Pure functions."""
