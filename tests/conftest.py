@@ -10,10 +10,7 @@ import os
 import pytest
 import torch
 from support.tiny_models import tiny_model
-from transformers import (
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from prism_core.models.local import LocalModel
 from prism_core.models.weights import embedded_folder

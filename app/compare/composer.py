@@ -157,10 +157,7 @@ def build_composer(
             ARM_CHOICES, value=list(DEFAULT_ARMS), label="Who answers", elem_id="px-arms"
         )
         parts["adapter"] = gr.Dropdown(
-            [],
-            label="Adapter of the PRISM arm",
-            visible=False,
-            elem_id="px-adapter",
+            [], label="Adapter of the PRISM arm", visible=False, elem_id="px-adapter"
         )
         parts |= _actions()
         with gr.Accordion("Sampling and model", open=False, elem_id="px-more"):

@@ -126,11 +126,7 @@ def reopen(stored: object, event: gr.SelectData) -> list[Any]:
     row = event.index[0] if isinstance(event.index, list | tuple) else event.index
     entry = entries[row]
     sampling = Sampling(
-        entry.max_new_tokens,
-        entry.temperature,
-        entry.top_p,
-        entry.top_k,
-        entry.repetition_penalty,
+        entry.max_new_tokens, entry.temperature, entry.top_p, entry.top_k, entry.repetition_penalty
     )
     selection = Selection(
         question=entry.question,

@@ -71,11 +71,7 @@ def _wire_run(
     running.failure(runner.reset, order, [status, *buttons], **QUIET)
     shared.page.unload(runner.leave)
     stopped = composer.stop.click(
-        runner.stop,
-        [order, shown],
-        [status, cards, shown, *buttons],
-        cancels=[running],
-        **QUIET,
+        runner.stop, [order, shown], [status, cards, shown, *buttons], cancels=[running], **QUIET
     )
     # One listener a button: an updated button's event no longer says which button it was.
     votes = [

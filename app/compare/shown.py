@@ -78,11 +78,7 @@ class Shown:
 
 
 def new_order(
-    selection: Selection,
-    personas: Mapping[str, Persona],
-    *,
-    blind: bool,
-    owner: str | None = None,
+    selection: Selection, personas: Mapping[str, Persona], *, blind: bool, owner: str | None = None
 ) -> Order:
     """An order for checked inputs; a blind one is shuffled by the system's own randomness."""
     shuffle = None

@@ -180,11 +180,7 @@ def wire_points(
     ).then(lambda: True, None, points.second, **QUIET)
     for event in (*events, second):
         event.then(reader.show, inputs, shown, **QUIET).then(
-            None,
-            None,
-            None,
-            js="() => window.prism.reveal('#px-items')",
-            api_visibility="private",
+            None, None, None, js="() => window.prism.reveal('#px-items')", api_visibility="private"
         )
     gr.on(
         [points.which.input, points.text.change, points.different.input, points.page.input],

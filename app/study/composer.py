@@ -214,10 +214,7 @@ def _how(settings: Settings) -> dict[str, Component]:
             info="Below 20 no verdict is given.",
         )
         found["repeats"] = gr.Number(
-            1,
-            label="Repeats of written answers",
-            precision=0,
-            elem_id="px-study-repeats",
+            1, label="Repeats of written answers", precision=0, elem_id="px-study-repeats"
         )
         found["temperature"] = gr.Number(
             0.0, label="Temperature", step=0.1, elem_id="px-study-temperature"

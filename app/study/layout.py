@@ -16,12 +16,7 @@ from app.common.text import notice
 from app.services.speed_probes import machine_sentence
 from app.services.visitor import read_visitor
 from app.study.composer import YAML, StudyForm, build_study_form, study_personas
-from app.study.form import (
-    STUDY_FIELDS,
-    check_size,
-    study_of,
-    study_of_yaml,
-)
+from app.study.form import STUDY_FIELDS, check_size, study_of, study_of_yaml
 from app.study.views import study_plan_panel
 from app.study.watch import StudyWatch, StudyWatcher, build_study_watch
 from prism_core.errors import PrismError

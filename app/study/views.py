@@ -64,11 +64,7 @@ def _row(task: PlannedTask) -> str:
     )
 
 
-STAGES = {
-    "loading": "Loading the model",
-    "answering": "Answering",
-    "judging": "Judging",
-}
+STAGES = {"loading": "Loading the model", "answering": "Answering", "judging": "Judging"}
 
 
 def study_panel(run: RunRow, position: int | None, answers: int) -> str:

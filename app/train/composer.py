@@ -35,10 +35,7 @@ PRESET_NOTES = {
     "full": "The paper's numbers: 50 queries a persona, long answers, ten epochs. Give it a GPU.",
     "custom": "Every choice is yours, your own personas included.",
 }
-JUDGE_CHOICES = [
-    ("The model itself", "self"),
-    ("A remote model", "remote"),
-]
+JUDGE_CHOICES = [("The model itself", "self"), ("A remote model", "remote")]
 FEATURE_CHOICES = [
     ("Choose by cross-validation", "auto"),
     ("Last token (paper)", "last"),

@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from prism_core.cli.adapter import find_bundle
-from prism_core.cli.output import (
-    clean_stdout,
-    emit_json,
-    open_model,
-    printable,
-    real,
-    whole,
-)
+from prism_core.cli.output import clean_stdout, emit_json, open_model, printable, real, whole
 from prism_core.compare.comparison import (
     ARMS,
     ArmAnswer,

@@ -23,12 +23,7 @@ from prism_core.figures.judge import judge
 from prism_core.figures.lift import lift
 from prism_core.figures.lottery import lottery
 from prism_core.figures.placement import placement
-from prism_core.figures.result import (
-    SCORE_NAMES,
-    FigureOptions,
-    FigureResult,
-    ScoreName,
-)
+from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
 from prism_core.figures.robustness import robustness
 from prism_core.figures.routing import routing
 from prism_core.figures.sweep import sweep
@@ -107,18 +102,10 @@ _KINDS = (
         can_match=True,
     ),
     FigureKind(
-        "placement",
-        "Placement by model",
-        "System turn or user turn?",
-        placement,
-        has_overlay=True,
+        "placement", "Placement by model", "System turn or user turn?", placement, has_overlay=True
     ),
     FigureKind(
-        "lift",
-        "Persona by category",
-        "Which persona lifts which category?",
-        lift,
-        by_score=True,
+        "lift", "Persona by category", "Which persona lifts which category?", lift, by_score=True
     ),
     FigureKind(
         "expert",
@@ -144,12 +131,7 @@ _KINDS = (
         lottery,
         by_score=True,
     ),
-    FigureKind(
-        "control",
-        "Control check",
-        "Is it the persona, or just a long prompt?",
-        control,
-    ),
+    FigureKind("control", "Control check", "Is it the persona, or just a long prompt?", control),
     FigureKind("judge", "Judge", "How far can the judge be trusted?", judge),
     FigureKind(
         "robustness",

@@ -68,10 +68,7 @@ def _layout(height: int) -> Mapping[str, Any]:
 
 def legend_below(made: go.Figure, height: int, space: int = 70) -> go.Figure:
     """Put the legend under the axes, with room for it, whatever the figure's height."""
-    made.update_layout(
-        margin_b=space,
-        legend={"y": 0.0, "yref": "container", "yanchor": "bottom"},
-    )
+    made.update_layout(margin_b=space, legend={"y": 0.0, "yref": "container", "yanchor": "bottom"})
     return made.update_layout(height=height + space - 8)
 
 

@@ -112,10 +112,7 @@ def _heatmap(arms: list[Arm], columns: list[str], effects: list[Effect]) -> go.F
         tickvals=x, ticktext=[title_of(c) for c in columns], showgrid=False, side="top"
     )
     made.update_yaxes(
-        tickvals=y,
-        ticktext=[a.title for a in arms],
-        showgrid=False,
-        range=[len(arms) - 0.5, -0.5],
+        tickvals=y, ticktext=[a.title for a in arms], showgrid=False, range=[len(arms) - 0.5, -0.5]
     )
     return made.update_layout(margin_t=70)
 

@@ -284,11 +284,7 @@ class _Training:
         return info
 
     def _compare(
-        self,
-        judged: Sequence[JudgedPair],
-        gate: GateResult,
-        report: DistillReport,
-        bundle: Path,
+        self, judged: Sequence[JudgedPair], gate: GateResult, report: DistillReport, bundle: Path
     ) -> BundleInfo:
         """PRISM against its rivals on the held-out queries; the results go onto the card."""
         away = held_out_ids(gate)

@@ -38,11 +38,7 @@ def can_share(model: PreTrainedModel) -> bool:
 
 
 def shared_logps(
-    model: PreTrainedModel,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    keep: int,
-    temperature: float,
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, keep: int, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability and entropy of each answer token.
 

@@ -54,11 +54,7 @@ class Rollouts:
         first = trainer.accelerator.process_index * len(rows)
         step = int(trainer.state.global_step)
         seeds = [seed_of("rollout", self.seed, step, first + i) for i in range(len(rows))]
-        return {
-            "prompt_ids": rows,
-            "completion_ids": self.write(rows, seeds),
-            "logprobs": None,
-        }
+        return {"prompt_ids": rows, "completion_ids": self.write(rows, seeds), "logprobs": None}
 
     def write(self, rows: list[list[int]], seeds: list[int]) -> list[list[int]]:
         """The ids of one answer a row, the stop token included."""

@@ -95,10 +95,7 @@ def load_check_pairs(path: Path = PAIRS) -> tuple[CheckPair, ...]:
 
 
 def check_judge(
-    judge: Judge,
-    pairs: Sequence[CheckPair] | None = None,
-    *,
-    cancel: threading.Event | None = None,
+    judge: Judge, pairs: Sequence[CheckPair] | None = None, *, cancel: threading.Event | None = None
 ) -> JudgeCheck:
     """Let a judge decide pairs whose better answer is known.
 

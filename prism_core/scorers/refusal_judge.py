@@ -57,10 +57,7 @@ def refusal_prompt(question: str, answer: str) -> Prompt:
 
 
 def judge_refusals(
-    model: Generator,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    cancel: threading.Event | None = None,
+    model: Generator, pairs: Sequence[tuple[str, str]], *, cancel: threading.Event | None = None
 ) -> list[float]:
     """P(the answer refuses) for each (request, answer), by a model.
 
@@ -97,10 +94,7 @@ def _kappa(same: float | None, rule: float | None, judge: float | None) -> float
 
 
 def check_refusals(
-    model: Generator,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    cancel: threading.Event | None = None,
+    model: Generator, pairs: Sequence[tuple[str, str]], *, cancel: threading.Event | None = None
 ) -> RefusalAgreement:
     """Let rule and judge decide on the same (request, answer) pairs, and compare them."""
     judged = [p > 0.5 for p in judge_refusals(model, pairs, cancel=cancel)]

@@ -145,11 +145,7 @@ def _errors(
 
 
 def _errors_by_chance(
-    given: FloatArray,
-    where: NDArray[np.intp],
-    bins: int,
-    rng: np.random.Generator,
-    resamples: int,
+    given: FloatArray, where: NDArray[np.intp], bins: int, rng: np.random.Generator, resamples: int
 ) -> FloatArray:
     batch = max(1, 2_000_000 // len(given))
     parts = []

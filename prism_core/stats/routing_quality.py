@@ -133,11 +133,7 @@ def confusion(
 
 
 def confusion_at(
-    labels: Sequence[bool],
-    probabilities: Sequence[float],
-    threshold: float,
-    *,
-    level: float = 0.95,
+    labels: Sequence[bool], probabilities: Sequence[float], threshold: float, *, level: float = 0.95
 ) -> Confusion:
     """Count the decisions `probability >= threshold` against the truth.
 

@@ -26,12 +26,7 @@ _CHUNK = 1_000
 
 
 def completion_key(
-    fingerprint: str,
-    prompt: Prompt,
-    sampling: Sampling,
-    seed: int,
-    repeat: int = 0,
-    mode: str = "",
+    fingerprint: str, prompt: Prompt, sampling: Sampling, seed: int, repeat: int = 0, mode: str = ""
 ) -> str:
     """The cache key of one answer, as 64 hexadecimal digits.
 

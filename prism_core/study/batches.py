@@ -55,10 +55,7 @@ class Batch:
 
 
 def batches_of(
-    spec: StudySpec,
-    model: str,
-    cells: Sequence[Cell],
-    items: Mapping[str, Sequence[Item]],
+    spec: StudySpec, model: str, cells: Sequence[Cell], items: Mapping[str, Sequence[Item]]
 ) -> tuple[Batch, ...]:
     """All batches of one model, in the order in which they are done."""
     order = {cell.label: i for i, cell in enumerate(cells)}

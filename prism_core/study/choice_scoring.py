@@ -175,10 +175,7 @@ def p_right(scores: ChoiceScores, scoring: Way, answer: int | None) -> float:
 
 
 def probe_scoring(
-    model: Generator,
-    items: Sequence[Item] | None = None,
-    *,
-    cancel: threading.Event | None = None,
+    model: Generator, items: Sequence[Item] | None = None, *, cancel: threading.Event | None = None
 ) -> ScoringProbe:
     """Find out on a few questions, without a persona, which way of scoring fits a model.
 

@@ -125,10 +125,7 @@ class _Judging:
         return list(found.values())
 
     def _compare(
-        self,
-        answers: Sequence[Answer],
-        by_key: Mapping[str, Answer],
-        found: dict[str, Judgement],
+        self, answers: Sequence[Answer], by_key: Mapping[str, Answer], found: dict[str, Judgement]
     ) -> None:
         pairs: list[tuple[str, JudgePair]] = []
         for a in answers:

@@ -34,13 +34,7 @@ from app.explore.views import (
 from app.services.settings import Settings
 from app.services.study_imports import MAX_OWN, StudyImports
 from app.services.study_shelf import OpenStudy, StudyShelf
-from app.study.form import (
-    PUBLIC_LIMITS,
-    STUDY_FIELDS,
-    check_size,
-    study_of,
-    study_of_yaml,
-)
+from app.study.form import PUBLIC_LIMITS, STUDY_FIELDS, check_size, study_of, study_of_yaml
 from app.study.views import study_panel, study_plan_panel
 from benchmarks.explore import write_study
 from prism_core.errors import InputError, NotFoundError

@@ -44,10 +44,7 @@ def test_defaults_are_allowed() -> None:
         ({"seed": -1}, "'-1'"),
         ({"seed": 1.5}, "'1.5'"),
         ({"seed": None}, "Seed is empty; it must be a whole number"),
-        (
-            {"seed": 2**31},
-            "Seed is '2147483648'; .* a whole number from 0 to 2,147,483,647",
-        ),
+        ({"seed": 2**31}, "Seed is '2147483648'; .* a whole number from 0 to 2,147,483,647"),
         ({"seed": 1e300}, r"'1e\+300'"),
         ({"seed": 10**400}, "'1000"),
         ({"adapter": "../../etc"}, "'../../etc' is not an adapter"),
@@ -61,10 +58,7 @@ def test_defaults_are_allowed() -> None:
             {"sampling": Sampling(temperature=-0.5)},
             "Temperature is '-0.5'; .* a number from 0 to 2",
         ),
-        (
-            {"sampling": Sampling(top_k=1001)},
-            "Top-k is '1001'; .* a whole number from 0 to 1,000",
-        ),
+        ({"sampling": Sampling(top_k=1001)}, "Top-k is '1001'; .* a whole number from 0 to 1,000"),
         ({"sampling": Sampling(top_p=0.0)}, "0.05 to 1"),
         ({"sampling": Sampling(repetition_penalty=9.0)}, "1 to 2"),
     ],

@@ -108,10 +108,7 @@ def test_every_figure_renders(visit: Visit, file: Path, study: Study) -> None:
 def test_a_click_shows_the_answers_behind_it(visit: Visit, file: Path) -> None:
     page = bring(visit(), file)
     choose(page, "lift")
-    page.wait_for_function(
-        "(s) => document.querySelector(s).data[0].type === 'heatmap'",
-        arg=PLOT,
-    )
+    page.wait_for_function("(s) => document.querySelector(s).data[0].type === 'heatmap'", arg=PLOT)
     click_heatmap(page, 1, 0)  # humanities, math
     panel = page.locator("#px-items-panel")
     # 20 items in six cells; harm 1, 1, 2 and 2, 2, 3 digits, each digit twice among 20 items.
@@ -144,10 +141,7 @@ def test_the_keyboard_reaches_the_answers_too_and_their_text_stays_text(
     expect(page.locator("#px-items-panel")).to_contain_text("Humanities · Math")
 
     page.locator("#px-score").get_by_label("Alignment").check()
-    page.wait_for_function(
-        "(s) => document.querySelector(s).data[0].x.length === 4",
-        arg=PLOT,
-    )
+    page.wait_for_function("(s) => document.querySelector(s).data[0].x.length === 4", arg=PLOT)
     click_heatmap(page, 0, 0)
     panel = page.locator("#px-items-panel")
     expect(panel).to_contain_text(EVIL)
@@ -198,8 +192,7 @@ def test_a_link_finds_the_study_and_a_deleted_file_is_gone(visit: Visit, file: P
     study_id = page.evaluate("document.querySelector('#px-study-id :is(input, textarea)').value")
     guest = visit(f"?study={study_id}")
     expect(guest.get_by_role("tab", name="Explore", exact=True)).to_have_attribute(
-        "aria-selected",
-        "true",
+        "aria-selected", "true"
     )
     expect(guest.locator(f"{PLOT} .main-svg").first).to_be_visible(timeout=WAIT)
     expect(guest.locator("#px-study-delete")).to_be_hidden()
@@ -218,9 +211,7 @@ def test_what_is_no_study_is_said(visit: Visit, tmp_path: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.click("#px-study-upload")
     chooser.value.set_files(wrong)
-    expect(page.locator("#px-study-status [role=alert]")).to_contain_text(
-        "no readable study",
-    )
+    expect(page.locator("#px-study-status [role=alert]")).to_contain_text("no readable study")
 
 
 def test_nothing_sticks_out(visit: Visit, file: Path) -> None:

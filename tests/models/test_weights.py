@@ -191,10 +191,7 @@ def test_a_models_own_code_never_runs(tiny, tmp_path):
     (tiny / "custom.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
     config = json.loads((tiny / "config.json").read_text())
     config["model_type"] = "made_up"
-    config["auto_map"] = {
-        "AutoConfig": "custom.Config",
-        "AutoModelForCausalLM": "custom.Model",
-    }
+    config["auto_map"] = {"AutoConfig": "custom.Config", "AutoModelForCausalLM": "custom.Model"}
     (tiny / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError):
         load_weights(resolve(str(tiny)), device=CPU)

@@ -31,8 +31,7 @@ LOOKS: Mapping[ArmKind, ArmLook] = {
     "neutral": ArmLook("Neutral", "The model reads your question and nothing else."),
     "persona": ArmLook("Persona", "The same model, told first who it is to be."),
     "control": ArmLook(
-        "Control",
-        "As much text as the persona's, but about nothing: shows what length alone does.",
+        "Control", "As much text as the persona's, but about nothing: shows what length alone does."
     ),
     "verify": ArmLook(
         "Persona, then verify",

@@ -110,11 +110,9 @@ def _visible(token: str) -> str:
 
 def verdict_panel(verdict: Verdict, model_name: str, challenger: str) -> str:
     """The judge's probability in each order, the verdict, and what to make of it."""
-    winner = {
-        "persona": f"{challenger} wins",
-        "neutral": "Neutral wins",
-        "tie": "A tie",
-    }[verdict.winner]
+    winner = {"persona": f"{challenger} wins", "neutral": "Neutral wins", "tie": "A tie"}[
+        verdict.winner
+    ]
     if verdict.is_consistent:
         agree = "Both orders agree."
         tone = "px-agree"

@@ -179,9 +179,7 @@ def verification_report(
     """
     verdicts = [j.verdict for j in judged]
     verbosity = verbosity_correlation(
-        verdicts,
-        [j.pair.persona.tokens for j in judged],
-        [j.pair.neutral.tokens for j in judged],
+        verdicts, [j.pair.persona.tokens for j in judged], [j.pair.neutral.tokens for j in judged]
     )
     names = list(dict.fromkeys(j.pair.query.persona for j in judged))
     return VerificationReport(

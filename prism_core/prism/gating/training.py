@@ -164,11 +164,7 @@ def _why_constant(rows: _Rows) -> str | None:
 
 
 def _constant(
-    config: GateConfig,
-    judged: Sequence[JudgedPair],
-    rows: _Rows,
-    model: LocalModel,
-    problem: str,
+    config: GateConfig, judged: Sequence[JudgedPair], rows: _Rows, model: LocalModel, problem: str
 ) -> GateResult:
     wins, n = int(rows.labels.sum()), len(rows.labels)
     share = (wins + 0.5) / (n + 1)  # never quite 0 or 1: a few queries cannot prove that

@@ -89,9 +89,7 @@ def test_open_equals_peft(pair: tuple[GatedModel, Path]) -> None:
     ids, mask = pad_left(rows_of(model), torch.device("cpu"))
     with torch.inference_mode():
         theirs = peft(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0)
         ).logits[:, -1]
     ours = logits_of(model, "open")
     assert torch.allclose(ours, theirs, atol=1e-4)
