@@ -8,7 +8,8 @@ queue never starts, even if the queue hands it out a moment later.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+
+from prism_core.utils.lru import LRU
 
 REMEMBERED = 1000
 """How many orders are remembered of each kind."""
@@ -19,8 +20,8 @@ class Running:
 
     def __init__(self) -> None:
         self._events: dict[str, threading.Event] = {}
-        self._stopped: OrderedDict[str, None] = OrderedDict()
-        self._begun: OrderedDict[str, None] = OrderedDict()
+        self._stopped: LRU[str, bool] = LRU(REMEMBERED)
+        self._begun: LRU[str, bool] = LRU(REMEMBERED)
         self._guard = threading.Lock()
 
     def start(self, session: str, order: str) -> threading.Event:
@@ -29,7 +30,7 @@ class Running:
         with self._guard:
             earlier = self._events.get(session)
             self._events[session] = event
-            _remember(self._begun, order)
+            self._begun.put(order, True)
             if order in self._stopped:
                 event.set()
         if earlier is not None:
@@ -40,19 +41,17 @@ class Running:
         """Tell what runs on a page to stop, if anything does."""
         with self._guard:
             event = self._events.pop(session, None)
-            _remember(self._stopped, order)
+            self._stopped.put(order, True)
         if event is not None:
             event.set()
 
     def was_stopped(self, order: str) -> bool:
         """Whether somebody pressed Stop for this comparison."""
-        with self._guard:
-            return order in self._stopped
+        return order in self._stopped
 
     def has_begun(self, order: str) -> bool:
         """Whether this comparison has left the queue."""
-        with self._guard:
-            return order in self._begun
+        return order in self._begun
 
     def forget(self, session: str) -> None:
         """The page is gone: what runs there stops."""
@@ -67,9 +66,3 @@ class Running:
         with self._guard:
             if self._events.get(session) is event:
                 del self._events[session]
-
-
-def _remember(orders: OrderedDict[str, None], order: str) -> None:
-    orders[order] = None
-    while len(orders) > REMEMBERED:
-        orders.popitem(last=False)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,11 +24,11 @@ from prism_core.study.file import METADATA_KEY, load_study, save_study
 from prism_core.study.records import read_study
 from prism_core.study.table import Study
 from prism_core.utils.assets import ASSETS
+from prism_core.utils.lru import LRU
 
 SHIPPED = ASSETS / "studies"
 SHIPPED_PREFIX = "shipped-"
 Source = Literal["shipped", "run", "import"]
-_KEPT = 6
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,7 @@ class StudyShelf:
         self._store = store
         self.imports = imports
         self._shipped = shipped
-        self._open: OrderedDict[str, OpenStudy] = OrderedDict()
-        self._guard = threading.Lock()
+        self._open: LRU[str, OpenStudy] = LRU(6)
         self._titles: dict[str, str] = {}
 
     def entries(self, owner: str | None) -> list[StudyEntry]:
@@ -102,10 +99,7 @@ class StudyShelf:
             NotFoundError: there is none.
             PrismError: it cannot be read.
         """
-        with self._guard:
-            known = self._open.get(study_id)
-            if known is not None:
-                self._open.move_to_end(study_id)
+        known = self._open.get(study_id)
         if known is not None and not fresh:
             return known
         mark = self._mark(study_id)
@@ -113,17 +107,12 @@ class StudyShelf:
             return known
         title, source, study = self._read(study_id)
         found = OpenStudy(study_id, mark, title, source, study, make_grid(study.rows))
-        with self._guard:
-            self._open[study_id] = found
-            self._open.move_to_end(study_id)
-            while len(self._open) > _KEPT:
-                self._open.popitem(last=False)
+        self._open.put(study_id, found)
         return found
 
     def forget(self, study_id: str) -> None:
         """Close a study, because it was deleted."""
-        with self._guard:
-            self._open.pop(study_id, None)
+        self._open.pop(study_id)
 
     def _mark(self, study_id: str) -> str:
         """Changes when the study has."""

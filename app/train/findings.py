@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-
 from app.train.story import Findings, read_findings
 from prism_core.storage import Store
-
-_KEPT = 4
+from prism_core.utils.lru import LRU
 
 
 class FindingsBook:
@@ -16,23 +12,12 @@ class FindingsBook:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._found: OrderedDict[tuple[str, str], Findings] = OrderedDict()
-        self._guard = threading.Lock()
+        self._found: LRU[tuple[str, str], Findings] = LRU(4)
 
     def get(self, run_id: str, mark: str) -> Findings:
-        """What a run has found.
+        """Return what a run has found.
 
         Raises:
             PrismError: the store does not answer, or another version wrote the run.
         """
-        key = (run_id, mark)
-        with self._guard:
-            if key in self._found:
-                self._found.move_to_end(key)
-                return self._found[key]
-        found = read_findings(self._store, run_id)
-        with self._guard:
-            self._found[key] = found
-            while len(self._found) > _KEPT:
-                self._found.popitem(last=False)
-        return found
+        return self._found.get_or_make((run_id, mark), lambda: read_findings(self._store, run_id))
