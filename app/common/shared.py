@@ -25,6 +25,11 @@ MODEL_QUEUE = "model"
 """The concurrency id of every listener that uses a model."""
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """How the page's own quick listeners are connected: at once, unseen, and no part of the API."""
+Updates = dict[Any, Any]
+"""What a listener returns: new values by component. What is left out stays as it is.
+
+A listener that changes nothing at all returns `gr.skip()`; Gradio refuses an empty dict.
+"""
 QUEUE_SIZE = 32
 """How many requests may wait; more are refused with a clear line."""
 PERSONAS_KEY = "prism-personas-v1"
