@@ -17,6 +17,8 @@ Placement = Literal["system", "user"]
 PersonaKind = Literal["expert", "behaviour", "control"]
 Winner = Literal["persona", "neutral", "tie"]
 Finish = Literal["running", "stop", "length", "cancelled"]
+GateMode = Literal["auto", "open", "closed"]
+"""Let the gate decide, or hold it open or closed for a row."""
 
 LENGTHS: tuple[Length, ...] = ("min", "short", "long")
 PLACEMENTS: tuple[Placement, ...] = ("system", "user")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import unicodedata
 
-from app.services.settings import EMBEDDED
 from prism_core.errors import InputError
+from prism_core.models.sources import EMBEDDED
 
 MAX_SEED = 2**31 - 1
 

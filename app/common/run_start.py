@@ -17,6 +17,7 @@ from app.common.shared import MODEL_QUEUE, Shared
 from app.common.text import loading, notice
 from app.services.visitor import need_visitor
 from prism_core.errors import InputError, PrismError
+from prism_core.models.sources import REMOTE
 from prism_core.storage import RunKind, RunStatus, Store, pack
 from prism_core.types import Persona
 
@@ -135,9 +136,7 @@ class MeasuredStarter(RunStarter[SpecT]):
     def _button(self, spec: SpecT) -> Any:
         model = self.model(spec)
         again = self.shared.probes.known(model) is not None
-        return gr.Button(
-            MEASURE_AGAIN if again else MEASURE, visible=not model.startswith("remote:")
-        )
+        return gr.Button(MEASURE_AGAIN if again else MEASURE, visible=not model.startswith(REMOTE))
 
 
 class MeasuredForm(Protocol):

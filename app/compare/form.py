@@ -14,9 +14,10 @@ from typing import Any, get_args
 from urllib.parse import urlencode
 
 from app.common.form_values import MAX_SEED, check_model, read_number, read_whole
-from app.services.settings import EMBEDDED, Settings
+from app.services.settings import Settings
 from prism_core.compare.comparison import ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
+from prism_core.models.sources import EMBEDDED
 from prism_core.personas.library import get_persona
 from prism_core.personas.prompts import clean_question
 from prism_core.types import (

@@ -15,10 +15,11 @@ from app.common.shared import MODEL_QUEUE
 from app.compare.form import DEFAULT_SAMPLING, Selection, check_selection
 from app.services.adapter_shelf import AdapterShelf
 from app.services.model_pool import ModelPool
-from app.services.settings import EMBEDDED, REMOTE, Settings
+from app.services.settings import Settings
 from prism_core.compare.comparison import ArmAnswer
 from prism_core.compare.comparison import compare as run_comparison
 from prism_core.errors import PrismError
+from prism_core.models.sources import EMBEDDED, REMOTE
 from prism_core.models.weights import resolve
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import clean_question

@@ -21,11 +21,10 @@ from app.server.page import build_page
 from app.server.theme import css, head, theme
 from app.services.jobs import Jobs
 from app.services.model_pool import Loader, ModelPool
-from app.services.settings import REMOTE, Settings, read_settings
+from app.services.settings import Settings, read_settings
 from prism_core.errors import InputError, PrismError
 from prism_core.models.generator import Generator
-from prism_core.models.local import LocalModel
-from prism_core.models.remote import from_environment
+from prism_core.models.sources import REMOTE, open_model
 from prism_core.progress import Progress
 from prism_core.storage import Store
 
@@ -113,12 +112,11 @@ def model_loader(settings: Settings) -> Loader:
     """How the pool loads a model: from this machine, or `remote:NAME` from an endpoint."""
 
     def load(reference: str, progress: Progress | None) -> Generator:
-        if not reference.startswith(REMOTE):
-            return LocalModel.load(reference, progress=progress)
-        if settings.public and reference not in settings.models:
+        is_remote = reference.startswith(REMOTE)
+        if is_remote and settings.public and reference not in settings.models:
             allowed = ", ".join(settings.models)
             raise InputError(f"The model '{reference}' cannot be used here. Allowed: {allowed}.")
-        return from_environment(reference.removeprefix(REMOTE))
+        return open_model(reference, progress)
 
     return load
 

@@ -14,12 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prism_core.errors import StorageError
+from prism_core.models.sources import EMBEDDED
 from prism_core.utils.cache_folder import cache_dir
-
-EMBEDDED = "embedded"
-"""Reference of the model that comes with PRISM Studio."""
-REMOTE = "remote:"
-"""A reference that begins so names a model at the endpoint of `PRISM_REMOTE_URL`."""
 
 
 @dataclass(frozen=True)

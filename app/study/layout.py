@@ -20,7 +20,7 @@ from app.study.form import STUDY_FIELDS, check_size, study_of, study_of_yaml
 from app.study.views import study_plan_panel
 from app.study.watch import StudyWatch, StudyWatcher, build_study_watch
 from prism_core.errors import PrismError
-from prism_core.models.sources import resolve
+from prism_core.models.sources import REMOTE, resolve
 from prism_core.personas.library import load_personas
 from prism_core.study.plan import plan_study
 from prism_core.study.resolve import find_adapter
@@ -90,7 +90,7 @@ class StudyStarter(MeasuredStarter[StudySpec]):
         """See `RunStarter.check`."""
         check_size(plan_study(spec), self.shared.settings)
         for model in spec.models:
-            if not model.startswith("remote:"):
+            if not model.startswith(REMOTE):
                 resolve(model)
         for arm in spec.adapters:
             find_adapter(arm.reference, self.shared.store, owner)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prism_core.cli.output import REMOTE, open_model
+from prism_core.cli.output import open_model
 from prism_core.errors import InputError
+from prism_core.models.sources import REMOTE
 
 if TYPE_CHECKING:
     from prism_core.models.local import LocalModel

@@ -6,7 +6,8 @@ import argparse
 import os
 from dataclasses import asdict, dataclass
 
-from prism_core.cli.output import REMOTE, clean_stdout, emit_json
+from prism_core.cli.output import clean_stdout, emit_json
+from prism_core.models.sources import REMOTE
 
 
 @dataclass(frozen=True)

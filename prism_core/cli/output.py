@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from prism_core.models import sources
 from prism_core.progress import Progress, ProgressReport
 
 if TYPE_CHECKING:
     from prism_core.models.generator import Generator
-
-REMOTE = "remote:"
-"""Prefix of a reference to a model behind the endpoint `PRISM_REMOTE_URL`."""
 
 
 def one_line(text: str) -> str:
@@ -76,19 +74,9 @@ def clean_stdout() -> Iterator[None]:
 
 
 def open_model(reference: str) -> Generator:
-    """The model of a reference: what `prism_core.models.weights` loads, or `remote:NAME`.
-
-    Raises:
-        PrismError: there is no such model, or it cannot be loaded.
-    """
-    if reference.startswith(REMOTE):
-        from prism_core.models.remote import from_environment
-
-        return from_environment(reference.removeprefix(REMOTE))
-    from prism_core.models.local import LocalModel
-
+    """Open a model as `prism_core.models.sources.open_model` does, with progress on a terminal."""
     listener = _show if sys.stderr.isatty() else None
-    return LocalModel.load(reference, progress=Progress(listener))
+    return sources.open_model(reference, Progress(listener))
 
 
 def _show(report: ProgressReport) -> None:

@@ -6,16 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prism_core.cli.output import (
-    REMOTE,
-    ProgressLine,
-    clean_stdout,
-    emit_json,
-    open_model,
-    real,
-    whole,
-)
+from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, open_model, real, whole
 from prism_core.errors import InputError
+from prism_core.models.sources import REMOTE
 from prism_core.progress import Progress
 
 if TYPE_CHECKING:

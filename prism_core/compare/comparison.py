@@ -17,10 +17,9 @@ from prism_core.compare.verification import verification_prompt
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator, Seed
 from prism_core.personas.prompts import build_prompt, clean_question, effective_placement
-from prism_core.types import Completion, Persona, Prompt, PromptVariant, Sampling
+from prism_core.types import Completion, GateMode, Persona, Prompt, PromptVariant, Sampling
 
 ArmKind = Literal["neutral", "persona", "control", "verify", "prism"]
-GateMode = Literal["auto", "open", "closed"]
 ARMS: tuple[ArmKind, ...] = get_args(ArmKind)
 
 NO_ADAPTER = "Train an adapter first"

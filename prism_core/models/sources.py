@@ -10,12 +10,19 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prism_core.errors import InputError, NotFoundError
 from prism_core.models.embedded import LABEL
+from prism_core.progress import Progress
+
+if TYPE_CHECKING:
+    from prism_core.models.generator import Generator
 
 EMBEDDED = "embedded"
+"""Reference of the model that comes with PRISM Studio."""
+REMOTE = "remote:"
+"""A reference that begins so names a model at the endpoint of `PRISM_REMOTE_URL`."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?", re.ASCII)
 ALLOWED = "'embedded', a Hub id like 'org/name', a folder with safetensors, or a .gguf file"
 
@@ -59,6 +66,21 @@ def resolve(reference: str) -> ModelSource:
     if name.startswith((".", "/", "~", "\\")) or path.is_file():
         raise NotFoundError(f"there is no model at {name!r}. Allowed: {ALLOWED}")
     return _resolve_hub(name)
+
+
+def open_model(reference: str, progress: Progress | None = None) -> Generator:
+    """Load the model of a reference, or `remote:NAME` from the endpoint of the environment.
+
+    Raises:
+        PrismError: there is no such model, or it cannot be loaded.
+    """
+    if reference.startswith(REMOTE):
+        from prism_core.models.remote import from_environment
+
+        return from_environment(reference.removeprefix(REMOTE))
+    from prism_core.models.local import LocalModel
+
+    return LocalModel.load(reference, progress=progress)
 
 
 def _resolve_public(name: str) -> ModelSource:

@@ -16,6 +16,7 @@ from prism_core.errors import CancelledError, InputError, ModelError
 from prism_core.models.cached import CachedModel
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
+from prism_core.models.sources import open_model
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.bundle import load_bundle, read_info
 from prism_core.prism.gating.gated_model import GatedModel
@@ -28,9 +29,6 @@ from prism_core.study.choice_scoring import ChoiceScores, Way, probe_scoring, sc
 from prism_core.study.resolve import short_name
 from prism_core.study.spec import Scoring
 from prism_core.types import Completion, Message, Prompt, Sampling
-
-REMOTE = "remote:"
-"""Prefix of a reference to a model behind the endpoint `PRISM_REMOTE_URL`."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +59,6 @@ class Response:
     """One completion a turn, for written answers."""
     choice: ChoiceScores | None = None
     """The scores of the choices, for choice items."""
-
-
-def open_model(reference: str, progress: Progress | None = None) -> Generator:
-    """The model of a reference.
-
-    Raises:
-        PrismError: there is no such model, or it cannot be loaded.
-    """
-    if reference.startswith(REMOTE):
-        from prism_core.models.remote import from_environment
-
-        return from_environment(reference.removeprefix(REMOTE))
-    return LocalModel.load(reference, progress=progress)
 
 
 def sampling_of(temperature: float, top_p: float, max_new_tokens: int) -> Sampling:

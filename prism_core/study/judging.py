@@ -16,12 +16,12 @@ from dataclasses import replace
 
 from prism_core.models.cached import CachedModel
 from prism_core.models.generator import Generator
+from prism_core.models.sources import REMOTE, open_model
 from prism_core.progress import Progress
 from prism_core.scorers.judge_check import check_judge
 from prism_core.scorers.judges import JudgePair, ModelJudge, RemoteJudge
 from prism_core.scorers.refusal_judge import judge_refusals
 from prism_core.study.answers import Answer, Judgement, answer_key
-from prism_core.study.engine import REMOTE, open_model
 from prism_core.study.records import ModelPart, StudyRecords
 from prism_core.study.spec import StudySpec
 from prism_core.study.table import NEUTRAL, TURN_MARK

@@ -13,8 +13,9 @@ from app.common.persona_choices import merge_personas
 from app.compare.examples import labels, load_examples, pick
 from app.compare.form import DEFAULT_SAMPLING, Selection, check_selection, read_query
 from app.compare.shown import new_order
-from app.services.settings import EMBEDDED, Settings, browser_secret, read_settings
+from app.services.settings import Settings, browser_secret, read_settings
 from prism_core.errors import InputError, NotFoundError, StorageError
+from prism_core.models.sources import EMBEDDED
 from prism_core.personas.library import load_personas
 from prism_core.types import Sampling
 

@@ -27,8 +27,7 @@ from prism_core.inference.prefill import prefill
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.prism.bundle import load_bundle
-from prism_core.prism.gating.gated_model import GateMode
-from prism_core.types import Message, Prompt, Sampling
+from prism_core.types import GateMode, Message, Prompt, Sampling
 from prism_core.utils.assets import ASSETS
 
 DEMO = ASSETS / "adapters" / "demo"
@@ -73,13 +72,13 @@ def test_guesses_with_an_adapter_are_checked_and_mostly_right(
 ) -> None:
     gated = load_bundle(DEMO, model)
     rates = []
-    true_note = speculation._Luck.note
+    true_note = speculation._DraftLength.note
 
-    def note(luck: speculation._Luck, right: int, wrong: int) -> None:
+    def note(luck: speculation._DraftLength, right: int, wrong: int) -> None:
         rates.append((right, wrong))
         true_note(luck, right, wrong)
 
-    monkeypatch.setattr(speculation._Luck, "note", note)
+    monkeypatch.setattr(speculation._DraftLength, "note", note)
     sampling = SETTINGS[0]
     packed = gated.generate(PROMPTS, sampling, gates=gates)
     right, wrong = map(sum, zip(*rates, strict=True))

@@ -25,9 +25,9 @@ from prism_core.prism.ablation.baselines import (
 )
 from prism_core.prism.gating.always_on import AlwaysOn
 from prism_core.prism.gating.gate import Gate
-from prism_core.prism.gating.gated_model import GatedModel, GateMode
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.prism.records import JudgedPair, Query
-from prism_core.types import Completion, Persona, Prompt, PromptVariant, Sampling
+from prism_core.types import Completion, GateMode, Persona, Prompt, PromptVariant, Sampling
 
 SystemName = Literal[
     "base",

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import nn
@@ -28,10 +27,16 @@ from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Seed
 from prism_core.models.local import LocalModel
 from prism_core.prism.gating.gate import Gate, hidden_of, pool, read_features
-from prism_core.types import ChoiceScore, Completion, GateReading, Prompt, Sampling, TokenScore
+from prism_core.types import (
+    ChoiceScore,
+    Completion,
+    GateMode,
+    GateReading,
+    Prompt,
+    Sampling,
+    TokenScore,
+)
 
-GateMode = Literal["auto", "open", "closed"]
-"""Let the gate decide, or hold it open or closed for a row."""
 PAPER_THRESHOLD = 0.5
 
 

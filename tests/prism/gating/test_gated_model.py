@@ -22,8 +22,8 @@ from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator, TokenScorer
 from prism_core.models.local import LocalModel
 from prism_core.prism.gating.gate import Gate, read_features
-from prism_core.prism.gating.gated_model import GatedModel, GateMode, RowRouter
-from prism_core.types import Message, Prompt, Sampling
+from prism_core.prism.gating.gated_model import GatedModel, RowRouter
+from prism_core.types import GateMode, Message, Prompt, Sampling
 
 QUESTIONS = ("Tell me of the sea.", "2 + 2?", "Name a flightless bird.", "Why is the sky blue?")
 PROMPTS: list[Prompt] = [(Message("user", q),) for q in QUESTIONS]
