@@ -23,8 +23,8 @@ from prism_core.personas.prompts import build_prompt
 from prism_core.prism.bundle import load_bundle
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.gating.gate import pool
-from prism_core.prism.gating.gated_model import GatedModel, GateMode, RowRouter
-from prism_core.types import PromptVariant
+from prism_core.prism.gating.gated_model import GatedModel, RowRouter
+from prism_core.types import GateMode, PromptVariant
 from prism_core.utils.assets import ASSETS
 
 ADAPTER = ASSETS / "adapters" / "demo"

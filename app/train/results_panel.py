@@ -29,7 +29,8 @@ from app.train.views.results import (
 )
 from app.train.watch import TrainWatcher
 from prism_core.errors import InputError, PrismError
-from prism_core.prism.gating.report import PAPER_THRESHOLD, GateReport
+from prism_core.prism.gating.gate import PAPER_THRESHOLD
+from prism_core.prism.gating.report import GateReport
 from prism_core.prism.records import Route
 from prism_core.storage import RunRow, Store
 

@@ -13,16 +13,17 @@ from transformers import PreTrainedTokenizerBase
 
 from prism_core.types import Message, Prompt
 
-_PROBE = "qz7 probe qz7"
+PROBE = "qz7 probe qz7"
+"""A text whose place in a rendered template shows what the template does with a turn."""
 
 
 def has_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the chat template takes a system turn and shows its text to the model."""
     try:
-        text = render(tokenizer, (Message("system", _PROBE), Message("user", "x")))
+        text = render(tokenizer, (Message("system", PROBE), Message("user", "x")))
     except (TemplateError, ValueError):
         return False
-    return _PROBE in text
+    return PROBE in text
 
 
 def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:

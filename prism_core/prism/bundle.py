@@ -25,8 +25,8 @@ from prism_core.lora.weights import CONFIG_FILE, WEIGHTS_FILE, LoraWeights
 from prism_core.models.embedded import HUB_ID
 from prism_core.models.local import LocalModel
 from prism_core.models.sources import EMBEDDED
-from prism_core.prism.gating.gate import GATE_FILE, Gate
-from prism_core.prism.gating.gated_model import PAPER_THRESHOLD, GatedModel
+from prism_core.prism.gating.gate import GATE_FILE, PAPER_THRESHOLD, Gate
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.storage import pack, unpack
 from prism_core.types import Estimate
 

@@ -24,6 +24,7 @@ from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import VariantOf
 from prism_core.prism.distillation.losses import CHUNK
 from prism_core.prism.distillation.teacher_forcing import (
+    BATCH_TOKENS,
     AnswerStates,
     ForcedAnswer,
     force,
@@ -34,9 +35,6 @@ from prism_core.prism.distillation.training_plan import micro_batches
 from prism_core.prism.records import AnswerPair
 from prism_core.progress import Progress
 from prism_core.types import Prompt
-
-BATCH_TOKENS = 2_048
-"""Padded tokens read together."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from prism_core.errors import InputError
 from prism_core.inference.sampling import check_sampling
 from prism_core.prism.ablation.systems import Absent, System
 from prism_core.prism.ablation.table import Behaviour, ExtraColumn, is_wanted
+from prism_core.prism.bootstrap.answers import ANSWERING
 from prism_core.prism.records import JudgedPair
 from prism_core.types import Sampling
 
-ANSWERING = Sampling(max_new_tokens=256, temperature=0.7, top_p=0.95)
-"""How answers are drawn where nothing else is asked for."""
 FEW = 20
 """With fewer held-out queries the table says that its intervals are wide."""
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator
 from prism_core.prism.records import AnswerPair, JudgedPair
+from prism_core.prism.spec import JUDGE_NAMES, JudgeName
 from prism_core.progress import Progress
 from prism_core.scorers.judge_check import JudgeCheck, check_judge
 from prism_core.scorers.judges import (
@@ -33,9 +33,6 @@ from prism_core.types import Estimate, Verdict
 
 STAGE = "verification"
 CHECK_STAGE = "judge_check"
-
-JudgeName = Literal["self", "verifiable", "remote"]
-JUDGE_NAMES: tuple[JudgeName, ...] = get_args(JudgeName)
 
 
 @dataclass(frozen=True)

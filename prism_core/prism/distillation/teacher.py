@@ -23,6 +23,7 @@ from prism_core.errors import StorageError
 from prism_core.models.local import LocalModel
 from prism_core.prism.distillation.losses import CHUNK, top_logprobs
 from prism_core.prism.distillation.teacher_forcing import (
+    BATCH_TOKENS,
     AnswerStates,
     ForcedAnswer,
     head_of,
@@ -31,8 +32,6 @@ from prism_core.prism.distillation.teacher_forcing import (
 
 POSITIONS_PER_FILE = 8_192
 """A file holds the answers that together reach this many positions."""
-BATCH_TOKENS = 2_048
-"""Padded tokens that the teacher reads together."""
 
 Tick = Callable[[int], None]
 """Called with the number of samples done, often enough to stop there."""

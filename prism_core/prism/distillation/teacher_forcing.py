@@ -18,15 +18,16 @@ from transformers.cache_utils import DynamicLayer
 
 from prism_core.errors import ModelError
 from prism_core.inference.prefill import shared_prefix
-from prism_core.models.chat import encode_prompt, encode_text, render
+from prism_core.models.chat import PROBE, encode_prompt, encode_text, render
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import VariantOf, build_prompt
 from prism_core.prism.records import AnswerPair
 from prism_core.types import Message, PromptVariant
 
+BATCH_TOKENS = 2_048
+"""Padded tokens that are read together where nothing is trained."""
 _WORTH_SHARING = 64
 """Tokens that have to be saved before a beginning is read apart from the rows' ends."""
-_PROBE = "qz7 probe qz7"
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
 
     It is not always the tokenizer's end-of-text token; where the template writes none, it is.
     """
-    prompt = (Message("user", "x"), Message("assistant", _PROBE))
-    behind = render(tokenizer, prompt).partition(_PROBE)[2]
+    prompt = (Message("user", "x"), Message("assistant", PROBE))
+    behind = render(tokenizer, prompt).partition(PROBE)[2]
     specials = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     ids = tokenizer(behind, add_special_tokens=False)["input_ids"]
     found = next((int(i) for i in ids if i in specials), tokenizer.eos_token_id)

@@ -25,6 +25,8 @@ from prism_core.lora.weights import decoder_layers
 Feature = Literal["last", "mean", "both"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 GATE_FILE = "gate.safetensors"
+PAPER_THRESHOLD = 0.5
+"""The gate opens where P(persona helps | query) is at least this (section 4.4)."""
 _HIDDEN = (128, 64)
 _BATCH_TOKENS = 16_384
 _CERTAIN = 50.0

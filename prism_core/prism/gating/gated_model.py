@@ -26,7 +26,7 @@ from prism_core.lora.weights import LoraWeights, decoder_layers
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Seed
 from prism_core.models.local import LocalModel
-from prism_core.prism.gating.gate import Gate, hidden_of, pool, read_features
+from prism_core.prism.gating.gate import PAPER_THRESHOLD, Gate, hidden_of, pool, read_features
 from prism_core.types import (
     ChoiceScore,
     Completion,
@@ -36,8 +36,6 @@ from prism_core.types import (
     Sampling,
     TokenScore,
 )
-
-PAPER_THRESHOLD = 0.5
 
 
 class RowRouter:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from prism_core.errors import InputError
-from prism_core.prism.gating.gate import FEATURES, Feature
+from prism_core.prism.gating.gate import FEATURES, PAPER_THRESHOLD, Feature
 from prism_core.stats import (
     Calibration,
     Confusion,
@@ -28,7 +28,6 @@ from prism_core.types import Estimate
 
 FeatureChoice = Literal["auto", "last", "mean", "both"]
 ThresholdRule = Literal["paper", "held_out", "out_of_fold"]
-PAPER_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)

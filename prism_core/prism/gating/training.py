@@ -23,9 +23,15 @@ from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.gating.fitting import FitSettings, constant_gate, fit_gate, losses_of
-from prism_core.prism.gating.gate import FEATURES, Feature, Gate, part_of, read_features
-from prism_core.prism.gating.report import (
+from prism_core.prism.gating.gate import (
+    FEATURES,
     PAPER_THRESHOLD,
+    Feature,
+    Gate,
+    part_of,
+    read_features,
+)
+from prism_core.prism.gating.report import (
     FeatureScore,
     GateConfig,
     GateEpoch,
