@@ -14,7 +14,16 @@ from prism_core.tasks.embedded import KNOWLEDGE, OPEN, SAFE
 from prism_core.tasks.gsm8k import GSM8K
 from prism_core.tasks.harmbench import HARMBENCH
 from prism_core.tasks.ifeval import IFEVAL
-from prism_core.tasks.item import Item, ItemKind, Task, item_from_json, item_to_json
+from prism_core.tasks.item import (
+    MMLU_DOMAINS,
+    MT_BENCH_CATEGORIES,
+    SAFETY,
+    Item,
+    ItemKind,
+    Task,
+    item_from_json,
+    item_to_json,
+)
 from prism_core.tasks.jailbreakbench import JAILBREAKBENCH
 from prism_core.tasks.math500 import MATH500
 from prism_core.tasks.mmlu import MMLU
@@ -24,29 +33,32 @@ from prism_core.tasks.truthfulqa import TRUTHFULQA
 from prism_core.tasks.xstest import XSTEST
 
 TASKS: dict[str, Task] = {
-    "knowledge": KNOWLEDGE,
-    "open": OPEN,
-    "safety": SAFE,
-    "mmlu": MMLU,
-    "arc": ARC,
-    "truthfulqa": TRUTHFULQA,
-    "gsm8k": GSM8K,
-    "math500": MATH500,
-    "mt_bench": MT_BENCH,
-    "harmbench": HARMBENCH,
-    "jailbreakbench": JAILBREAKBENCH,
-    "xstest": XSTEST,
-    "pku_saferlhf": PKU_SAFERLHF,
-    "ifeval": IFEVAL,
+    task.name: task
+    for task in (
+        KNOWLEDGE,
+        OPEN,
+        SAFE,
+        MMLU,
+        ARC,
+        TRUTHFULQA,
+        GSM8K,
+        MATH500,
+        MT_BENCH,
+        HARMBENCH,
+        JAILBREAKBENCH,
+        XSTEST,
+        PKU_SAFERLHF,
+        IFEVAL,
+    )
 }
 """Every task by name, the embedded suite first."""
 
 
 def get_task(name: str) -> Task:
-    """A task by name.
+    """Return a task by name.
 
     Raises:
-        NotFoundError: there is none of that name; the message lists those there are.
+        NotFoundError: no task has that name; the message lists the names.
     """
     if name not in TASKS:
         raise NotFoundError(f"There is no task '{name[:60]}'; there are {', '.join(TASKS)}.")
@@ -54,15 +66,14 @@ def get_task(name: str) -> Task:
 
 
 def pick_items(task: Task, n_per_category: int | None, seed: int = 0) -> tuple[Item, ...]:
-    """The same number of items of every category, chosen by the seed alone.
+    """Pick the same number of items of every category, by the seed alone.
 
     Each category's items have one order for each seed, and the first `n_per_category` are taken:
-    a larger n contains the smaller, so that a study can be widened and pays only for what is new.
+    a larger n contains the smaller, so that a study that is widened pays only for what is new.
 
     Args:
         task: where the items come from.
-        n_per_category: how many of each category; a category with fewer gives all it has, and
-            None takes all.
+        n_per_category: how many of each category; None, or more than there are, takes all.
         seed: chooses the order.
 
     Raises:
@@ -81,11 +92,14 @@ def pick_items(task: Task, n_per_category: int | None, seed: int = 0) -> tuple[I
 
 
 def _rank(item: Item, seed: int) -> bytes:
-    """A place in the order of one seed; the same on every machine."""
+    """Return a place in the order of one seed; the same on every machine."""
     return hashlib.sha256(f"{seed}\0{item.task}\0{item.id}".encode()).digest()
 
 
 __all__ = [
+    "MMLU_DOMAINS",
+    "MT_BENCH_CATEGORIES",
+    "SAFETY",
     "TASKS",
     "Item",
     "ItemKind",

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from prism_core.errors import InputError
 from prism_core.tasks.benchmark import Benchmark, HubFile
-from prism_core.tasks.files import read_rows, text_of
+from prism_core.tasks.files import Row
 from prism_core.tasks.item import Item
 
 
-def read(paths: Sequence[Path]) -> list[Item]:
-    """Items from the Hub's Parquet files."""
-    items: list[Item] = []
-    for path in paths:
-        for number, row in enumerate(read_rows(path), start=1):
-            question = text_of(row, ["question"], path, number)
-            offered: Any = row.get("choices")
-            try:
-                labels, texts = list(offered["label"]), [str(t) for t in offered["text"]]
-                answer = labels.index(row["answerKey"])
-            except (TypeError, KeyError, ValueError) as error:
-                raise InputError(f"'{path}', row {number} has no choices: {error}.") from error
-            name = str(row.get("id") or f"{path.stem}-{number}")[:80]
-            items.append(Item(name, "arc", "stem", "choice", question, tuple(texts), answer))
-    return items
+def read(rows: Iterable[Row]) -> Iterator[Item]:
+    """Yield one item a row; the right choice is named by its label, not by its place."""
+    for row in rows:
+        try:
+            labels = list(row.values["choices"]["label"])
+            texts = tuple(str(text) for text in row.values["choices"]["text"])
+            answer = labels.index(row.values["answerKey"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise row.error(f"no choices ({error})") from error
+        name = str(row.values.get("id") or f"{row.path.stem}-{row.number}")[:80]
+        yield Item(name, "arc", "stem", "choice", row.text("question"), texts, answer)
+
+
+def _test_file(name: str, local: str) -> HubFile:
+    return HubFile("allenai/ai2_arc", f"{name}/test-00000-of-00001.parquet", local)
 
 
 ARC = Benchmark(
-    "arc",
-    "ARC",
-    "choice",
-    ("stem",),
-    (),
-    (
-        HubFile("allenai/ai2_arc", "ARC-Easy/test-00000-of-00001.parquet", "arc/easy.parquet"),
-        HubFile(
-            "allenai/ai2_arc", "ARC-Challenge/test-00000-of-00001.parquet", "arc/challenge.parquet"
-        ),
+    name="arc",
+    title="ARC",
+    kind="choice",
+    categories=("stem",),
+    licence="CC BY-SA 4.0",
+    hub=(
+        _test_file("ARC-Easy", "arc/easy.parquet"),
+        _test_file("ARC-Challenge", "arc/challenge.parquet"),
     ),
-    read,
-    "CC BY-SA 4.0",
+    read=read,
 )

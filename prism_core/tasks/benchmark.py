@@ -8,17 +8,17 @@ neither works, one sentence says what to download and where to put it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from prism_core.errors import InputError, NotFoundError
+from prism_core.tasks.files import Row, read_rows
 from prism_core.tasks.item import Item, ItemKind
 
 DATA_DIR = "PRISM_DATA_DIR"
 REACH_SECONDS = 8.0
 """How long the Hub may take to be reached at all."""
-Reader = Callable[[Sequence[Path]], list[Item]]
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,14 @@ class HubFile:
     """One file of a data set on the Hub."""
 
     repository: str
-    """Its id, such as `cais/mmlu`."""
+    """Such as `cais/mmlu`."""
     path: str
-    """The file's path in it."""
     local: str
-    """Where it belongs below a data folder."""
+    """Where the file belongs below a data folder."""
 
     @property
     def url(self) -> str:
-        """Where a person can download it."""
+        """Where a person can download the file."""
         return f"https://huggingface.co/datasets/{self.repository}/resolve/main/{self.path}"
 
 
@@ -45,40 +44,36 @@ class Benchmark:
     name: str
     """Its key in `TASKS`."""
     title: str
-    """The name shown to people."""
     kind: ItemKind
-    """The kind of its items."""
     categories: tuple[str, ...]
-    """Their categories."""
-    local: tuple[str, ...]
-    """Patterns of files below a data folder, the benchmark's own form; tried before `hub`'s."""
-    hub: tuple[HubFile, ...]
-    """The same data on the Hub."""
-    read: Reader
-    """Makes items of the files, whichever place they come from."""
     licence: str
     """The licence its authors chose."""
+    hub: tuple[HubFile, ...]
+    read: Callable[[Iterable[Row]], Iterable[Item]]
+    """Makes items of the files' rows, whether they come from `local` or from `hub`."""
+    local: tuple[str, ...] = ()
+    """Patterns of files below a data folder, in the form its authors publish; tried before `hub`'s
+    files."""
 
     def load(self) -> tuple[Item, ...]:
-        """All items, in the files' order.
+        """Load all items, in the files' order.
 
         Raises:
-            NotFoundError: the data is neither in the folder nor to be had from the Hub.
+            NotFoundError: the data is neither in the folder nor can be fetched from the Hub.
             InputError: a file is damaged.
         """
-        paths = self.local_files() or self._fetched()
-        items = self.read(paths)
+        paths = self.local_files() or self._fetch()
+        items = {}
+        for item in self.read(row for path in paths for row in read_rows(path)):
+            if item.id in items:
+                raise InputError(f"{self.title}: the id '{item.id}' comes twice.")
+            items[item.id] = item
         if not items:
             raise InputError(f"{self.title}: there are no items in {', '.join(map(str, paths))}.")
-        seen: set[str] = set()
-        for item in items:
-            if item.id in seen:
-                raise InputError(f"{self.title}: the id '{item.id}' comes twice.")
-            seen.add(item.id)
-        return tuple(items)
+        return tuple(items.values())
 
     def local_files(self) -> list[Path]:
-        """Its files in `PRISM_DATA_DIR`; none where the variable is not set."""
+        """Return its files in `PRISM_DATA_DIR`; none where the variable is not set."""
         folder = os.environ.get(DATA_DIR, "").strip()
         if not folder:
             return []
@@ -100,8 +95,8 @@ class Benchmark:
             f"that folder (licence: {self.licence})."
         )
 
-    def _fetched(self) -> list[Path]:
-        """The files from the Hub's cache, downloaded if they are not there."""
+    def _fetch(self) -> list[Path]:
+        """Return the files from the Hub's cache, downloaded if they are not there."""
         from httpx2 import HTTPError
         from huggingface_hub.errors import HFValidationError
 
@@ -115,7 +110,7 @@ class Benchmark:
 
 
 def _from_hub(file: HubFile) -> Path:
-    """One file, from the cache if it is there; one that is not is asked for once, not for long."""
+    """Return one file's place in the cache; one that is not there is asked for once, not long."""
     import httpx2
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
@@ -129,7 +124,7 @@ def _from_hub(file: HubFile) -> Path:
 
 
 def _root(error: BaseException) -> str:
-    """What really went wrong, as one short line."""
+    """Return what really went wrong, as one short line."""
     while error.__cause__ is not None:
         error = error.__cause__
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

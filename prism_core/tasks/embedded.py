@@ -11,24 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.tasks.item import Item, ItemKind, item_from_json
+from prism_core.tasks.item import (
+    MMLU_DOMAINS,
+    MT_BENCH_CATEGORIES,
+    SAFETY,
+    Item,
+    ItemKind,
+    item_from_json,
+)
 from prism_core.utils.assets import ASSETS
 
 FOLDER = ASSETS / "tasks"
-"""Where the shipped items live."""
-
-MMLU_DOMAINS = ("stem", "humanities", "social_sciences", "other")
-MT_BENCH_CATEGORIES = (
-    "writing",
-    "roleplay",
-    "reasoning",
-    "math",
-    "coding",
-    "extraction",
-    "stem",
-    "humanities",
-)
-SAFETY = ("harmful", "harmless")
 
 
 @dataclass(frozen=True)
@@ -36,25 +29,22 @@ class EmbeddedTask:
     """A task whose items ship with the app."""
 
     name: str
-    """Its key, and its file's stem."""
+    """Its key in `TASKS`, and its file's stem."""
     title: str
-    """The name shown to people."""
     kind: ItemKind
-    """The kind of its items."""
     categories: tuple[str, ...]
-    """Their categories."""
 
     def load(self) -> tuple[Item, ...]:
-        """All items, in the order of the file."""
+        """Load all items, in the order of the file."""
         return read_items(FOLDER / f"{self.name}.jsonl", self.name)
 
 
 def read_items(path: Path, task: str) -> tuple[Item, ...]:
-    """The items of a JSONL file.
+    """Read the items of a JSONL file.
 
     Raises:
         NotFoundError: there is no such file.
-        InputError: a line is no item of this task, or an id comes twice; the line is named.
+        InputError: a line holds no item of this task, or an id comes twice; the line is named.
     """
     if not path.is_file():
         raise NotFoundError(f"The items of '{task}' are missing: there is no file '{path}'.")

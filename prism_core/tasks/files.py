@@ -1,6 +1,6 @@
 """Tables from files that others made: CSV, JSON, JSON lines, Parquet.
 
-Every reader yields plain rows and says where a damaged file is damaged. Nothing is executed, and a
+A damaged file is refused with a sentence that says where the damage is. Nothing is executed, and a
 file of an unreasonable size is not read.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,40 @@ from prism_core.errors import InputError, NotFoundError
 
 MAX_BYTES = 400_000_000
 """Larger files are not read; no benchmark here comes near."""
-Row = Mapping[str, Any]
+_Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table, which knows where it stands."""
+
+    path: Path
+    number: int
+    """Counted from 1 within the file."""
+    values: _Values
+
+    def text(self, *columns: str) -> str:
+        """Return the text of the first of these columns that has one.
+
+        Raises:
+            InputError: none has.
+        """
+        for column in columns:
+            value = self.values.get(column)
+            if isinstance(value, str) and value.strip():
+                return value
+        raise self.error(
+            f"there is no text in {' or '.join(map(repr, columns))}; "
+            f"the row has {sorted(str(k) for k in self.values)[:8]}"
+        )
+
+    def error(self, what: str) -> InputError:
+        """Make an error that says where the row is and what is wrong with it."""
+        return InputError(f"'{self.path}', row {self.number}: {what}.")
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a table, by the file's ending.
+    """Read a table, in the format that the file's ending names.
 
     Raises:
         NotFoundError: there is no such file.
@@ -32,20 +62,20 @@ def read_rows(path: Path) -> list[Row]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"'{path}' is larger than {MAX_BYTES:,} bytes.")
-        return reader(path)
+        return [Row(path, number, values) for number, values in enumerate(reader(path), start=1)]
     except FileNotFoundError as error:
         raise NotFoundError(f"There is no file '{path}'.") from error
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise InputError(f"'{path}' cannot be read: {error}.") from error
 
 
-def _read_csv(path: Path) -> list[Row]:
+def _read_csv(path: Path) -> list[_Values]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def _read_jsonl(path: Path) -> list[Row]:
-    rows: list[Row] = []
+def _read_jsonl(path: Path) -> list[_Values]:
+    rows: list[_Values] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
@@ -56,7 +86,7 @@ def _read_jsonl(path: Path) -> list[Row]:
     return rows
 
 
-def _read_json(path: Path) -> list[Row]:
+def _read_json(path: Path) -> list[_Values]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, list):
@@ -66,18 +96,18 @@ def _read_json(path: Path) -> list[Row]:
         raise InputError(f"'{path}' is no list of JSON objects: {error}.") from error
 
 
-def _object(value: object) -> Row:
+def _object(value: object) -> _Values:
     if not isinstance(value, dict):
         raise ValueError(f"{str(value)[:40]!r} is no object")
     return value
 
 
-def _read_parquet(path: Path) -> list[Row]:
+def _read_parquet(path: Path) -> list[_Values]:
     import pyarrow
     from pyarrow import parquet
 
     try:
-        rows: list[Row] = parquet.read_table(path).to_pylist()
+        rows: list[_Values] = parquet.read_table(path).to_pylist()
     except pyarrow.ArrowException as error:
         raise InputError(f"'{path}' is no Parquet file that can be read: {error}.") from error
     return rows
@@ -89,19 +119,3 @@ _READERS = {
     ".json": _read_json,
     ".parquet": _read_parquet,
 }
-
-
-def text_of(row: Row, names: Sequence[str], path: Path, number: int) -> str:
-    """The first of the named columns that the row has, as text.
-
-    Raises:
-        InputError: it has none of them, or the text is empty.
-    """
-    for name in names:
-        value = row.get(name)
-        if isinstance(value, str) and value.strip():
-            return value
-    raise InputError(
-        f"'{path}', row {number}: there is no text in {' or '.join(map(repr, names))}; "
-        f"the row has {sorted(str(k) for k in row)[:8]}."
-    )

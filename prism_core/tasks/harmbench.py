@@ -5,40 +5,36 @@ Contextual behaviours come with a text, which stands before the request.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 from prism_core.tasks.benchmark import Benchmark, HubFile
-from prism_core.tasks.files import read_rows, text_of
-from prism_core.tasks.item import Item
+from prism_core.tasks.files import Row
+from prism_core.tasks.item import Item, safety_item
 
 
-def read(paths: Sequence[Path]) -> list[Item]:
-    """Items from the published CSV or a Parquet file of the Hub."""
-    items: list[Item] = []
-    for path in paths:
-        for number, row in enumerate(read_rows(path), start=1):
-            wish = text_of(row, ["Behavior", "prompt"], path, number)
-            context = str(row.get("ContextString") or row.get("context") or "").strip()
-            name = str(row.get("BehaviorID") or f"harmbench-{number:04d}")[:80]
-            question = f"{context}\n\n---\n\n{wish}" if context else wish
-            items.append(Item(name, "harmbench", "harmful", "safety", question, harmful=True))
-    return items
+def read(rows: Iterable[Row]) -> Iterator[Item]:
+    """Yield one item a row of the published CSV or of the Hub's Parquet file."""
+    for row in rows:
+        wish = row.text("Behavior", "prompt")
+        context = str(row.values.get("ContextString") or row.values.get("context") or "").strip()
+        name = str(row.values.get("BehaviorID") or f"harmbench-{row.number:04d}")[:80]
+        question = f"{context}\n\n---\n\n{wish}" if context else wish
+        yield safety_item(name, "harmbench", question, harmful=True)
 
 
 HARMBENCH = Benchmark(
-    "harmbench",
-    "HarmBench",
-    "safety",
-    ("harmful",),
-    ("harmbench/*.csv",),
-    (
+    name="harmbench",
+    title="HarmBench",
+    kind="safety",
+    categories=("harmful",),
+    licence="MIT",
+    local=("harmbench/*.csv",),
+    hub=(
         HubFile(
             "walledai/HarmBench",
             "standard/train-00000-of-00001.parquet",
             "harmbench/standard.parquet",
         ),
     ),
-    read,
-    "MIT",
+    read=read,
 )

@@ -1,15 +1,15 @@
-"""One question of a task, whatever the benchmark it comes from.
+"""One question of a task, whatever benchmark it comes from.
 
-Three kinds: a choice has a right one among its choices; an open question has a check, or none where
-only a judge can tell; a safety item should be refused or should not. Items are plain values that
-survive JSON, so that a study's file can carry them.
+Three kinds: a choice has one right answer among its choices; an open question has a check, or none
+where only a judge can tell; a safety item should be refused or should not. Items are plain values
+that survive JSON, so that a study's file can carry them.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 from prism_core.checks.check import Check, check_from_record, check_to_json
 from prism_core.errors import InputError
@@ -17,6 +17,19 @@ from prism_core.errors import InputError
 ItemKind = Literal["choice", "open", "safety"]
 ITEM_KINDS: tuple[ItemKind, ...] = get_args(ItemKind)
 MAX_ID_CHARACTERS = 80
+
+MMLU_DOMAINS = ("stem", "humanities", "social_sciences", "other")
+MT_BENCH_CATEGORIES = (
+    "writing",
+    "roleplay",
+    "reasoning",
+    "math",
+    "coding",
+    "extraction",
+    "stem",
+    "humanities",
+)
+SAFETY = ("harmful", "harmless")
 
 
 @dataclass(frozen=True)
@@ -26,15 +39,13 @@ class Item:
     id: str
     """Unique within its task; printable, at most 80 characters."""
     task: str
-    """The task's name, such as `knowledge`."""
+    """Its key in `TASKS`."""
     category: str
     """Such as `stem` (a domain of MMLU), `writing` (a category of MT-Bench) or `harmful`."""
     kind: ItemKind
-    """What an answer is: one of the choices, a free text, or a refusal or not."""
     question: str
     """The first user turn."""
     choices: tuple[str, ...] = ()
-    """The possible answers, for kind `choice`."""
     answer: int | None = None
     """Index of the right choice."""
     check: Check | None = None
@@ -44,7 +55,7 @@ class Item:
     harmful: bool | None = None
     """For kind `safety`: whether it should be refused."""
     reference: str = ""
-    """A reference answer, where there is one."""
+    """A reference answer; empty where there is none."""
 
     def __post_init__(self) -> None:
         if not self.id or len(self.id) > MAX_ID_CHARACTERS or not self.id.isprintable():
@@ -71,12 +82,18 @@ class Item:
             )
 
 
+def safety_item(name: str, task: str, question: str, harmful: bool) -> Item:
+    """Make a safety item, whose category follows from whether it is harmful."""
+    category = SAFETY[0] if harmful else SAFETY[1]
+    return Item(name, task, category, "safety", question, harmful=harmful)
+
+
 class Task(Protocol):
     """A named set of items."""
 
     @property
     def name(self) -> str:
-        """Short identifier, the key in `TASKS`."""
+        """Its key in `TASKS`."""
 
     @property
     def title(self) -> str:
@@ -91,7 +108,7 @@ class Task(Protocol):
         """The categories its items may have, in the order they are shown."""
 
     def load(self) -> tuple[Item, ...]:
-        """All items, in a fixed order.
+        """Load all items, in a fixed order.
 
         Raises:
             NotFoundError: the data is not here; the message says how to get it.
@@ -100,26 +117,10 @@ class Task(Protocol):
 
 
 def item_to_json(item: Item) -> str:
-    """An item as one line of JSON, without what is empty."""
-    record: dict[str, Any] = {
-        "id": item.id,
-        "task": item.task,
-        "category": item.category,
-        "kind": item.kind,
-        "question": item.question,
-    }
-    if item.choices:
-        record["choices"] = list(item.choices)
-    if item.answer is not None:
-        record["answer"] = item.answer
+    """Write an item as one line of JSON, without what is empty."""
+    record = {key: value for key, value in vars(item).items() if value not in (None, "", ())}
     if item.check is not None:
         record["check"] = json.loads(check_to_json(item.check))
-    if item.follow_ups:
-        record["follow_ups"] = list(item.follow_ups)
-    if item.harmful is not None:
-        record["harmful"] = item.harmful
-    if item.reference:
-        record["reference"] = item.reference
     return json.dumps(record, ensure_ascii=False)
 
 
@@ -139,7 +140,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def item_from_json(line: str) -> Item:
-    """An item from a line of JSON; the inverse of `item_to_json`.
+    """Read an item from a line of JSON; the inverse of `item_to_json`.
 
     Raises:
         InputError: the line is no item; the message says what is wrong with it.

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 from prism_core.tasks.benchmark import Benchmark, HubFile
-from prism_core.tasks.embedded import SAFETY
-from prism_core.tasks.files import read_rows, text_of
-from prism_core.tasks.item import Item
+from prism_core.tasks.files import Row
+from prism_core.tasks.item import SAFETY, Item, safety_item
 
 
-def read(paths: Sequence[Path]) -> list[Item]:
-    """Items from the Hub's two CSV files (the benign one by its name), or from one JSON list."""
-    items: list[Item] = []
-    for path in paths:
-        harmful = "benign" not in path.name
-        category = SAFETY[0] if harmful else SAFETY[1]
-        for number, row in enumerate(read_rows(path), start=1):
-            wish = text_of(row, ["Goal", "instruction"], path, number)
-            name = f"jbb-{category}-{number:03d}"
-            items.append(Item(name, "jailbreakbench", category, "safety", wish, harmful=harmful))
-    return items
+def read(rows: Iterable[Row]) -> Iterator[Item]:
+    """Yield one item a row; only the file's name tells the benign behaviours."""
+    for row in rows:
+        harmful = "benign" not in row.path.name
+        name = f"jbb-{'harmful' if harmful else 'harmless'}-{row.number:03d}"
+        yield safety_item(name, "jailbreakbench", row.text("Goal", "instruction"), harmful)
+
+
+def _file(name: str) -> HubFile:
+    return HubFile("JailbreakBench/JBB-Behaviors", f"data/{name}", f"jailbreakbench/{name}")
 
 
 JAILBREAKBENCH = Benchmark(
-    "jailbreakbench",
-    "JailbreakBench",
-    "safety",
-    SAFETY,
-    ("jailbreakbench/*.json",),
-    (
-        HubFile(
-            "JailbreakBench/JBB-Behaviors",
-            "data/harmful-behaviors.csv",
-            "jailbreakbench/harmful-behaviors.csv",
-        ),
-        HubFile(
-            "JailbreakBench/JBB-Behaviors",
-            "data/benign-behaviors.csv",
-            "jailbreakbench/benign-behaviors.csv",
-        ),
-    ),
-    read,
-    "MIT",
+    name="jailbreakbench",
+    title="JailbreakBench",
+    kind="safety",
+    categories=SAFETY,
+    licence="MIT",
+    local=("jailbreakbench/*.json",),
+    hub=(_file("harmful-behaviors.csv"), _file("benign-behaviors.csv")),
+    read=read,
 )

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 from prism_core.checks import Check
 from prism_core.tasks.benchmark import Benchmark, HubFile
-from prism_core.tasks.files import read_rows, text_of
+from prism_core.tasks.files import Row
 from prism_core.tasks.item import Item
 
 
-def read(paths: Sequence[Path]) -> list[Item]:
-    """Items from the published JSON lines."""
-    items: list[Item] = []
-    for path in paths:
-        for number, row in enumerate(read_rows(path), start=1):
-            problem = text_of(row, ["problem"], path, number)
-            answer = text_of(row, ["answer"], path, number)
-            items.append(
-                Item(
-                    f"math500-{number:03d}",
-                    "math500",
-                    "math",
-                    "open",
-                    f"{problem}\n\nPut the final answer into \\boxed{{}}.",
-                    check=Check("maths", {"answer": answer}),
-                    reference=str(row.get("solution") or ""),
-                )
-            )
-    return items
+def read(rows: Iterable[Row]) -> Iterator[Item]:
+    """Yield one item a row."""
+    for row in rows:
+        yield Item(
+            f"math500-{row.number:03d}",
+            "math500",
+            "math",
+            "open",
+            f"{row.text('problem')}\n\nPut the final answer into \\boxed{{}}.",
+            check=Check("maths", {"answer": row.text("answer")}),
+            reference=str(row.values.get("solution") or ""),
+        )
 
 
 MATH500 = Benchmark(
-    "math500",
-    "MATH-500",
-    "open",
-    ("math",),
-    (),
-    (HubFile("HuggingFaceH4/MATH-500", "test.jsonl", "math500/test.jsonl"),),
-    read,
-    "MIT",
+    name="math500",
+    title="MATH-500",
+    kind="open",
+    categories=("math",),
+    licence="MIT",
+    hub=(HubFile("HuggingFaceH4/MATH-500", "test.jsonl", "math500/test.jsonl"),),
+    read=read,
 )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
-from prism_core.errors import InputError
 from prism_core.tasks.benchmark import Benchmark, HubFile
-from prism_core.tasks.embedded import MMLU_DOMAINS
-from prism_core.tasks.files import Row, read_rows, text_of
-from prism_core.tasks.item import Item
+from prism_core.tasks.files import Row
+from prism_core.tasks.item import MMLU_DOMAINS, Item
 
 _SUBJECTS = {
     "stem": """abstract_algebra anatomy astronomy college_biology college_chemistry
@@ -32,46 +30,33 @@ DOMAIN = {subject: domain for domain, names in _SUBJECTS.items() for subject in 
 """The domain of each subject, as the benchmark's authors group them."""
 
 
-def read(paths: Sequence[Path]) -> list[Item]:
-    """Items from one CSV a subject, or from the Hub's one Parquet file."""
-    items: list[Item] = []
-    for path in paths:
-        counts: dict[str, int] = {}
-        for number, row in enumerate(read_rows(path), start=1):
-            subject = str(row.get("subject") or path.stem.rpartition("_")[0])
-            if subject not in DOMAIN:
-                raise InputError(f"'{path}', row {number}: MMLU has no subject '{subject[:60]}'.")
-            counts[subject] = counts.get(subject, 0) + 1
-            items.append(_item(row, subject, counts[subject], path, number))
-    return items
-
-
-def _item(row: Row, subject: str, count: int, path: Path, number: int) -> Item:
-    listed = row.get("choices")
-    choices = listed if isinstance(listed, list) else [row.get(f"choice{i}") for i in range(4)]
-    question = text_of(row, ["question"], path, number)
-    try:
-        answer = int(row["answer"])
-        return Item(
-            f"{subject}-{count:04d}",
-            "mmlu",
-            DOMAIN[subject],
-            "choice",
-            question,
-            tuple(str(c) for c in choices if c is not None),
-            answer,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"'{path}', row {number} is no question with choices: {error}.") from error
+def read(rows: Iterable[Row]) -> Iterator[Item]:
+    """Yield one item a row of one CSV a subject, or of the Hub's one Parquet file."""
+    counts = Counter[str]()
+    for row in rows:
+        subject = str(row.values.get("subject") or row.path.stem.rpartition("_")[0])
+        if subject not in DOMAIN:
+            raise row.error(f"MMLU has no subject '{subject[:60]}'")
+        counts[subject] += 1
+        name, question = f"{subject}-{counts[subject]:04d}", row.text("question")
+        listed = row.values.get("choices")
+        if not isinstance(listed, list):
+            listed = [row.values.get(f"choice{i}") for i in range(4)]
+        choices = tuple(str(choice) for choice in listed if choice is not None)
+        try:
+            answer = int(row.values["answer"])
+            yield Item(name, "mmlu", DOMAIN[subject], "choice", question, choices, answer)
+        except (KeyError, TypeError, ValueError) as error:
+            raise row.error(f"this is no question with choices ({error})") from error
 
 
 MMLU = Benchmark(
-    "mmlu",
-    "MMLU",
-    "choice",
-    MMLU_DOMAINS,
-    ("mmlu/test/*_test.csv",),
-    (HubFile("cais/mmlu", "all/test-00000-of-00001.parquet", "mmlu/test.parquet"),),
-    read,
-    "MIT",
+    name="mmlu",
+    title="MMLU",
+    kind="choice",
+    categories=MMLU_DOMAINS,
+    licence="MIT",
+    local=("mmlu/test/*_test.csv",),
+    hub=(HubFile("cais/mmlu", "all/test-00000-of-00001.parquet", "mmlu/test.parquet"),),
+    read=read,
 )

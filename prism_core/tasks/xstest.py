@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 from prism_core.tasks.benchmark import Benchmark, HubFile
-from prism_core.tasks.embedded import SAFETY
-from prism_core.tasks.files import read_rows, text_of
-from prism_core.tasks.item import Item
+from prism_core.tasks.files import Row
+from prism_core.tasks.item import SAFETY, Item, safety_item
 
 
-def read(paths: Sequence[Path]) -> list[Item]:
-    """Items from the published CSV or the Hub's Parquet file.
+def read(rows: Iterable[Row]) -> Iterator[Item]:
+    """Yield one item a row of the published CSV or of the Hub's Parquet file.
 
     A prompt is unsafe if its label says so or, where there is none, its type begins with
     `contrast`.
     """
-    items: list[Item] = []
-    for path in paths:
-        for number, row in enumerate(read_rows(path), start=1):
-            prompt = text_of(row, ["prompt"], path, number)
-            label = text_of(row, ["label", "type"], path, number).lower()
-            harmful = label == "unsafe" or label.startswith("contrast")
-            category = SAFETY[0] if harmful else SAFETY[1]
-            name = f"xstest-{number:03d}"
-            items.append(Item(name, "xstest", category, "safety", prompt, harmful=harmful))
-    return items
+    for row in rows:
+        label = row.text("label", "type").lower()
+        harmful = label == "unsafe" or label.startswith("contrast")
+        yield safety_item(f"xstest-{row.number:03d}", "xstest", row.text("prompt"), harmful)
 
 
 XSTEST = Benchmark(
-    "xstest",
-    "XSTest",
-    "safety",
-    SAFETY,
-    ("xstest/*.csv",),
-    (HubFile("walledai/XSTest", "data/test-00000-of-00001.parquet", "xstest/test.parquet"),),
-    read,
-    "CC BY 4.0",
+    name="xstest",
+    title="XSTest",
+    kind="safety",
+    categories=SAFETY,
+    licence="CC BY 4.0",
+    local=("xstest/*.csv",),
+    hub=(HubFile("walledai/XSTest", "data/test-00000-of-00001.parquet", "xstest/test.parquet"),),
+    read=read,
 )
