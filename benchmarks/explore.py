@@ -25,7 +25,8 @@ from app.explore.items import ItemFilter, item_page
 from app.services.settings import Settings
 from app.services.study_imports import StudyImports
 from app.services.study_shelf import OpenStudy, StudyShelf
-from prism_core.figures import FIGURES, FigureOptions, Filters, Pick, make_view
+from prism_core.analysis import Filters, Pick, make_view
+from prism_core.figures import FIGURES, FigureOptions
 from prism_core.personas.library import load_personas
 from prism_core.stats import ItemScores, item_scores, pair, paired_difference
 from prism_core.storage import Store, pack

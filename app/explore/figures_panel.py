@@ -14,8 +14,9 @@ from app.explore.form import FILTER_FIELDS, filters_of, options_of
 from app.explore.gallery import Gallery
 from app.explore.plot_clicks import CLICKABLE, SECOND, click_bridge
 from app.explore.views import csv_text, left_line, reading_panel, shown_table
+from prism_core.analysis import make_view
 from prism_core.errors import PrismError
-from prism_core.figures import FIGURES, FigureResult, find_figure, make_view
+from prism_core.figures import FIGURES, FigureResult, find_figure
 
 LABELS = {
     "models": "Model",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from prism_core.analysis.domains import LENGTH_ORDER, in_order, title_of
-from prism_core.figures import SCORE_NAMES, FigureOptions, Filters, ScoreGrid, ScoreName
+from prism_core.analysis import Filters, ScoreGrid
+from prism_core.analysis.domains import in_order, title_of
+from prism_core.analysis.grid import SCORE_NAMES, ScoreName
+from prism_core.figures import FigureOptions
 from prism_core.figures.colours import ARM_TITLES
+from prism_core.types import LENGTHS
 
 FILTER_FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Filters))
 """The filters in the order of the page's fields."""
@@ -42,7 +45,7 @@ def filter_choices(grid: ScoreGrid) -> dict[str, list[tuple[str, str]]]:
     for name, column in _COLUMNS.items():
         values = [v for v in dict.fromkeys(grid.cells[column]) if v]
         if name == "lengths":
-            values.sort(key=lambda v: LENGTH_ORDER.index(v) if v in LENGTH_ORDER else 9)
+            values.sort(key=lambda v: LENGTHS.index(v) if v in LENGTHS else 9)
         found[name] = [(_shown(name, v), v) for v in values]
     found["tasks"] = [(title_of(t), t) for t in dict.fromkeys(grid.items["task"])]
     found["categories"] = [(title_of(c), c) for c in in_order(grid.items["category"])]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.services.study_shelf import OpenStudy
-from prism_core.figures import FigureOptions, FigureResult, Filters, find_figure, make_view
+from prism_core.analysis import Filters, make_view
+from prism_core.figures import FigureOptions, FigureResult, find_figure
 from prism_core.utils.lru import LRU
 
 _Key = tuple[str, str, str, Filters, FigureOptions]

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from app.services.study_shelf import OpenStudy
+from prism_core.analysis import Pick, View
 from prism_core.analysis.domains import OWN_EXPERT
 from prism_core.analysis.grid import IntArray
-from prism_core.figures import Pick, View
 from prism_core.stats.checks import BoolArray, FloatArray
 
 PAGE = 8

@@ -15,9 +15,9 @@ from app.explore.figures_panel import FigureHandlers, Figures
 from app.explore.form import filters_of
 from app.explore.items import WHICH, ItemFilter, item_page
 from app.explore.views import items_panel, shown_table
+from prism_core.analysis import Pick, make_view, read_pick
 from prism_core.analysis.domains import title_of
 from prism_core.errors import InputError, PrismError
-from prism_core.figures import Pick, make_view, read_pick
 from prism_core.figures.colours import ARM_TITLES
 
 WHICH_CHOICES = [("All", "all"), ("Flips", "flips"), ("Lost", "lost"), ("Gained", "gained")]

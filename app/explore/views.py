@@ -15,8 +15,8 @@ import pandas as pd
 from app.common.text import count, escape, notice
 from app.explore.items import ItemEntry, ItemPage, ShownAnswer
 from app.services.study_shelf import OpenStudy
+from prism_core.analysis import View
 from prism_core.analysis.domains import title_of
-from prism_core.figures import View
 from prism_core.utils.spreadsheet import safe_text
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from app.services.study_imports import PREFIX, StudyImports
 from prism_core import __version__
+from prism_core.analysis import ScoreGrid, make_grid
 from prism_core.errors import NotFoundError, PrismError, StorageError
-from prism_core.figures import ScoreGrid, make_grid
 from prism_core.storage import RunRow, Store
 from prism_core.study.file import METADATA_KEY, load_study, save_study
 from prism_core.study.records import read_study

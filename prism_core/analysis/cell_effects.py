@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from prism_core.analysis.effects import Call, call_of, effects_of, p_values
-from prism_core.analysis.grid import ScoreGrid
+from prism_core.analysis.grid import SCORE_NAMES, ScoreGrid, ScoreName
 from prism_core.stats import (
     MINIMUM_ITEMS,
     JointRegion,
@@ -27,8 +27,8 @@ from prism_core.stats import (
 )
 from prism_core.types import Estimate
 
-ScoreName = Literal["accuracy", "alignment", "p_right"]
-SCORES: tuple[ScoreName, ...] = ("accuracy", "alignment", "p_right")
+ComparedScore = Literal[ScoreName, "p_right"]
+COMPARED: tuple[ComparedScore, ...] = (*SCORE_NAMES, "p_right")
 ALL = "all"
 """Stands for all categories of a task, or all tasks."""
 
@@ -47,7 +47,7 @@ class CellEffect:
     """The task, or `all`."""
     category: str
     """The category, or `all`."""
-    score: ScoreName
+    score: ComparedScore
     """Which score."""
     neutral: float | None
     """Neutral's mean on these items."""
@@ -88,7 +88,7 @@ class _Place:
 
 
 def cell_effects(
-    grid: ScoreGrid, delta: float, scores: Sequence[ScoreName] = SCORES
+    grid: ScoreGrid, delta: float, scores: Sequence[ComparedScore] = COMPARED
 ) -> tuple[CellEffect, ...]:
     """All effects of a study's grid.
 
@@ -145,7 +145,7 @@ def _keys(grid: ScoreGrid) -> tuple[str, ...]:
 
 
 def _of_model(
-    grid: ScoreGrid, places: Sequence[_Place], score: ScoreName, delta: float
+    grid: ScoreGrid, places: Sequence[_Place], score: ComparedScore, delta: float
 ) -> list[CellEffect]:
     pairs = [pairs_of(grid, p.cell, score, p.columns) for p in places]
     kept = [(p, one) for p, one in zip(places, pairs, strict=True) if one.n]

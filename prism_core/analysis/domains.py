@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-MT_BENCH = (
-    "writing",
-    "roleplay",
-    "reasoning",
-    "math",
-    "coding",
-    "extraction",
-    "stem",
-    "humanities",
-)
-MMLU = ("stem", "humanities", "social_sciences", "other")
-SAFETY = ("harmful", "harmless")
+from prism_core.tasks.embedded import MMLU_DOMAINS, MT_BENCH_CATEGORIES, SAFETY
+
 OWN_EXPERT = {
-    **{category: category for category in MT_BENCH},
+    **{category: category for category in MT_BENCH_CATEGORIES},
     "social_sciences": "humanities",
     "harmful": "safety_monitor",
     "harmless": "safety_monitor",
 }
 """Category -> the persona whose own domain it is; `other` is nobody's."""
-_ORDER = tuple(dict.fromkeys((*MMLU, *MT_BENCH, *SAFETY)))
+_ORDER = tuple(dict.fromkeys((*MMLU_DOMAINS, *MT_BENCH_CATEGORIES, *SAFETY)))
 _TITLES = {"stem": "STEM", "math": "Math", "social_sciences": "Social sciences"}
 LENGTH_TITLES = {"min": "minimum", "short": "short", "long": "long"}
-LENGTH_ORDER = ("min", "short", "long")
 PLACEMENT_TITLES = {"system": "system turn", "user": "user turn"}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from prism_core.errors import InputError
 from prism_core.stats.checks import FloatArray
+from prism_core.study.table import NEUTRAL
 
-CELL_COLUMNS = (
+_CELL_COLUMNS = (
     "model",
     "arm",
     "persona",
@@ -28,10 +30,12 @@ CELL_COLUMNS = (
     "threshold",
     "cell",
 )
-ITEM_COLUMNS = ("task", "kind", "category", "item")
-SCORES = (
-    "accuracy",
-    "alignment",
+_ITEM_COLUMNS = ("task", "kind", "category", "item")
+ScoreName = Literal["accuracy", "alignment"]
+"""The two scores that every item may have; see `prism_core/study/scores.py`."""
+SCORE_NAMES: tuple[ScoreName, ...] = ("accuracy", "alignment")
+SCORE_COLUMNS = (
+    *SCORE_NAMES,
     "p_right",
     "correct",
     "check",
@@ -46,7 +50,6 @@ SCORES = (
     "gate_open",
 )
 IntArray = NDArray[np.intp]
-NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +57,10 @@ class ScoreGrid:
     """All scores of a study by cell and item."""
 
     cells: pd.DataFrame
-    """One row a cell of one model: `CELL_COLUMNS`; `reference`, the row of its neutral cell (-1
+    """One row a cell of one model: `_CELL_COLUMNS`; `reference`, the row of its neutral cell (-1
     where that model has none); `setting`, a number for its model, length and placement."""
     items: pd.DataFrame
-    """One row an item: `ITEM_COLUMNS`, and `key`, unique over all tasks."""
+    """One row an item: `_ITEM_COLUMNS`, and `key`, unique over all tasks."""
     means: Mapping[str, FloatArray]
     """Score -> (cells, items): mean over the repeats; NaN where there is none."""
     repeats: IntArray
@@ -81,23 +84,23 @@ def make_grid(rows: pd.DataFrame) -> ScoreGrid:
     """Average a study's rows into a grid.
 
     Args:
-        rows: one answer a row, with the columns of `prism_core/study_table.py`.
+        rows: one answer a row, with the columns of `prism_core/study/table.py`.
 
     Raises:
         InputError: a column is missing.
     """
-    missing = [c for c in (*CELL_COLUMNS, *ITEM_COLUMNS, *SCORES) if c not in rows.columns]
+    missing = [c for c in (*_CELL_COLUMNS, *_ITEM_COLUMNS, *SCORE_COLUMNS) if c not in rows.columns]
     if missing:
         raise InputError(f"The study lacks the column{'s'[: len(missing) > 1]} {missing}.")
-    cell_of, cells = _groups(rows, ("model", "cell"), CELL_COLUMNS)
-    item_of, items = _groups(rows, ("task", "item"), ITEM_COLUMNS)
+    cell_of, cells = _groups(rows, ("model", "cell"), _CELL_COLUMNS)
+    item_of, items = _groups(rows, ("task", "item"), _ITEM_COLUMNS)
     items["key"] = items["task"] + "/" + items["item"]
     cells["reference"] = _references(cells)
     cells["setting"] = cells.groupby(["model", "length", "placement"], sort=False).ngroup()
     shape = len(cells), len(items)
     flat, size = cell_of * shape[1] + item_of, shape[0] * shape[1]
     repeats = np.bincount(flat, minlength=size).reshape(shape)
-    means = {name: _mean(rows[name], flat, size).reshape(shape) for name in SCORES}
+    means = {name: _mean(rows[name], flat, size).reshape(shape) for name in SCORE_COLUMNS}
     spread = _spread(rows["preference"], flat, size).reshape(shape)
     first = np.full(size, -1, dtype=np.intp)
     first[flat[::-1]] = np.arange(len(flat), dtype=np.intp)[::-1]

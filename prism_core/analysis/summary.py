@@ -16,10 +16,10 @@ import pandas as pd
 
 from prism_core.analysis.cell_effects import (
     ALL,
-    SCORES,
+    COMPARED,
     CellEffect,
     CellRegion,
-    ScoreName,
+    ComparedScore,
     cell_effects,
     cell_regions,
     pairs_of,
@@ -47,7 +47,7 @@ class Interaction:
     """What the effect may depend on."""
     contrast: str
     """Which two conditions, such as `long - min`."""
-    score: ScoreName
+    score: ComparedScore
     """Which score."""
     estimate: Estimate
     """The first effect minus the second."""
@@ -61,7 +61,7 @@ class GateDecisions:
     """The model."""
     cell: str
     """The adapter's cell."""
-    score: ScoreName
+    score: ComparedScore
     """On which score an answer counts as better."""
     precision: Estimate
     """Share of the opened items on which the adapter's answer was better."""
@@ -149,7 +149,7 @@ def _interactions(grid: ScoreGrid) -> Iterator[Interaction]:
     cells = grid.cells
     people = cells[cells["arm"] == "persona"]
     for (model, persona), own in people.groupby(["model", "persona"], sort=False):
-        for score in SCORES:
+        for score in COMPARED:
             found = [
                 *_between(grid, own, score, "length", tuple(reversed(LENGTHS))),
                 *_between(grid, own, score, "placement", ("system", "user")),
@@ -162,7 +162,7 @@ def _interactions(grid: ScoreGrid) -> Iterator[Interaction]:
 def _between(
     grid: ScoreGrid,
     cells: pd.DataFrame,
-    score: ScoreName,
+    score: ComparedScore,
     factor: Literal["length", "placement"],
     order: Sequence[str],
 ) -> Iterator[tuple[Factor, str, Estimate]]:
@@ -178,7 +178,7 @@ def _between(
 
 
 def _by_category(
-    grid: ScoreGrid, cells: pd.DataFrame, score: ScoreName
+    grid: ScoreGrid, cells: pd.DataFrame, score: ComparedScore
 ) -> Iterator[tuple[Factor, str, Estimate]]:
     """The effect in each category minus that in all others of the same task."""
     pairs = _mean_pairs(grid, cells.index, score)

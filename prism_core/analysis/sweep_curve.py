@@ -68,7 +68,7 @@ def sweep_items(view: View, rows: IntArray, score: str) -> SweepItems:
     Args:
         view: the filtered study.
         rows: all cells of one adapter and one model.
-        score: a name of `grid.SCORES`.
+        score: a name of `grid.SCORE_COLUMNS`.
     """
     grid, keep = view.grid, view.columns
     references = grid.cells["reference"].to_numpy()[rows]

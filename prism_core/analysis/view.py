@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from prism_core.analysis.domains import OWN_EXPERT, in_order
-from prism_core.analysis.grid import NEUTRAL, IntArray, ScoreGrid
+from prism_core.analysis.grid import IntArray, ScoreGrid
 from prism_core.analysis.pick import Pick
 from prism_core.stats import Pairs
 from prism_core.stats.checks import BoolArray, FloatArray
+from prism_core.study.table import NEUTRAL
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class View:
 
         Args:
             rows: cells, averaged for each item.
-            score: a name of `grid.SCORES`.
+            score: a name of `grid.SCORE_COLUMNS`.
             columns: items; by default all that are shown.
         """
         keep = self.columns if columns is None else columns
@@ -138,7 +139,7 @@ class View:
 
         Args:
             rows: cells that may be used at all.
-            score: a name of `grid.SCORES`.
+            score: a name of `grid.SCORE_COLUMNS`.
             chosen: groups of items, each with its cells; no item may be in two.
         """
         parts = [self.pairs(np.intersect1d(rows, r), score, columns) for r, columns in chosen]
@@ -156,7 +157,7 @@ class View:
         Args:
             first: the treated cells.
             second: the cells they are compared with.
-            score: a name of `grid.SCORES`.
+            score: a name of `grid.SCORE_COLUMNS`.
             columns: items; by default all that are shown.
         """
         keep = self.columns if columns is None else columns

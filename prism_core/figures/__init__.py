@@ -12,9 +12,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from prism_core.analysis.grid import ScoreGrid, make_grid
-from prism_core.analysis.pick import Pick, read_pick
-from prism_core.analysis.view import NO_FILTERS, Filters, View, make_view
+from prism_core.analysis import View, make_grid, make_view
 from prism_core.errors import NotFoundError
 from prism_core.figures.categories import categories
 from prism_core.figures.control import control
@@ -23,29 +21,13 @@ from prism_core.figures.judge import judge
 from prism_core.figures.lift import lift
 from prism_core.figures.lottery import lottery
 from prism_core.figures.placement import placement
-from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.result import FigureOptions, FigureResult
 from prism_core.figures.robustness import robustness
 from prism_core.figures.routing import routing
 from prism_core.figures.sweep import sweep
 from prism_core.figures.tradeoff import tradeoff
 
-__all__ = [
-    "FIGURES",
-    "NO_FILTERS",
-    "SCORE_NAMES",
-    "FigureKind",
-    "FigureOptions",
-    "FigureResult",
-    "Filters",
-    "Pick",
-    "ScoreGrid",
-    "ScoreName",
-    "View",
-    "find_figure",
-    "make_grid",
-    "make_view",
-    "read_pick",
-]
+__all__ = ["FIGURES", "FigureKind", "FigureOptions", "FigureResult", "find_figure"]
 
 
 class HasRows(Protocol):
@@ -53,7 +35,7 @@ class HasRows(Protocol):
 
     @property
     def rows(self) -> pd.DataFrame:
-        """One answer a row; see `prism_core/study_table.py`."""
+        """One answer a row; see `prism_core/study/table.py`."""
         ...
 
 

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from prism_core.figures.colours import GRID, INK
 from prism_core.figures.result import FigureResult
 
-_FONT = "-apple-system, BlinkMacSystemFont, Segoe UI, Roboto, Noto Sans, Arial, sans-serif"
+FONT = "-apple-system, BlinkMacSystemFont, Segoe UI, Roboto, Noto Sans, Arial, sans-serif"
 _AXIS: dict[str, Any] = {
     "gridcolor": GRID,
     "linecolor": GRID,
@@ -46,7 +46,7 @@ def panels(height: int, **how: Any) -> go.Figure:
 
 def _layout(height: int) -> Mapping[str, Any]:
     return {
-        "font": {"family": _FONT, "size": 12.5, "color": INK},
+        "font": {"family": FONT, "size": 12.5, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "height": height,

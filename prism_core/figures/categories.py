@@ -14,9 +14,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from prism_core.analysis.arms import adapter_arms, length_arms
-from prism_core.analysis.domains import LENGTH_ORDER, LENGTH_TITLES, title_of
+from prism_core.analysis.domains import LENGTH_TITLES, title_of
 from prism_core.analysis.effects import CALL_WORDS, Effect, call_of, effects_of, rates_of
-from prism_core.analysis.grid import IntArray
+from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, listed, rate_text, sentence
@@ -24,9 +24,9 @@ from prism_core.figures.canvas import nothing, panels, plain
 from prism_core.figures.colours import ADAPTER, LENGTH_COLOURS, OFF, REPORTED, faded
 from prism_core.figures.marks import bars_of
 from prism_core.figures.reported import MMLU_BY_LENGTH
-from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.result import FigureOptions, FigureResult
 from prism_core.stats import interaction
-from prism_core.types import Estimate
+from prism_core.types import LENGTHS, Estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def _series(view: View, matched: bool) -> list[_Series]:
     personas = view.persona_rows()
     lengths = view.grid.cells["length"].to_numpy()[personas]
     own = "1" if matched else ""
-    for length in LENGTH_ORDER:
+    for length in LENGTHS:
         rows = personas[lengths == length]
         if len(rows):
             pick = Pick(arm="persona", length=length, own=own)
@@ -239,7 +239,7 @@ def _reading(bars: Sequence[_Bar]) -> str:
 def _lengths(view: View, matched: bool) -> str:
     """Whether a longer text does more: the effects' difference, paired by item."""
     arms = {arm.pick.length: arm for arm in length_arms(view, matched=matched)}
-    lengths = [length for length in LENGTH_ORDER if length in arms]
+    lengths = [length for length in LENGTHS if length in arms]
     said = []
     for score in SCORE_NAMES:
         if len(lengths) < 2:

@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prism_core.analysis.domains import LENGTH_ORDER, LENGTH_TITLES
+from prism_core.analysis.domains import LENGTH_TITLES
 from prism_core.analysis.effects import CALL_WORDS, Effect, effects_of
+from prism_core.analysis.grid import SCORE_NAMES, ScoreName
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import IntArray, View
 from prism_core.analysis.words import effect_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, nothing, panels
 from prism_core.figures.colours import CONTROL, NEUTRAL, PERSONA
 from prism_core.figures.dots import Dot, draw_dots
-from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.result import FigureOptions, FigureResult
 from prism_core.stats import Pairs
+from prism_core.types import LENGTHS
 
 _CONTRASTS = ("persona minus neutral", "control minus neutral", "persona minus control")
 _NOBODY = "neutral_text"
@@ -121,7 +123,7 @@ def _rows(view: View) -> list[_Row]:
     personas, (controls, text) = view.persona_rows(), _controls(view)
     places: list[tuple[ScoreName, str, str]] = []
     pairs: list[Pairs] = []
-    lengths = [x for x in LENGTH_ORDER if x in set(cells["length"].to_numpy()[personas])]
+    lengths = [x for x in LENGTHS if x in set(cells["length"].to_numpy()[personas])]
     for length in [*lengths, ""] if len(lengths) > 1 else [""]:
         mine, theirs = (
             rows if not length else rows[cells["length"].to_numpy()[rows] == length]

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from prism_core.analysis.domains import PLACEMENT_TITLES
 from prism_core.analysis.effects import CALL_WORDS, Effect, call_of, effects_of
+from prism_core.analysis.grid import SCORE_NAMES, ScoreName
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, sentence
@@ -21,7 +22,7 @@ from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, nothing, panels, p
 from prism_core.figures.colours import OFF, PLACEMENT_COLOURS, PLACEMENT_SYMBOLS, REPORTED
 from prism_core.figures.marks import bars_of, marker
 from prism_core.figures.reported import PLACEMENTS
-from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.result import FigureOptions, FigureResult
 from prism_core.stats import Pairs, interaction
 
 

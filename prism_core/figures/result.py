@@ -7,14 +7,11 @@ made go with it. `picks` name the answers behind each row of the numbers, for a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 import plotly.graph_objects as go
 
-ScoreName = Literal["accuracy", "alignment"]
-"""The two scores that every item may have; see `prism_core/study_scores.py`."""
-SCORE_NAMES: tuple[ScoreName, ...] = ("accuracy", "alignment")
+from prism_core.analysis.grid import ScoreName
 
 
 @dataclass(frozen=True)

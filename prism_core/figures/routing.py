@@ -14,13 +14,14 @@ import pandas as pd
 from prism_core.analysis.arms import Arm, adapter_arms
 from prism_core.analysis.domains import title_of
 from prism_core.analysis.effects import CALL_WORDS, Effect, effects_of, rates_of
+from prism_core.analysis.grid import SCORE_NAMES, ScoreName
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, number_text, rate_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, canvas, nothing, plain
 from prism_core.figures.colours import ADAPTER, OFF, REPORTED
 from prism_core.figures.marks import bars_of, marker
 from prism_core.figures.reported import ROUTING_R, ROUTING_RHO
-from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.result import FigureOptions, FigureResult
 from prism_core.stats import pearson, spearman
 from prism_core.types import Estimate
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prism_core.analysis.grid import IntArray
+from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.sweep_curve import (
     SweepItems,
@@ -27,7 +27,7 @@ from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, sentence
 from prism_core.figures.canvas import ZERO_LINE, nothing, panels, plain
 from prism_core.figures.colours import ADAPTER, NEUTRAL, OFF, PERSONA, faded
-from prism_core.figures.result import SCORE_NAMES, FigureOptions, FigureResult, ScoreName
+from prism_core.figures.result import FigureOptions, FigureResult
 from prism_core.stats import MINIMUM_ITEMS, noninferiority
 
 _COLOURS: dict[ScoreName, str] = {"accuracy": PERSONA, "alignment": ADAPTER}

@@ -37,8 +37,9 @@ from app.services.study_shelf import OpenStudy, StudyShelf
 from app.study.form import PUBLIC_LIMITS, STUDY_FIELDS, check_size, study_of, study_of_yaml
 from app.study.views import study_panel, study_plan_panel
 from benchmarks.explore import write_study
+from prism_core.analysis import Filters, Pick, make_grid, make_view
 from prism_core.errors import InputError, NotFoundError
-from prism_core.figures import FIGURES, Filters, Pick, make_grid, make_view
+from prism_core.figures import FIGURES
 from prism_core.personas.library import load_personas
 from prism_core.storage import Store, pack
 from prism_core.study.file import save_study

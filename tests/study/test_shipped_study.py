@@ -9,7 +9,8 @@ import pytest
 from app.services.settings import Settings
 from app.services.study_imports import StudyImports
 from app.services.study_shelf import StudyShelf
-from prism_core.figures import FIGURES, FigureOptions, Filters, make_grid, make_view
+from prism_core.analysis import Filters, make_grid, make_view
+from prism_core.figures import FIGURES, FigureOptions
 from prism_core.models.local import LocalModel
 from prism_core.storage import Store
 from prism_core.study.choice_scoring import picked, score_choice_items
