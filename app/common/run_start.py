@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import gradio as gr
 from gradio.components import Component
 
-from app.common.shared import MODEL_QUEUE, Shared
+from app.common.shared import USES_MODEL, Shared
 from app.common.text import loading, notice
 from app.services.visitor import need_visitor
 from prism_core.errors import InputError, PrismError
@@ -178,8 +178,7 @@ def wire_measuring(
             listener,
             [own, *form.fields],
             [form.plan, form.measure, form.measuring],
-            concurrency_id=MODEL_QUEUE,
-            concurrency_limit=1,
             show_progress="hidden",
             api_visibility="private",
+            **USES_MODEL,
         )

@@ -1,8 +1,7 @@
 """What all tabs share: settings, models, the visitor's browser storage, and the way to a tab.
 
-Every tab is a function `build(shared: Shared) -> None` in `app/tabs/`, called inside its
-`gr.Tab(...)`. Listeners that use a model take `concurrency_id=MODEL_QUEUE`, so that one runs at a
-time in the whole app and everybody else sees their place in the queue.
+Every tab is a function `build(shared, tab)` in the `layout.py` of its room, called inside its
+`gr.Tab(...)`.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ from app.services.speed_probes import ProbeBook
 from app.services.study_shelf import StudyShelf
 from prism_core.storage import Store
 
-MODEL_QUEUE = "model"
-"""The concurrency id of every listener that uses a model."""
+USES_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+"""How listeners that use a model are connected: one runs at a time in the whole app, and everybody
+else sees their place in the queue."""
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """How the page's own quick listeners are connected: at once, unseen, and no part of the API."""
 Updates = dict[Any, Any]
@@ -41,6 +41,11 @@ HISTORY_KEY = "prism-history-v1"
 def fragment(value: str = "", elem_id: str | None = None, **more: Any) -> gr.HTML:
     """An HTML fragment with this app's own style only, and no script of its own."""
     return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None, **more)
+
+
+def then_script(event: Any, script: str, inputs: Any = None, outputs: Any = None) -> None:
+    """Let the page run a script of its own after an event."""
+    event.then(None, inputs, outputs, js=script, api_visibility="private")
 
 
 def typed_slider(low: float, high: float, **options: Any) -> gr.Slider:

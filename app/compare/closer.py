@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
-from app.common.shared import MODEL_QUEUE, fragment
+from app.common.shared import QUIET, USES_MODEL, Updates, fragment
 from app.common.text import notice
 from app.compare.shown import Shown
-from app.compare.views.cards import LOOKS
+from app.compare.views.cards import arm_title
 from app.compare.views.closer import diff_panel, pull_panel, verdict_panel
 from app.services.model_pool import ModelPool
 from prism_core.compare.logprob_shift import logprob_shift
@@ -37,18 +37,10 @@ class Closer:
     judge: gr.HTML
 
     @property
-    def outputs(self) -> list[Any]:
-        """What `refresh` sets."""
-        return [
-            self.box,
-            self.left,
-            self.right,
-            self.diff,
-            self.whose,
-            self.pull,
-            self.challenger,
-            self.judge,
-        ]
+    def outputs(self) -> list[Block]:
+        """What `CloserHandlers.refresh` sets."""
+        choices = [self.left, self.right, self.whose, self.challenger]
+        return [self.box, *choices, self.diff, self.pull, self.judge]
 
 
 def build_closer() -> Closer:
@@ -81,52 +73,46 @@ def build_closer() -> Closer:
     return Closer(box, left, right, diff, whose, pull_run, pulled, challenger, judge_run, judge)
 
 
-def refresh(shown: Shown | None) -> list[Any]:
-    """Offer the arms that answered; nothing while arms are hidden. Sets `Closer.outputs`."""
-    arms = () if shown is None or shown.is_hidden else shown.answered
-    if shown is None or not arms:
-        return [gr.Column(visible=False), *[gr.skip()] * 7]
-    choices = [(LOOKS[a].title, a) for a in arms]
-    left, right = arms[0], arms[min(1, len(arms) - 1)]
-    whose = [(LOOKS[a].title, a) for a in ("persona", "neutral") if a in arms]
-    rivals = [c for c in choices if c[1] != "neutral"] if "neutral" in arms else []
-    return [
-        gr.Column(visible=True),
-        gr.Dropdown(choices, value=left),
-        gr.Dropdown(choices, value=right),
-        show_diff(shown, left, right),
-        gr.Radio(whose, value=whose[0][1] if whose else None),
-        "",
-        gr.Dropdown(rivals, value=rivals[0][1] if rivals else None),
-        "",
-    ]
-
-
-def show_diff(shown: Shown | None, left: str, right: str) -> str:
-    """The word-level difference between two arms."""
-    if shown is None or shown.is_hidden:
-        return notice("info", NOTHING)
-    if left == right:
-        return notice("info", "Choose two different answers to see where they differ.")
-    texts = shown.text_of(left), shown.text_of(right)
-    if not all(texts):
-        return notice("info", NOTHING)
-    return diff_panel(*texts, title_of(left), title_of(right))
-
-
-def title_of(arm: str) -> str:
-    """An arm's short name."""
-    return next((look.title for kind, look in LOOKS.items() if kind == arm), arm)
-
-
 @dataclass(frozen=True)
 class CloserHandlers:
-    """The listeners that ask the model about answers it has given."""
+    """The listeners around the closer look; two of them ask the model about its answers."""
 
+    panel: Closer
     pool: ModelPool
 
+    def refresh(self, shown: Shown | None) -> Updates:
+        """Offer the arms that answered; nothing while arms are hidden."""
+        closer = self.panel
+        arms = () if shown is None or shown.is_hidden else shown.answered
+        if not arms:
+            return {closer.box: gr.Column(visible=False)}
+        left, right = arms[0], arms[min(1, len(arms) - 1)]
+        whose = [arm for arm in ("persona", "neutral") if arm in arms]
+        rivals = [arm for arm in arms if arm != "neutral"] if "neutral" in arms else []
+        return {
+            closer.box: gr.Column(visible=True),
+            closer.left: gr.Dropdown(_choices(arms), value=left),
+            closer.right: gr.Dropdown(_choices(arms), value=right),
+            closer.diff: self.show_diff(shown, left, right),
+            closer.whose: gr.Radio(_choices(whose), value=next(iter(whose), None)),
+            closer.pull: "",
+            closer.challenger: gr.Dropdown(_choices(rivals), value=next(iter(rivals), None)),
+            closer.judge: "",
+        }
+
+    def show_diff(self, shown: Shown | None, left: str, right: str) -> str:
+        """Show the word-level difference between two arms."""
+        if shown is None or shown.is_hidden:
+            return notice("info", NOTHING)
+        if left == right:
+            return notice("info", "Choose two different answers to see where they differ.")
+        texts = shown.text_of(left), shown.text_of(right)
+        if not all(texts):
+            return notice("info", NOTHING)
+        return diff_panel(*texts, arm_title(left), arm_title(right))
+
     def show_pull(self, shown: Shown | None, whose: str | None) -> Iterator[str]:
-        """Where the persona pulled, in the persona's or the neutral answer."""
+        """Show where the persona pulled, in the persona's or the neutral answer."""
         if shown is None or shown.is_hidden or whose not in ("persona", "neutral"):
             yield notice("info", "This needs an answer by the persona or the neutral arm.")
             return
@@ -144,7 +130,7 @@ class CloserHandlers:
         yield pull_panel(pulled, title, name)
 
     def show_verdict(self, shown: Shown | None, challenger: str | None) -> Iterator[str]:
-        """The model's own verdict on an arm against the neutral one, in both orders."""
+        """Show the model's own verdict on an arm against the neutral one, in both orders."""
         if shown is None or shown.is_hidden or not challenger:
             yield notice("info", "The judge needs the neutral answer and one other.")
             return
@@ -156,31 +142,32 @@ class CloserHandlers:
         except PrismError as error:
             yield notice("error", str(error))
             return
-        yield verdict_panel(verdict, shown.model_name, title_of(challenger))
+        yield verdict_panel(verdict, shown.model_name, arm_title(challenger))
 
 
-def wire_closer(closer: Closer, shown: gr.State, pool: ModelPool) -> None:
+def wire_closer(handlers: CloserHandlers, shown: gr.State) -> None:
     """Connect the closer look's own controls."""
-    analyst = CloserHandlers(pool)
+    closer = handlers.panel
     gr.on(
         [closer.left.input, closer.right.input],
-        show_diff,
+        handlers.show_diff,
         [shown, closer.left, closer.right],
         closer.diff,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
     for button, listener, choice, panel in (
-        (closer.pull_run, analyst.show_pull, closer.whose, closer.pull),
-        (closer.judge_run, analyst.show_verdict, closer.challenger, closer.judge),
+        (closer.pull_run, handlers.show_pull, closer.whose, closer.pull),
+        (closer.judge_run, handlers.show_verdict, closer.challenger, closer.judge),
     ):
         button.click(
             listener,
             [shown, choice],
             panel,
-            concurrency_id=MODEL_QUEUE,
-            concurrency_limit=1,
             show_progress="minimal",
             api_visibility="private",
+            **USES_MODEL,
         )
+
+
+def _choices(arms: Sequence[str]) -> list[tuple[str, str]]:
+    return [(arm_title(arm), arm) for arm in arms]

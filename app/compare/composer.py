@@ -1,8 +1,4 @@
-"""The composer of the Compare tab: the fields that make up a `Selection`.
-
-`Composer.fields` are the inputs of every listener that needs the selection, in one fixed order;
-`selection_of` turns their values into a `Selection`, and `values_of` is the way back.
-"""
+"""The composer of the Compare tab: the fields that make up a `Selection`, and its buttons."""
 
 from __future__ import annotations
 
@@ -19,12 +15,20 @@ from app.common.persona_choices import (
     control_choices,
     persona_choices,
 )
-from app.common.shared import fragment, typed_slider
+from app.common.shared import Updates, fragment, typed_slider
 from app.compare.examples import Example, labels
 from app.compare.form import DEFAULT_ARMS, DEFAULT_SAMPLING, Selection
 from app.compare.views.cards import ARM_CHOICES, persona_note
 from app.services.settings import Settings
 from prism_core.types import Persona, Sampling
+
+SAMPLING_FIELDS = tuple(Sampling.__dataclass_fields__)
+FIELDS = (
+    *("question", "persona", "length", "placement", "arms", "control"),
+    *SAMPLING_FIELDS,
+    *("seed", "model", "adapter"),
+)
+"""The inputs by name, in the order in which listeners get their values."""
 
 
 @dataclass(frozen=True)
@@ -53,65 +57,32 @@ class Composer:
     link: gr.Button
     link_box: gr.Textbox
     chips: list[gr.Button]
+    """A button for each category of examples."""
 
     @property
     def fields(self) -> list[Component]:
-        """The inputs that make up a selection, in the order that `selection_of` takes."""
-        return [
-            self.question,
-            self.persona,
-            self.length,
-            self.placement,
-            self.arms,
-            self.control,
-            self.max_new_tokens,
-            self.temperature,
-            self.top_p,
-            self.top_k,
-            self.repetition_penalty,
-            self.seed,
-            self.model,
-            self.adapter,
-        ]
+        """The components of `FIELDS`."""
+        return [getattr(self, name) for name in FIELDS]
+
+    def show(self, values: Mapping[str, Any]) -> Updates:
+        """Return the updates that put values, by field name, into the composer."""
+        return {getattr(self, name): value for name, value in values.items()}
 
 
 def selection_of(*values: Any) -> Selection:
-    """The selection in the values of `Composer.fields`; not checked yet."""
-    question, persona, length, placement, arms, control, *rest = values
-    tokens, temperature, top_p, top_k, penalty, seed, model, adapter = rest
-    return Selection(
-        question=question or "",
-        persona=persona or "",
-        length=length,
-        placement=placement,
-        arms=tuple(arms or ()),
-        control=control or "",
-        sampling=Sampling(tokens, temperature, top_p, top_k, penalty),
-        seed=seed,
-        model=model or "",
-        adapter=adapter or "",
-    )
+    """Return the selection in the values of `Composer.fields`, not checked yet."""
+    raw = dict(zip(FIELDS, values, strict=True))
+    sampling = Sampling(**{name: raw.pop(name) for name in SAMPLING_FIELDS})
+    texts = {n: raw.pop(n) or "" for n in ("question", "persona", "control", "model", "adapter")}
+    return Selection(**raw | texts | {"arms": tuple(raw["arms"] or ()), "sampling": sampling})
 
 
-def values_of(selection: Selection) -> list[Any]:
-    """The values for `Composer.fields` that show a selection."""
-    sampling = selection.sampling
-    return [
-        selection.question,
-        selection.persona,
-        selection.length,
-        selection.placement,
-        list(selection.arms),
-        selection.control,
-        sampling.max_new_tokens,
-        sampling.temperature,
-        sampling.top_p,
-        sampling.top_k,
-        sampling.repetition_penalty,
-        selection.seed,
-        selection.model,
-        selection.adapter or None,
-    ]
+def values_of(selection: Selection) -> dict[str, Any]:
+    """Return the values, by field name, that show a selection."""
+    sampling = {name: getattr(selection.sampling, name) for name in SAMPLING_FIELDS}
+    others = {name: getattr(selection, name) for name in FIELDS if name not in sampling}
+    arms, adapter = list(selection.arms), selection.adapter or None
+    return {**others, **sampling, "arms": arms, "adapter": adapter}
 
 
 def build_composer(
@@ -190,55 +161,33 @@ def _actions() -> dict[str, Any]:
 
 
 def _sampling(settings: Settings) -> dict[str, Any]:
-    d = DEFAULT_SAMPLING
+    parts: dict[str, Any] = {}
+    most = settings.max_new_tokens
+
+    def slider(name: str, low: float, high: float, step: float, label: str, info: str) -> None:
+        elem_id = "px-tokens" if name == "max_new_tokens" else None
+        value = getattr(DEFAULT_SAMPLING, name)
+        parts[name] = typed_slider(
+            low, high, value=value, step=step, label=label, info=info, elem_id=elem_id
+        )
+
     with gr.Row(elem_classes="px-row"):
-        tokens = typed_slider(
-            1,
-            settings.max_new_tokens,
-            value=d.max_new_tokens,
-            step=1,
-            label="Most new tokens",
-            info="Where an answer is cut at the latest.",
-            elem_id="px-tokens",
-        )
-        temperature = typed_slider(
-            0,
-            2,
-            value=d.temperature,
-            step=0.05,
-            label="Temperature",
-            info="0 always takes the likeliest token.",
-        )
-        penalty = typed_slider(
-            1,
-            2,
-            value=d.repetition_penalty,
-            step=0.05,
-            label="Repetition penalty",
-            info="1 allows every repetition.",
-        )
+        cut = "Where an answer is cut at the latest."
+        slider("max_new_tokens", 1, most, 1, "Most new tokens", cut)
+        slider("temperature", 0, 2, 0.05, "Temperature", "0 always takes the likeliest token.")
+        allowed = "1 allows every repetition."
+        slider("repetition_penalty", 1, 2, 0.05, "Repetition penalty", allowed)
     with gr.Row(elem_classes="px-row"):
-        top_p = typed_slider(
-            0.05, 1, value=d.top_p, step=0.05, label="Top-p", info="1 keeps every token."
-        )
-        top_k = typed_slider(
-            0, 1000, value=d.top_k, step=1, label="Top-k", info="0 keeps every token."
-        )
-        seed = gr.Number(
+        slider("top_p", 0.05, 1, 0.05, "Top-p", "1 keeps every token.")
+        slider("top_k", 0, 1000, 1, "Top-k", "0 keeps every token.")
+        parts["seed"] = gr.Number(
             value=0,
             precision=0,
             label="Seed",
             info="The same seed gives the same answers.",
             elem_id="px-seed",
         )
-    return {
-        "max_new_tokens": tokens,
-        "temperature": temperature,
-        "repetition_penalty": penalty,
-        "top_p": top_p,
-        "top_k": top_k,
-        "seed": seed,
-    }
+    return parts
 
 
 def _model(

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from app.common.shared import QUIET, Shared, fragment
+from app.common.shared import QUIET, Updates, fragment, then_script
 from app.common.text import count, notice
-from app.compare.composer import values_of
-from app.compare.form import Selection
+from app.compare.composer import FIELDS, Composer
 from app.compare.history import (
     HistoryEntry,
     entry_of,
@@ -31,14 +31,12 @@ from app.compare.history import (
 )
 from app.compare.shown import Shown
 from app.compare.views.history import HISTORY_COLUMNS, history_frame
-from prism_core.types import Sampling
 
 EXPORTS: tuple[tuple[str, str, str, Callable[[list[HistoryEntry]], str]], ...] = (
     ("Export CSV", "prism-history.csv", "text/csv", to_csv),
     ("Export JSONL", "prism-history.jsonl", "application/jsonl", to_jsonl),
     ("Export preference pairs", "prism-preferences.jsonl", "application/jsonl", preference_pairs),
 )
-
 
 TELL = "(entries) => window.prism.tell(entries)"
 """The page's script that tells the visitor's other tabs what has been saved."""
@@ -88,95 +86,86 @@ def build_history() -> HistoryPanel:
     return HistoryPanel(fold, table, empty, tools, exports, clear, payload, heard, status)
 
 
-def save(shown: Shown | None, stored: object) -> Any:
-    """The stored history with what is on the screen; hidden arms are not told to the browser."""
-    if shown is None or shown.is_hidden or not shown.answered:
-        return gr.skip()
-    return write_history(remember(read_history(stored), entry_of(shown)))
+@dataclass(frozen=True)
+class HistoryHandlers:
+    """The listeners around the history; `stored` is what the browser keeps."""
 
+    panel: HistoryPanel
+    stored: gr.BrowserState
+    composer: Composer
+    status: gr.HTML
 
-def hear(said: str, stored: object) -> Any:
-    """The stored history with what another tab saved; nothing where that one was cleared."""
-    try:
-        told = json.loads(said)
-    except ValueError:
-        return gr.skip()
-    if told == []:
-        return []
-    merged = merge_histories(read_history(stored), read_history(told))
-    return write_history(merged)
+    def save(self, shown: Shown | None, stored: object) -> Any:
+        """Add what is on the screen; hidden arms are not told to the browser."""
+        if shown is None or shown.is_hidden or not shown.answered:
+            return gr.skip()
+        return write_history(remember(read_history(stored), entry_of(shown)))
 
+    def hear(self, said: str, stored: object) -> Any:
+        """Add what another tab saved; where that one was cleared, clear this one."""
+        try:
+            told = json.loads(said)
+        except ValueError:
+            return gr.skip()
+        if told == []:
+            return []
+        return write_history(merge_histories(read_history(stored), read_history(told)))
 
-def show(stored: object) -> list[Any]:
-    """The table of what is stored; gives (fold, empty line, table, tools)."""
-    entries = read_history(stored)
-    label = f"Your history ({len(entries)})" if entries else "Your history"
-    some = bool(entries)
-    return [
-        gr.Accordion(label=label),
-        gr.HTML(visible=not some),
-        gr.Dataframe(history_frame(entries), visible=some),
-        gr.Row(visible=some),
-    ]
+    def show(self, stored: object) -> Updates:
+        """Draw the table of what is stored."""
+        panel, entries = self.panel, read_history(stored)
+        some = bool(entries)
+        label = f"Your history ({len(entries)})" if some else "Your history"
+        return {
+            panel.fold: gr.Accordion(label=label),
+            panel.empty: gr.HTML(visible=not some),
+            panel.table: gr.Dataframe(history_frame(entries), visible=some),
+            panel.tools: gr.Row(visible=some),
+        }
 
+    def reopen(self, stored: object, event: gr.SelectData) -> Updates:
+        """Bring the inputs of a row back; they are checked when they are run."""
+        row = event.index[0] if isinstance(event.index, list | tuple) else event.index
+        entry = read_history(stored)[::-1][row]
+        values = {name: getattr(entry, name) for name in FIELDS if name != "arms"}
+        values |= {"arms": [a.arm for a in entry.arms], "adapter": entry.adapter or None}
+        line = "These are the inputs of that comparison. Press Compare to run it again."
+        return {self.status: notice("info", line), **self.composer.show(values)}
 
-def reopen(stored: object, event: gr.SelectData) -> list[Any]:
-    """Bring the inputs of a row back; gives (status, *fields)."""
-    entries = read_history(stored)[::-1]
-    row = event.index[0] if isinstance(event.index, list | tuple) else event.index
-    entry = entries[row]
-    sampling = Sampling(
-        entry.max_new_tokens, entry.temperature, entry.top_p, entry.top_k, entry.repetition_penalty
-    )
-    selection = Selection(
-        question=entry.question,
-        persona=entry.persona,
-        length=entry.length,  # type: ignore[arg-type]  # checked when it is run
-        placement=entry.placement,  # type: ignore[arg-type]  # checked when it is run
-        arms=tuple(a.arm for a in entry.arms),  # type: ignore[misc]  # read_history checked it
-        control=entry.control,
-        sampling=sampling,
-        seed=entry.seed,
-        model=entry.model,
-        adapter=entry.adapter,
-    )
-    line = "These are the inputs of that comparison. Press Compare to run it again."
-    return [notice("info", line), *values_of(selection)]
+    def clear(self) -> Updates:
+        """Forget everything."""
+        line = "Your history is gone from this browser."
+        return {self.stored: [], self.panel.status: notice("done", line)}
 
-
-def _exporter(write: Callable[[list[HistoryEntry]], str]) -> Callable[[object], tuple[str, str]]:
-    def export(stored: object) -> tuple[str, str]:
+    def export(self, write: Callable[[list[HistoryEntry]], str], stored: object) -> Updates:
+        """Hand the page the text of a file."""
         text = write(read_history(stored))
-        line = "" if text else "There is no vote yet that prefers one answer to another."
-        rows = notice("done", f"{count(text.count(chr(10)), 'line')} saved.") if text else ""
-        return text, rows or notice("info", line)
+        if text:
+            said = notice("done", f"{count(text.count(chr(10)), 'line')} saved.")
+        else:
+            said = notice("info", "There is no vote yet that prefers one answer to another.")
+        return {self.panel.payload: text, self.panel.status: said}
 
-    return export
 
-
-def wire_history(panel: HistoryPanel, shared: Shared, status: gr.HTML, fields: list[Any]) -> None:
+def wire_history(handlers: HistoryHandlers, page: gr.Blocks) -> None:
     """Connect the history's own controls."""
-    stored = shared.history_state
+    panel, stored = handlers.panel, handlers.stored
     gr.on(
-        [shared.page.load, stored.change],
-        show,
+        [page.load, stored.change],
+        handlers.show,
         stored,
         [panel.fold, panel.empty, panel.table, panel.tools],
         **QUIET,
     )
-    panel.table.select(reopen, stored, [status, *fields], **QUIET)
-    panel.clear.click(
-        lambda: ([], notice("done", "Your history is gone from this browser.")),
-        None,
-        [stored, panel.status],
-        **QUIET,
-    ).then(None, stored, None, js=TELL, api_visibility="private")
-    panel.heard.change(hear, [panel.heard, stored], stored, **QUIET)
+    panel.table.select(
+        handlers.reopen, stored, [handlers.status, *handlers.composer.fields], **QUIET
+    )
+    cleared = panel.clear.click(handlers.clear, None, [stored, panel.status], **QUIET)
+    then_script(cleared, TELL, stored)
+    panel.heard.change(handlers.hear, [panel.heard, stored], stored, **QUIET)
     for button, (_, name, kind, write) in zip(panel.exports, EXPORTS, strict=True):
-        button.click(_exporter(write), stored, [panel.payload, panel.status], **QUIET).then(
-            None,
-            panel.payload,
-            None,
-            js=f"(text) => {{ if (text) window.prism.save('{name}', '{kind}', text); }}",
-            api_visibility="private",
+        exported = button.click(
+            partial(handlers.export, write), stored, [panel.payload, panel.status], **QUIET
         )
+        script = f"(text) => {{ if (text) window.prism.save('{name}', '{kind}', text); }}"
+        then_script(exported, script, panel.payload)

@@ -25,7 +25,7 @@ class Running:
         self._guard = threading.Lock()
 
     def start(self, session: str, order: str) -> threading.Event:
-        """The event of a page's new comparison, set already if that was stopped before."""
+        """Return the event of a page's new comparison; set already if that was stopped before."""
         event = threading.Event()
         with self._guard:
             earlier = self._events.get(session)
@@ -54,7 +54,7 @@ class Running:
         return order in self._begun
 
     def forget(self, session: str) -> None:
-        """The page is gone: what runs there stops."""
+        """Stop what runs on a page that is gone."""
         with self._guard:
             event = self._events.pop(session, None)
         if event is not None:

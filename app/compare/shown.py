@@ -10,15 +10,15 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from app.compare.form import Selection
 from prism_core.compare.comparison import ArmAnswer, ArmKind, ComparisonRequest
-from prism_core.types import Persona
+from prism_core.types import Completion, Persona
 
-Phase = Literal["running", "done", "stopped", "failed"]
+Phase = Literal["running", "done", "stopped"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +28,9 @@ class Order:
     id: str
     """Unguessable; the history entry keeps it."""
     at: str
-    """When it was asked for, in UTC, as ISO 8601."""
+    """When it was asked for: UTC, as ISO 8601."""
     selection: Selection
-    """The checked inputs."""
     request: ComparisonRequest
-    """What the model is asked."""
     owner: str | None
     """The visitor, whose adapters may be used; None where the browser keeps no id."""
     shuffle: tuple[int, ...] | None
@@ -44,13 +42,9 @@ class Shown:
     """What is on a visitor's screen."""
 
     order: Order
-    """What was asked for."""
     answers: tuple[ArmAnswer, ...]
-    """The latest answers."""
     model_name: str
-    """The model that answered, as shown to people."""
     phase: Phase = "running"
-    """Whether the answers are complete."""
     vote: ArmKind | Literal["none"] | None = None
     """The arm preferred in a blind vote, `none` for no preference, None before the vote."""
 
@@ -60,12 +54,17 @@ class Shown:
         return self.order.shuffle is not None and self.vote is None
 
     @property
+    def is_votable(self) -> bool:
+        """Whether hidden arms can be voted on: nothing is written any more."""
+        return self.is_hidden and self.phase != "running"
+
+    @property
     def withholds(self) -> bool:
         """Whether the text itself must wait: an arm that starts late would give itself away."""
         return self.is_hidden and "verify" in self.order.selection.arms and self.phase == "running"
 
     def text_of(self, arm: str) -> str:
-        """An arm's answer, or an empty text where it has none."""
+        """Return an arm's answer, or an empty text where it has none."""
         for answer in self.answers:
             if answer.arm == arm and answer.completion is not None:
                 return answer.completion.text
@@ -76,11 +75,25 @@ class Shown:
         """The arms that have an answer with text."""
         return tuple(a.arm for a in self.answers if self.text_of(a.arm).strip())
 
+    def stopped(self) -> Shown:
+        """Return the same with whatever was still being written marked as cancelled."""
+        answers = tuple(
+            replace(a, completion=_cancelled(a.completion), draft=_cancelled(a.draft))
+            for a in self.answers
+        )
+        return replace(self, answers=answers, phase="stopped")
+
+
+def _cancelled(completion: Completion | None) -> Completion | None:
+    if completion is None or completion.finish != "running":
+        return completion
+    return replace(completion, finish="cancelled")
+
 
 def new_order(
     selection: Selection, personas: Mapping[str, Persona], *, blind: bool, owner: str | None = None
 ) -> Order:
-    """An order for checked inputs; a blind one is shuffled by the system's own randomness."""
+    """Make an order of checked inputs; a blind one is shuffled by the system's own randomness."""
     shuffle = None
     if blind:
         places = [i for i, arm in enumerate(selection.arms) if arm != "prism" or selection.adapter]

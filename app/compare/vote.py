@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
-from app.common.shared import fragment
+from app.common.shared import Updates, fragment
 from app.common.text import notice
-from app.compare.handlers import cards_of
+from app.compare.handlers import Screen
 from app.compare.shown import Shown
-from app.compare.views.cards import LETTERS, LOOKS
+from app.compare.views.cards import LETTERS, arm_title, cards_of
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Ballot:
     none: gr.Button
 
     @property
-    def outputs(self) -> list[Any]:
-        """What `offer` sets."""
+    def outputs(self) -> list[Block]:
+        """What `VoteHandlers.offer` sets."""
         return [self.box, *self.letters]
 
 
@@ -40,26 +40,40 @@ def build_ballot() -> Ballot:
     return Ballot(box, letters, none)
 
 
-def offer(shown: Shown | None) -> list[Any]:
-    """Show a button for each hidden answer. Sets `Ballot.outputs`."""
-    waiting = shown is not None and shown.is_hidden and shown.phase != "running"
-    number = len(shown.order.shuffle or ()) if shown is not None else 0
-    hidden = not waiting or not (shown and shown.answered)
-    buttons = [gr.Button(visible=i < number) for i in range(len(LETTERS))]
-    return [gr.Column(visible=not hidden), *buttons]
+@dataclass(frozen=True)
+class VoteHandlers:
+    """The listeners around the vote."""
 
+    ballot: Ballot
+    screen: Screen
 
-def cast(letter: str, shown: Shown | None) -> tuple[Any, Any, Any]:
-    """Count a vote and lift the veil; gives (status, cards, shown). No letter: no preference."""
-    shuffle = shown.order.shuffle if shown is not None else None
-    if shown is None or shuffle is None or not shown.is_hidden or shown.phase == "running":
-        return gr.skip(), gr.skip(), gr.skip()
-    place = LETTERS.find(letter) if len(letter) == 1 else -1
-    if 0 <= place < len(shuffle):
-        voted = replace(shown, vote=shown.answers[shuffle[place]].arm)
-        title = LOOKS[shown.answers[shuffle[place]].arm].title
-        line = f"You chose answer {letter}: {title}. Your vote is in your history."
-    else:
-        voted = replace(shown, vote="none")
-        line = "No preference. Here is who wrote what."
-    return notice("done", line), cards_of(voted), voted
+    def offer(self, shown: Shown | None) -> Updates:
+        """Show a button for each hidden answer, once they are written."""
+        number = 0
+        if shown is not None and shown.is_votable and shown.answered:
+            number = len(shown.order.shuffle or ())
+        buttons = enumerate(self.ballot.letters)
+        return {
+            self.ballot.box: gr.Column(visible=number > 0),
+            **{button: gr.Button(visible=i < number) for i, button in buttons},
+        }
+
+    def cast(self, letter: str, shown: Shown | None) -> Updates:
+        """Count a vote and lift the veil; no letter means no preference."""
+        if shown is None or not shown.is_votable:
+            return gr.skip()
+        shuffle = shown.order.shuffle or ()
+        place = LETTERS.find(letter) if letter else -1
+        if 0 <= place < len(shuffle):
+            arm = shown.answers[shuffle[place]].arm
+            shown = replace(shown, vote=arm)
+            line = f"You chose answer {letter}: {arm_title(arm)}. Your vote is in your history."
+        else:
+            shown = replace(shown, vote="none")
+            line = "No preference. Here is who wrote what."
+        screen = self.screen
+        return {
+            screen.status: notice("done", line),
+            screen.cards: cards_of(shown),
+            screen.shown: shown,
+        }

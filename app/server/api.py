@@ -11,7 +11,7 @@ from typing import Any, TypedDict, get_type_hints
 
 import gradio as gr
 
-from app.common.shared import MODEL_QUEUE
+from app.common.shared import USES_MODEL
 from app.compare.form import DEFAULT_SAMPLING, Selection, check_selection
 from app.services.adapter_shelf import AdapterShelf
 from app.services.model_pool import ModelPool
@@ -196,9 +196,8 @@ def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
             for r in settings.models
         ]
 
-    shared: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "concurrency_limit": 1}
-    gr.api(_typed(compare), api_name="compare", **shared)
-    gr.api(_typed(judge), api_name="judge", **shared)
+    gr.api(_typed(compare), api_name="compare", **USES_MODEL)
+    gr.api(_typed(judge), api_name="judge", **USES_MODEL)
     gr.api(_typed(personas), api_name="personas")
     gr.api(_typed(models), api_name="models")
 

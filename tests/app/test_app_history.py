@@ -11,6 +11,7 @@ import gradio as gr
 import pytest
 
 from app.compare import history
+from app.compare.composer import FIELDS, build_composer, values_of
 from app.compare.form import Selection
 from app.compare.history import (
     HistoryEntry,
@@ -23,8 +24,9 @@ from app.compare.history import (
     to_jsonl,
     write_history,
 )
-from app.compare.history_panel import hear
+from app.compare.history_panel import HistoryHandlers, build_history
 from app.compare.shown import Shown, new_order
+from app.services.settings import Settings
 from prism_core.compare.comparison import ArmAnswer
 from prism_core.personas.library import load_personas
 from prism_core.types import Completion
@@ -52,6 +54,12 @@ def shown(question: str = "Why?", vote: str | None = None, blind: bool = False) 
 
 def entry(**changes: object) -> HistoryEntry:
     return replace(entry_of(shown()), **changes)
+
+
+def handlers() -> HistoryHandlers:
+    with gr.Blocks():
+        composer = build_composer(Settings(), PERSONAS, ())
+        return HistoryHandlers(build_history(), gr.BrowserState([]), composer, gr.HTML())
 
 
 def test_an_entry_survives_the_browser() -> None:
@@ -95,10 +103,22 @@ def test_two_tabs_are_merged_by_time_and_the_newer_state_counts() -> None:
 def test_what_another_tab_says_is_read_with_care() -> None:
     own, other = entry(id="a", at="1"), entry(id="b", at="2")
     stored = json.loads(json.dumps(write_history([own])))
+    hear = handlers().hear
     assert hear(json.dumps(write_history([other])), stored) == write_history([own, other])
     assert hear(json.dumps([{"id": "forged"}]), stored) == write_history([own])
     assert hear("[]", stored) == [], "the other tab was cleared"
     assert hear("no JSON", stored) == gr.skip()
+
+
+def test_a_row_brings_its_inputs_back() -> None:
+    kept = [entry_of(shown("One?")), entry_of(shown("Two?"))]
+    reopen = handlers()
+    row = gr.SelectData(None, {"index": [1, 0], "value": ""})  # the latest stands first
+    updates = reopen.reopen(json.loads(json.dumps(write_history(kept))), row)
+    assert "Press Compare" in updates.pop(reopen.status)
+    values = {name: updates.pop(getattr(reopen.composer, name)) for name in FIELDS}
+    assert values == values_of(Selection(question="One?"))
+    assert not updates
 
 
 def test_the_oldest_entries_go_first(monkeypatch: pytest.MonkeyPatch) -> None:

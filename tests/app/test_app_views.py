@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import re
 
+import gradio as gr
 import pytest
 
 from app.common.text import count, escape, loading, notice
 from app.compare.form import Selection
-from app.compare.handlers import cards_of
+from app.compare.handlers import Screen
 from app.compare.history import entry_of
 from app.compare.running import REMEMBERED, Running
 from app.compare.shown import Shown, new_order
-from app.compare.views.cards import blind_cards, intro_cards, open_cards
+from app.compare.views.cards import blind_cards, cards_of, intro_cards, open_cards
 from app.compare.views.closer import diff_panel, pull_panel, verdict_panel
 from app.compare.views.history import HISTORY_COLUMNS, history_frame
-from app.compare.vote import cast
+from app.compare.vote import VoteHandlers, build_ballot
 from prism_core.compare.comparison import ArmAnswer
 from prism_core.compare.logprob_shift import LogprobShift
 from prism_core.personas.library import load_personas
@@ -106,12 +107,27 @@ def test_a_vote_lifts_the_veil_in_the_same_order() -> None:
     hidden = Shown(order, ANSWERS, "Model", "done")
     assert order.shuffle is not None
     assert "px-persona" not in cards_of(hidden)
-    status, cards, voted = cast("B", hidden)
+    screen = Screen(gr.HTML(), gr.HTML(), gr.State(), gr.State(), gr.Button(), gr.Button())
+    vote = VoteHandlers(build_ballot(), screen)
+    cast = vote.cast("B", hidden)
+    assert set(cast) == {screen.status, screen.cards, screen.shown}
+    voted = cast[screen.shown]
     assert voted.vote == ANSWERS[order.shuffle[1]].arm
-    assert "Your choice" in cards
-    assert "answer B" in status
-    assert cast("A", voted)[2] != voted  # a second vote is skipped, not counted
-    assert cast("Z", hidden)[2].vote == "none"
+    assert "Your choice" in cast[screen.cards]
+    assert "answer B" in cast[screen.status]
+    assert vote.cast("A", voted) == gr.skip()  # a second vote is skipped, not counted
+    assert vote.cast("Z", hidden)[screen.shown].vote == "none"
+    assert shown_letters(vote, hidden) == [True, True, True, False, False]
+    assert shown_letters(vote, voted) == shown_letters(vote, None) == [False] * 5
+
+
+def shown_letters(vote: VoteHandlers, shown: Shown | None) -> list[bool]:
+    """Which letters a visitor can choose."""
+    updates = vote.offer(shown)
+    assert list(updates) == vote.ballot.outputs
+    letters = [updates[button].visible for button in vote.ballot.letters]
+    assert updates[vote.ballot.box].visible == any(letters)
+    return letters
 
 
 def test_a_running_blind_comparison_with_a_late_arm_shows_no_text() -> None:

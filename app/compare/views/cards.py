@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.common.text import count, escape
+from app.compare.shown import Shown
 from prism_core.compare.comparison import ArmAnswer, ArmKind
 from prism_core.types import Completion, Persona, PromptVariant
 
@@ -22,12 +23,11 @@ class ArmLook:
     """How an arm presents itself."""
 
     title: str
-    """Its short name."""
     explanation: str
     """What it does, in one sentence for someone new."""
 
 
-LOOKS: Mapping[ArmKind, ArmLook] = {
+LOOKS: Mapping[str, ArmLook] = {
     "neutral": ArmLook("Neutral", "The model reads your question and nothing else."),
     "persona": ArmLook("Persona", "The same model, told first who it is to be."),
     "control": ArmLook(
@@ -42,8 +42,13 @@ LOOKS: Mapping[ArmKind, ArmLook] = {
 ARM_CHOICES: list[tuple[str, str]] = [(look.title, arm) for arm, look in LOOKS.items()]
 
 
+def arm_title(arm: str) -> str:
+    """Return an arm's short name."""
+    return LOOKS[arm].title if arm in LOOKS else arm
+
+
 def intro_cards(arms: Sequence[ArmKind]) -> str:
-    """What each chosen arm will do, before anything was asked."""
+    """Say what each chosen arm will do, before anything was asked."""
     cards = "".join(
         f'<article class="px-arm px-{arm} px-intro"><header><span class="px-tag">'
         f"{escape(LOOKS[arm].title)}</span></header><p>{escape(LOOKS[arm].explanation)}</p>"
@@ -55,10 +60,10 @@ def intro_cards(arms: Sequence[ArmKind]) -> str:
 
 
 def persona_note(persona: Persona | None, length: str) -> str:
-    """What the model is told at this length, folded behind one line."""
-    text = persona.texts.get(length, "") if persona is not None else ""
+    """Show what the model is told at this length, folded behind one line."""
     if persona is None:
         return ""
+    text = persona.texts.get(length, "")
     if not text:
         return f'<p class="px-help">{escape(persona.title)} has no text of this length.</p>'
     return (
@@ -67,15 +72,27 @@ def persona_note(persona: Persona | None, length: str) -> str:
     )
 
 
+def cards_of(shown: Shown) -> str:
+    """Draw what is on the screen, blind or open."""
+    shuffle = shown.order.shuffle
+    if shown.is_hidden and shuffle is not None:
+        return blind_cards(shown.answers, shuffle, withhold=shown.withholds)
+    order = None
+    if shuffle is not None:
+        order = [*shuffle, *(i for i in range(len(shown.answers)) if i not in shuffle)]
+    variant = shown.order.request.variant
+    return open_cards(shown.answers, variant, order=order, preferred=shown.vote)
+
+
 def open_cards(
     answers: Sequence[ArmAnswer],
     variant: PromptVariant,
     *,
     order: Sequence[int] | None = None,
-    preferred: ArmKind | None = None,
+    preferred: str | None = None,
 ) -> str:
-    """The answers with everything known about them; after a vote, in the voted order."""
-    places = list(order) if order is not None else list(range(len(answers)))
+    """Draw the answers with everything known about them; after a vote, in the voted order."""
+    places = order if order is not None else range(len(answers))
     cards = []
     for letter, place in zip(LETTERS, places, strict=False):
         answer = answers[place]
@@ -88,7 +105,7 @@ def open_cards(
 def blind_cards(
     answers: Sequence[ArmAnswer], order: Sequence[int], *, withhold: bool = False
 ) -> str:
-    """The answers by letter alone."""
+    """Draw the answers by letter alone."""
     cards = []
     for letter, place in zip(LETTERS, order, strict=False):
         completion = answers[place].completion

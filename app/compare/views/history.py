@@ -7,19 +7,19 @@ from collections.abc import Sequence
 import pandas as pd
 
 from app.compare.history import HistoryEntry
-from app.compare.views.cards import LOOKS
+from app.compare.views.cards import arm_title
 
 HISTORY_COLUMNS = ["When (UTC)", "Question", "Persona", "Arms", "Tokens", "Vote"]
 
 
 def history_frame(entries: Sequence[HistoryEntry]) -> pd.DataFrame:
-    """One row a comparison, the latest first."""
+    """Return a row for each comparison, the latest first."""
     rows = [
         (
             entry.at[:16].replace("T", " "),
             _short(entry.question),
             f"{entry.persona}, {entry.length}",
-            ", ".join(_title(a.arm) for a in entry.arms),
+            ", ".join(arm_title(a.arm) for a in entry.arms),
             sum(a.tokens for a in entry.arms),
             _vote(entry.vote),
         )
@@ -28,14 +28,10 @@ def history_frame(entries: Sequence[HistoryEntry]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=HISTORY_COLUMNS)
 
 
-def _title(arm: str) -> str:
-    return next((look.title for kind, look in LOOKS.items() if kind == arm), arm)
-
-
 def _vote(vote: str | None) -> str:
     if vote is None:
         return ""
-    return "No preference" if vote == "none" else _title(vote)
+    return "No preference" if vote == "none" else arm_title(vote)
 
 
 def _short(text: str, width: int = 90) -> str:
