@@ -22,13 +22,13 @@ from prism_core.lora.weights import LoraWeights
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.ablation.contest import distill_config
 from prism_core.prism.bootstrap.answers import ANSWERING
 from prism_core.prism.demo import demo_persona, demo_queries, shows_behaviour
 from prism_core.prism.distillation.report import Loss
 from prism_core.prism.distillation.training import distill
-from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.prism.records import AnswerPair, Query
+from prism_core.prism.resolve import distill_config
 from prism_core.prism.spec import PRESETS
 from prism_core.prism.splits import group_of, split_by_group
 from prism_core.progress import Progress
@@ -125,7 +125,8 @@ def taught(
             Progress(),
             held_out=[],
         )
-        adapter = AlwaysOn(model, LoraWeights.load(folder, model.model), loss, str(folder))
+        lora = LoraWeights.load(folder, model.model)
+        adapter = GatedModel(model, lora, None, label=loss, adapter_hash=str(folder))
         how = replace(ANSWERING, max_new_tokens=SPEC.answer_tokens)
         return shares(adapter, exam, PromptVariant(), how, repeats)
     finally:

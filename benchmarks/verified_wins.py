@@ -18,14 +18,13 @@ from prism_core.cli.run_folder import last_run, open_store
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.ablation.contest import distill_config
 from prism_core.prism.bootstrap.answers import ANSWERING
 from prism_core.prism.demo import shows_behaviour
 from prism_core.prism.distillation.training import distill
-from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.prism.past_run import PastRun, read_run
 from prism_core.prism.records import JudgedPair
-from prism_core.prism.resolve import variant_maker
+from prism_core.prism.resolve import distill_config, variant_maker
 from prism_core.prism.spec import TrainSpec
 from prism_core.progress import Progress
 from prism_core.stats import mean_of, rate_of
@@ -58,7 +57,8 @@ def main() -> None:
     wanted, unwanted = ([j for j in exam if bool(j.pair.query.wanted) is w] for w in (True, False))
     first: list[bool] = []
     for name, folder in folders.items():
-        adapter = AlwaysOn(model, LoraWeights.load(folder, model.model), name, name)
+        lora = LoraWeights.load(folder, model.model)
+        adapter = GatedModel(model, lora, None, label=name, adapter_hash=name)
         shown, spilt = (behaviour(spec, adapter, rows) for rows in (wanted, unwanted))
         first = first or shown
         gain = mean_of([float(a) - float(b) for a, b in zip(first, shown, strict=True)])
@@ -86,7 +86,7 @@ def train_random(
     )
 
 
-def behaviour(spec: TrainSpec, adapter: AlwaysOn, rows: list[JudgedPair]) -> list[bool]:
+def behaviour(spec: TrainSpec, adapter: GatedModel, rows: list[JudgedPair]) -> list[bool]:
     """Whether each answer shows the behaviour, without any persona prompt."""
     prompts = [build_prompt(j.pair.query.text, PromptVariant()) for j in rows]
     sampling = replace(ANSWERING, max_new_tokens=spec.answer_tokens)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prism_core.prism.ablation.evaluation import load_table
+from prism_core.prism.ablation.run import load_table
 from prism_core.prism.ablation.table import AblationTable
 from prism_core.prism.bootstrap.verification import (
     VerificationReport,

@@ -1,4 +1,4 @@
-"""`python -m prism_core ablate`: an adapter against its rivals, as one table.
+"""`python -m prism_core ablate`: an adapter against its baselines, as one table.
 
 Given the folder of a run, the two ungated LoRAs are trained first, on what the run may learn from,
 and every finished part stays in the run's store. Given a bundle alone, what needs the run is left
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command to argparse."""
     parser = subparsers.add_parser(
-        "ablate", help="compare an adapter with its rivals", allow_abbrev=False
+        "ablate", help="compare an adapter with its baselines", allow_abbrev=False
     )
     add = parser.add_argument
     add("--adapter", required=True, metavar="DIR", help="an adapter, or the folder of its run")
@@ -35,27 +35,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Compare, then print the table."""
-    from prism_core.prism.ablation.table import table_json
-    from prism_core.prism.past_run import contest_of_bundle, run_home
+    from prism_core.prism.ablation.ablate import ablate_bundle
+    from prism_core.prism.past_run import run_home
+    from prism_core.storage import pack
 
     bundle, info = find_bundle(args.adapter)
     home = run_home(Path(args.adapter).expanduser())
     with clean_stdout():
         progress = Progress(ProgressLine())
         if home is not None:
-            table = _contest_of_run(home, args, progress)
+            table = _ablate_run(home, args, progress)
         else:
-            table = contest_of_bundle(bundle, open_base(info, args.model), progress)
+            table = ablate_bundle(bundle, open_base(info, args.model), progress)
     if args.json:
-        emit_json({"adapter": info.name, "base": info.base.label, **table_json(table)})
+        emit_json({"adapter": info.name, "base": info.base.label, **pack(table)})
     else:
         print(printable(_text(table)))
     return 0
 
 
-def _contest_of_run(home: Path, args: argparse.Namespace, progress: Progress) -> AblationTable:
-    """The contest on the run's own held-out queries, its parts kept in the run's store."""
-    from prism_core.prism.ablation.contest import hold_contest, train_ungated
+def _ablate_run(home: Path, args: argparse.Namespace, progress: Progress) -> AblationTable:
+    """Compare on the run's own held-out queries, its parts kept in the run's store."""
+    from prism_core.prism.ablation.ablate import ablate_run, train_ungated
     from prism_core.prism.past_run import read_run
     from prism_core.prism.spec import TrainSpec
     from prism_core.storage import unpack
@@ -70,7 +71,7 @@ def _contest_of_run(home: Path, args: argparse.Namespace, progress: Progress) ->
         model = open_base(info, args.model)
         if not args.no_training:
             train_ungated(spec, past.judged, past.held_out, home, model, journal, progress)
-        return hold_contest(spec, past.judged, past.held_out, home, model, journal, progress)
+        return ablate_run(spec, past.judged, past.held_out, home, model, journal, progress)
 
 
 def _text(table: AblationTable) -> str:

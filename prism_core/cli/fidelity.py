@@ -42,14 +42,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, saying on stderr how far it is."""
-    from prism_core.prism.gating.always_on import AlwaysOn
+    from prism_core.prism.gating.gated_model import GatedModel
     from prism_core.robustness.fidelity import FidelityConfig, measure_fidelity
     from prism_core.storage import pack
 
     personas = _personas(args)
     with clean_stdout():
         model = open_with_adapter(args.model, args.adapter)
-        base = model.base if isinstance(model, AlwaysOn) else model
+        base = model.base if isinstance(model, GatedModel) else model
         judge = open_model(args.judge) if args.judge else base
         found = measure_fidelity(
             FidelityConfig(tokens=args.tokens, seed=args.seed),

@@ -86,12 +86,12 @@ def open_with_adapter(reference: str, folder: str | None) -> Generator:
     if reference.startswith(REMOTE):
         raise InputError(f"The model '{reference[:80]}' is remote; an adapter needs a local one.")
     from prism_core.models.local import LocalModel
-    from prism_core.prism.gating.always_on import AlwaysOn
+    from prism_core.prism.bundle import load_ungated
 
     path = Path(folder).expanduser()
     nested = path / "adapter"
     base = LocalModel.load(reference)
-    return AlwaysOn.load(nested if nested.is_dir() else path, base)
+    return load_ungated(nested if nested.is_dir() else path, base)
 
 
 def _text(name: str, found: Stability, held_out: Stability, lottery: tuple[LotteryRow, ...]) -> str:

@@ -161,6 +161,18 @@ def load_bundle(folder: Path, base: LocalModel, threshold: float | None = None) 
     )
 
 
+def load_ungated(folder: Path, base: LocalModel) -> GatedModel:
+    """Put a saved adapter on its base, on for every prompt; a gate, if it has one, is left out.
+
+    Raises:
+        NotFoundError, ModelError: as `load_bundle`.
+    """
+    info = read_info(folder)
+    check_base(info, base)
+    lora = LoraWeights.load(folder, base.model)
+    return GatedModel(base, lora, None, label=info.name, adapter_hash=bundle_hash(folder))
+
+
 def load_gate(folder: Path, info: BundleInfo, base: LocalModel) -> Gate:
     """The adapter's gate, or one that is always open where the recipe has none.
 

@@ -3,7 +3,7 @@
 1. Queries, 2. answers and 3. verdicts come from the stages of that name, round by round.
 4. The gate learns which queries a persona won; its held-out groups are never distilled.
 5. The wins of the other groups are distilled into one LoRA.
-6. PRISM is compared with its rivals on the held-out queries, and the adapter is saved.
+6. PRISM is compared with its baselines on the held-out queries, and the adapter is saved.
 In a later round the student, adapter on, takes the neutral side: only what the persona still does
 better is added. A run without wins ends by saying so, without an adapter.
 """
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from prism_core.errors import InputError
 from prism_core.models.local import LocalModel
-from prism_core.prism.ablation.contest import distill_config, hold_contest
-from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig, AnswerInputs, answer_queries
+from prism_core.prism.ablation.ablate import ablate_run
+from prism_core.prism.bootstrap.answers import AnswerInputs, answer_queries
 from prism_core.prism.bootstrap.queries import QueryConfig, write_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
 from prism_core.prism.bundle import BundleInfo, identify, load_bundle, write_info
@@ -28,7 +28,13 @@ from prism_core.prism.distillation.report import DistillReport
 from prism_core.prism.distillation.training import distill
 from prism_core.prism.gating.training import GateConfig, GateResult, train_gate
 from prism_core.prism.records import JudgedPair, Query
-from prism_core.prism.resolve import judge_of, personas_of, variant_maker
+from prism_core.prism.resolve import (
+    answer_config,
+    distill_config,
+    judge_of,
+    personas_of,
+    variant_maker,
+)
 from prism_core.prism.spec import TrainSpec, check_spec
 from prism_core.progress import Progress
 from prism_core.stats import roc_auc
@@ -131,11 +137,6 @@ def merge_rounds(rounds: Sequence[Sequence[JudgedPair]]) -> list[JudgedPair]:
     return merged
 
 
-def held_out_ids(gate: GateResult) -> set[str]:
-    """Ids of the queries that neither gate nor adapter may learn from."""
-    return {row.query for row in gate.report.rows if row.held_out}
-
-
 def _wanted_auc(gate: GateResult, wanted: Mapping[str, bool]) -> dict[str, Estimate]:
     """How well the gate finds the queries where the persona is wanted, where that is known.
 
@@ -219,12 +220,7 @@ class _Training:
         self, queries: Sequence[Query], number: int, journal: Journal, previous: Path | None
     ) -> list[JudgedPair]:
         """Stages 2 and 3 of one round."""
-        config = AnswerConfig(
-            length=self.spec.length,
-            placement=self.spec.placement,
-            sampling=replace(ANSWERING, max_new_tokens=self.spec.answer_tokens),
-            seed=self.spec.seed + number - 1,
-        )
+        config = answer_config(self.spec, number)
         student = load_bundle(previous, self.model) if previous is not None else None
         inputs = AnswerInputs(queries, self.personas)
         pairs = answer_queries(config, inputs, self.model, journal, self.progress, neutral=student)
@@ -247,7 +243,7 @@ class _Training:
         start: Path | None,
     ) -> DistillReport:
         """Stage 5 on the wins of the gate's training part."""
-        away = held_out_ids(gate)
+        away = gate.report.held_out_ids
         wins = [j.pair for j in judged if j.route == "distill"]
         return distill(
             distill_config(self.spec),
@@ -278,7 +274,7 @@ class _Training:
                 "KL to the persona teacher, adapter": report.kl_after,
             },
             notes=tuple(self.notes),
-            held_out=tuple(sorted(held_out_ids(gate))),
+            held_out=tuple(sorted(gate.report.held_out_ids)),
         )
         write_info(target, info)
         return info
@@ -286,13 +282,13 @@ class _Training:
     def _compare(
         self, judged: Sequence[JudgedPair], gate: GateResult, report: DistillReport, bundle: Path
     ) -> BundleInfo:
-        """PRISM against its rivals on the held-out queries; the results go onto the card."""
-        away = held_out_ids(gate)
-        table = hold_contest(
+        """Compare PRISM with the baselines on the held-out queries; note it on the card."""
+        away = gate.report.held_out_ids
+        table = ablate_run(
             self.spec, judged, away, self.folder, self.model, self.journal, self.progress
         )
         info = self._save(bundle, gate, report)
-        row = next((r for r in table.rows if r.system == "prism"), None)
+        row = table.row("prism")
         cells: dict[str, Estimate] = {}
         if row is not None:
             labels = {c.key: c.label for c in table.columns}

@@ -1,19 +1,23 @@
-"""What a `TrainSpec` names, as the objects that stages work with: personas, variants, judge."""
+"""What a `TrainSpec` names, as the objects that stages work with: personas, judge, settings."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from prism_core.models.generator import Generator
 from prism_core.personas.library import get_persona, load_personas, parse_persona
 from prism_core.personas.prompts import VariantOf
+from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig
 from prism_core.prism.bootstrap.verification import VerifyConfig, make_judge
 from prism_core.prism.demo import demo_check, demo_persona
+from prism_core.prism.distillation.report import DistillConfig, Loss
 from prism_core.prism.spec import TrainSpec
 from prism_core.scorers.judges import Judge
 from prism_core.types import Persona, PromptVariant
 
 
 def personas_of(spec: TrainSpec) -> dict[str, Persona]:
-    """The personas of a spec by name: the demo's own, or library and visitor's.
+    """Return the personas of a spec by name: the demo's own, or library and visitor's.
 
     Raises:
         NotFoundError: the library has no persona of a given name.
@@ -29,13 +33,13 @@ def personas_of(spec: TrainSpec) -> dict[str, Persona]:
 
 
 def variant_maker(spec: TrainSpec) -> VariantOf:
-    """The variant that a persona's answers are written with, by the persona's name."""
+    """Return what maps a persona's name to the variant that its answers are written with."""
     personas = personas_of(spec)
     return lambda name: PromptVariant(personas[name], spec.length, spec.placement)
 
 
 def judge_of(spec: TrainSpec, model: Generator) -> tuple[VerifyConfig, Judge]:
-    """The judge that a spec names."""
+    """Return stage 3's settings, and the judge that a spec names."""
     config = VerifyConfig(judge=spec.judge)
     if spec.judge == "verifiable":
         return config, make_judge(config, check=demo_check)
@@ -44,3 +48,30 @@ def judge_of(spec: TrainSpec, model: Generator) -> tuple[VerifyConfig, Judge]:
 
         return config, make_judge(config, from_environment(spec.remote_model))
     return config, make_judge(config, model)
+
+
+def answer_config(spec: TrainSpec, round_number: int = 1) -> AnswerConfig:
+    """Return stage 2's settings for a round, counted from 1; every round draws anew."""
+    return AnswerConfig(
+        length=spec.length,
+        placement=spec.placement,
+        sampling=replace(ANSWERING, max_new_tokens=spec.answer_tokens),
+        seed=spec.seed + round_number - 1,
+    )
+
+
+def distill_config(spec: TrainSpec, loss: Loss = "kl") -> DistillConfig:
+    """Return stage 5's settings."""
+    return DistillConfig(
+        rank=spec.rank,
+        alpha=spec.alpha,
+        lr=spec.learning_rate,
+        epochs=spec.epochs,
+        batch=spec.batch_size,
+        max_tokens=spec.max_tokens,
+        temperature=spec.temperature,
+        top_k=spec.top_k,
+        loss=loss,
+        save_dtype="float16",
+        seed=spec.seed,
+    )

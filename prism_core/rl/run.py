@@ -25,8 +25,14 @@ from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.pool import load_pool, part_of
-from prism_core.prism.bundle import INFO_FILE, BundleInfo, identify, read_info, write_info
-from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.bundle import (
+    INFO_FILE,
+    BundleInfo,
+    identify,
+    load_ungated,
+    read_info,
+    write_info,
+)
 from prism_core.progress import Progress
 from prism_core.rl.evaluation import Asking, Rewards, gain_of, rewards_of, scores_of
 from prism_core.rl.mixing import plan_personas
@@ -163,7 +169,7 @@ class _RlRun:
         target = self.folder / ADAPTER_FOLDER
         if not (target / INFO_FILE).is_file():
             self._train(level, target, command)
-        trained = AlwaysOn.load(target, self.model)
+        trained = load_ungated(target, self.model)
         after = {kind: self._held_rewards(kind, "trained", trained) for kind in self._kinds()}
         result = self._result(level, before, after)
         if is_main_process():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -21,8 +22,7 @@ from prism_core.errors import CancelledError, InputError
 from prism_core.lora.weights import WEIGHTS_FILE
 from prism_core.models.local import LocalModel
 from prism_core.personas.pool import load_pool, part_of
-from prism_core.prism.bundle import load_bundle, read_info
-from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.bundle import bundle_hash, load_bundle, load_ungated, read_info
 from prism_core.progress import Progress
 from prism_core.rl import trainer as rl_trainer
 from prism_core.rl.mixing import plan_personas
@@ -278,7 +278,11 @@ def test_two_steps_end_with_an_adapter_that_others_can_load(
     weights = load_file(tmp_path / "adapter" / WEIGHTS_FILE)
     assert max(float(v.abs().max()) for k, v in weights.items() if "lora_B" in k) > 0
     gated = load_bundle(tmp_path / "adapter", tiny)
-    always = AlwaysOn.load(tmp_path / "adapter", tiny)
+    always = load_ungated(tmp_path / "adapter", tiny)
+    # Answers that were bought before are found again.
+    parts = f"{tiny.fingerprint} {bundle_hash(tmp_path / 'adapter')} always"
+    assert always.fingerprint == hashlib.sha256(parts.encode()).hexdigest()[:16]
+    assert always.name == gated.name
     prompts = [(Message("user", q),) for q in ("Who are you?", "What is 2 + 2?")]
     sampling = Sampling(max_new_tokens=8)
     one, other = gated.generate(prompts, sampling), always.generate(prompts, sampling)

@@ -27,7 +27,7 @@ from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.models.weights import embedded_folder
 from prism_core.prism import pipeline
-from prism_core.prism.ablation import contest
+from prism_core.prism.ablation import ablate
 from prism_core.prism.bootstrap.verification import VerifyConfig
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.pipeline import TIME_STAGE, TrainResult, train
@@ -76,7 +76,7 @@ def judge_of(spec: TrainSpec, model: Generator) -> tuple[VerifyConfig, Judge]:
 def small_demo() -> Iterator[None]:
     """A random model speaks no Pirate: fewer queries, and a judge that it can win with."""
     with ExitStack() as stack:
-        for module in (pipeline, contest):
+        for module in (pipeline, ablate):
             stack.enter_context(patch.object(module, "judge_of", judge_of))
         stack.enter_context(patch.object(pipeline, "demo_queries", some_queries))
         yield

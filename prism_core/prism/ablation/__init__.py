@@ -1,1 +1,1 @@
-"""PRISM against its rivals on held-out queries, as one table."""
+"""PRISM and its baselines on held-out queries, as one table (PRISM, section 5)."""

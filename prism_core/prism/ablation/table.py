@@ -1,4 +1,4 @@
-"""The table that PRISM and its rivals share: which columns there are, and how a cell is computed.
+"""The table that PRISM and its baselines share: which columns it has, and how a cell is computed.
 
 Every system answers the same held-out queries, so a cell holds a system's mean with its interval,
 and its difference to the base paired by query. What a system or the data cannot define is left out
@@ -14,11 +14,11 @@ from typing import Literal
 
 from prism_core.prism.records import JudgedPair
 from prism_core.scorers.verdicts import win_score
-from prism_core.stats import ItemScores, item_scores, mean_of, pair, paired_difference, rate_of
-from prism_core.storage import pack
+from prism_core.stats import item_scores, mean_of, pair, paired_difference, rate_of
 from prism_core.types import Completion, Estimate, Verdict
 
-ColumnKind = Literal["rate", "score", "number"]
+FEW = 20
+"""With fewer held-out queries the table says that its intervals are wide."""
 Behaviour = Callable[[str], bool]
 """Whether an answer shows the persona's behaviour, where a program can tell."""
 
@@ -28,25 +28,21 @@ class AblationColumn:
     """One column of the table."""
 
     key: str
-    """Its short name."""
     label: str
-    """Its heading."""
-    kind: ColumnKind
+    kind: Literal["rate", "score", "number"]
     """Yes or no for each query, a score from 0 to 1, or a number."""
     unit: str = ""
     """The unit of a number; empty for a share."""
     better: Literal["higher", "lower", ""] = ""
-    """Which way is better, where one is."""
     about: str = ""
     """What it says, as a sentence."""
 
 
 @dataclass(frozen=True)
 class AblationCell:
-    """One system's number."""
+    """One system's mean over the queries."""
 
     estimate: Estimate
-    """Its mean over the queries."""
     change: Estimate | None = None
     """Difference to the base, paired by query; None where there is nothing to compare."""
 
@@ -56,25 +52,20 @@ class AblationRow:
     """One system's numbers."""
 
     system: str
-    """Its short name."""
     label: str
-    """Its name as shown to people."""
     cells: Mapping[str, AblationCell]
-    """Its cells by the column's key; a column that it has no number for is left out."""
+    """By the column's key; a column that the system has no number for is left out."""
     note: str = ""
     """What a reader must know about it; often empty."""
 
 
 @dataclass(frozen=True)
 class MissingRow:
-    """A system that is not in the table."""
+    """A system that is not in the table, and why, as a sentence."""
 
     system: str
-    """Its short name."""
     label: str
-    """Its name as shown to people."""
     why: str
-    """Why not, as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,6 @@ class AblationTable:
     rows: tuple[AblationRow, ...]
     """The systems, base first."""
     missing: tuple[MissingRow, ...]
-    """The systems that could not take part."""
     queries: int
     """Held-out queries."""
     wanted: int
@@ -102,7 +92,7 @@ class AblationTable:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class QueryOutcome:
     """What one system did with one query."""
 
     answer: Completion
@@ -116,18 +106,7 @@ class Outcome:
     verdict: Verdict | None
     """Its answer (as `persona`) against the base's; None for the base itself."""
     seconds: float | None
-    """Seconds for this query asked alone; None where it was not timed."""
-
-
-@dataclass(frozen=True)
-class ExtraColumn:
-    """A column from other questions than the held-out ones, such as an accuracy task."""
-
-    column: AblationColumn
-    """Heading and kind."""
-    scores: Mapping[str, ItemScores]
-    """Each system's scores by item, by the system's short name; those that have none are left
-    out."""
+    """Time for this query asked alone; None where it was not timed."""
 
 
 COLUMNS: tuple[AblationColumn, ...] = (
@@ -212,20 +191,28 @@ def is_wanted(judged: JudgedPair) -> bool:
     return judged.route == "distill" if known is None else known
 
 
-def make_row(
-    system: tuple[str, str, str],
-    outcomes: Sequence[Outcome],
-    base: Sequence[Outcome],
+def remarks(held_out: Sequence[JudgedPair]) -> tuple[str, ...]:
+    """Say how to read a table on these queries, as sentences."""
+    notes = []
+    if len(held_out) < FEW:
+        notes.append(f"Only {len(held_out)} queries were held out: the intervals are wide.")
+    if not any(is_wanted(judged) for judged in held_out):
+        notes.append("The persona is wanted for none of the held-out queries.")
+    return tuple(notes)
+
+
+def make_cells(
+    outcomes: Sequence[QueryOutcome],
+    base: Sequence[QueryOutcome],
     held_out: Sequence[JudgedPair],
     behaviour: Behaviour | None = None,
     seed: int = 0,
-) -> AblationRow:
-    """One system's cells.
+) -> dict[str, AblationCell]:
+    """Compute one system's cells by the column's key.
 
     Args:
-        system: its short name, its label and its note.
-        outcomes: what it did with each held-out query.
-        base: what the base did with them.
+        outcomes: what the system did with each held-out query.
+        base: what the base did with them; the same sequence for the base itself.
         held_out: the queries.
         behaviour: whether an answer shows the persona's behaviour.
         seed: seed of the intervals' resampling.
@@ -242,33 +229,12 @@ def make_row(
         compared = outcomes is not base and column.key not in _NEVER_COMPARED
         change = _change(column, values, theirs[column.key], seed) if compared else None
         cells[column.key] = AblationCell(_estimate(column, values, seed), change)
-    name, label, note = system
-    return AblationRow(name, label, cells, note)
-
-
-def extra_cell(extra: ExtraColumn, system: str, seed: int = 0) -> AblationCell | None:
-    """A system's cell in an extra column; None where it has no scores."""
-    scores = extra.scores.get(system)
-    if scores is None or not scores.n:
-        return None
-    values = dict(zip(scores.items, scores.means, strict=True))
-    change = None
-    base = extra.scores.get("base")
-    if base is not None and system != "base":
-        theirs = dict(zip(base.items, base.means, strict=True))
-        change = _change(extra.column, values, theirs, seed)
-    return AblationCell(_estimate(extra.column, values, seed), change)
-
-
-def table_json(table: AblationTable) -> dict[str, object]:
-    """The table as plain JSON data."""
-    data: dict[str, object] = pack(table)
-    return data
+    return cells
 
 
 def _values(
-    outcomes: Sequence[Outcome],
-    base: Sequence[Outcome],
+    outcomes: Sequence[QueryOutcome],
+    base: Sequence[QueryOutcome],
     held_out: Sequence[JudgedPair],
     behaviour: Behaviour | None,
 ) -> dict[str, _Values]:
@@ -279,12 +245,12 @@ def _values(
     rows = dict(zip(ids, zip(outcomes, base, strict=True), strict=True))
 
     def pick(
-        number: Callable[[Outcome, Outcome], float | None], which: set[str] = everyone
+        number: Callable[[QueryOutcome, QueryOutcome], float | None], which: set[str] = everyone
     ) -> _Values:
         found = {i: number(*row) for i, row in rows.items() if i in which}
         return {i: value for i, value in found.items() if value is not None}
 
-    def shows(outcome: Outcome, _base: Outcome) -> float | None:
+    def shows(outcome: QueryOutcome, _base: QueryOutcome) -> float | None:
         return None if behaviour is None else float(behaviour(outcome.answer.text))
 
     return {
@@ -305,9 +271,9 @@ def _values(
 
 def _estimate(column: AblationColumn, values: _Values, seed: int) -> Estimate:
     numbers = [values[i] for i in sorted(values)]
-    if column.kind == "rate" and all(n in (0.0, 1.0) for n in numbers):
-        return rate_of(numbers)  # type: ignore[arg-type]
-    if column.kind != "number":
+    if column.kind == "rate":
+        return rate_of([number == 1.0 for number in numbers])
+    if column.kind == "score":
         return mean_of(numbers, bounds=(0.0, 1.0), seed=seed)
     found = mean_of(numbers, seed=seed)
     # Tokens, seconds and KL cannot be negative, whatever a few values' spread suggests.

@@ -5,6 +5,8 @@
 3. Rows above the threshold get the LoRA branch in every later layer, and keep it while decoding.
 4. A batch without open rows runs the base alone: no hook, no arithmetic, the same bits.
 5. To score given texts, layer 0 is asked first, and closed and open rows are scored apart.
+6. An adapter without a gate is on for every row: layer 0 is not asked, so that a beginning which
+   prompts share is read once for all of them.
 Departure from the paper's released code: no second forward pass.
 """
 
@@ -39,36 +41,41 @@ from prism_core.types import (
 
 
 class RowRouter:
-    """Routes the rows of one batch; see `prism_core.inference.decoding.Router`."""
-
-    decides = True
+    """Routes the rows of one batch; see `prism_core.inference.prefill.Router`."""
 
     def __init__(
         self,
         model: PreTrainedModel,
         lora: LoraWeights,
-        gate: Gate,
+        gate: Gate | None,
         threshold: float,
         modes: Sequence[GateMode],
     ) -> None:
         self.model, self.lora, self.gate, self.threshold = model, lora, gate, threshold
         self.modes = list(modes)
+        self.decides = gate is not None
+        self.is_open = torch.full((len(modes),), gate is None)
         self._found: dict[int, GateReading] = {}
-        self.is_open = torch.zeros(len(modes), dtype=torch.bool)
 
     @property
     def readings(self) -> list[GateReading]:
-        """What the gate said of each row; empty until it has read them all."""
+        """What the gate said of each row; empty until it has read all, or without a gate."""
         rows = range(len(self.modes))
         return [self._found[i] for i in rows] if len(self._found) == len(rows) else []
 
     @contextmanager
     def prefill(self, mask: torch.Tensor, rows: Sequence[int]) -> Iterator[None]:
         """Read layer 0 on its way past, and switch the adapter on behind it for open rows."""
+        gate = self.gate
+        if gate is None:
+            with self.decode():
+                yield
+            return
         handles: list[torch.utils.hooks.RemovableHandle] = []
 
         def after_first_layer(_module: nn.Module, _args: object, output: object) -> None:
-            self._decide(pool(hidden_of(output), mask, self.gate.feature), rows)
+            probabilities = gate(pool(hidden_of(output), mask, gate.feature)).cpu().tolist()
+            self._decide(probabilities, rows)
             is_open = self.is_open[torch.tensor(rows)]
             if bool(is_open.any()):
                 handles.extend(self.lora.attach(self.model, self._places(is_open)))
@@ -94,8 +101,7 @@ class RowRouter:
         """Indices of the open rows; None where all are open."""
         return None if bool(is_open.all()) else is_open.nonzero()[:, 0].to(self.model.device)
 
-    def _decide(self, features: torch.Tensor, rows: Sequence[int]) -> None:
-        probabilities = self.gate(features).cpu().tolist()
+    def _decide(self, probabilities: Sequence[float], rows: Sequence[int]) -> None:
         readings = _decided(probabilities, [self.modes[i] for i in rows], self.threshold)
         for i, reading in zip(rows, readings, strict=True):
             self._found[i] = reading
@@ -103,13 +109,16 @@ class RowRouter:
 
 
 class GatedModel:
-    """A base model whose adapter opens query by query: `Generator` and `TokenScorer`."""
+    """A base model whose adapter opens query by query: `Generator` and `TokenScorer`.
+
+    Without a gate the adapter is on for every prompt, and answers carry no gate reading.
+    """
 
     def __init__(
         self,
         base: LocalModel,
         lora: LoraWeights,
-        gate: Gate,
+        gate: Gate | None,
         *,
         threshold: float = PAPER_THRESHOLD,
         label: str = "PRISM",
@@ -129,7 +138,8 @@ class GatedModel:
     @property
     def fingerprint(self) -> str:
         """Identity of base, adapter and threshold."""
-        return gated_fingerprint(self.base.fingerprint, self.adapter_hash, self.threshold)
+        threshold = None if self.gate is None else self.threshold
+        return gated_fingerprint(self.base.fingerprint, self.adapter_hash, threshold)
 
     @property
     def has_system_role(self) -> bool:
@@ -157,7 +167,7 @@ class GatedModel:
         gates: Sequence[GateMode] | GateMode = "auto",
     ) -> list[Completion]:
         """Answer every prompt, each row by its own gate. See `Generator.generate`."""
-        batches = _Batches(self, _modes(gates, len(prompts)))
+        batches = _Batches(self, self._modes(gates, len(prompts)))
         answers = self.base.generate(prompts, sampling, seed, cancel=cancel, router=batches.router)
         return batches.stamp(answers)
 
@@ -171,7 +181,7 @@ class GatedModel:
         gates: Sequence[GateMode] | GateMode = "auto",
     ) -> Iterator[list[Completion]]:
         """Yield all answers so far after every token. See `Generator.stream`."""
-        batches = _Batches(self, _modes(gates, len(prompts)))
+        batches = _Batches(self, self._modes(gates, len(prompts)))
         stream = self.base.stream(prompts, sampling, seed, cancel=cancel, router=batches.router)
         for answers in stream:
             yield batches.stamp(answers)
@@ -210,13 +220,13 @@ class GatedModel:
     def probabilities(
         self, prompts: Sequence[Prompt], *, cancel: threading.Event | None = None
     ) -> list[float]:
-        """P(persona helps) for each prompt; computes layer 0 alone.
+        """P(persona helps) for each prompt; computes layer 0 alone. Without a gate it is 1.
 
         Raises:
             CancelledError: `cancel` was set.
         """
-        if not prompts:
-            return []
+        if not prompts or self.gate is None:
+            return [1.0] * len(prompts)
         rows = [encode_prompt(self.base.tokenizer, p) for p in prompts]
         with self.base.lock, stoppable(self.base.model, cancel):
             features = read_features(self.base.model, rows, self.gate.feature)
@@ -236,7 +246,7 @@ class GatedModel:
             InputError: a gate mode is unknown, or there are not as many as prompts.
             CancelledError: `cancel` was set.
         """
-        modes = _modes(gates, len(prompts))
+        modes = self._modes(gates, len(prompts))
         return _decided(self.probabilities(prompts, cancel=cancel), modes, self.threshold)
 
     def _parts(
@@ -250,7 +260,7 @@ class GatedModel:
         To score given texts, the gate is asked first: each part then reads what its prompts share
         once. Layer 0 costs a thirtieth of what is saved.
         """
-        modes = _modes(gates, len(prompts))
+        modes = self._modes(gates, len(prompts))
         asked = [i for i, mode in enumerate(modes) if mode == "auto"]
         readings = self.readings([prompts[i] for i in asked], cancel=cancel)
         for i, reading in zip(asked, readings, strict=True):
@@ -259,10 +269,23 @@ class GatedModel:
         opened = [i for i, mode in enumerate(modes) if mode == "open"]
         return [part for part in ((closed, None), (opened, self.lora)) if part[0]]
 
+    def _modes(self, gates: Sequence[GateMode] | GateMode, rows: int) -> list[GateMode]:
+        """One gate mode a row, checked."""
+        modes: list[GateMode] = [gates] * rows if isinstance(gates, str) else list(gates)
+        if len(modes) != rows:
+            raise InputError(f"{rows} prompts need as many gate modes; {len(modes)} were given.")
+        for mode in modes:
+            if mode not in ("auto", "open", "closed"):
+                raise InputError(f"The gate mode '{mode}' is unknown; use auto, open or closed.")
+        if self.gate is None and "closed" in modes:
+            raise InputError(f"{self.name} has no gate, so it cannot be held closed.")
+        return modes
 
-def gated_fingerprint(base: str, adapter_hash: str, threshold: float) -> str:
-    """The fingerprint of a base model with an adapter behind its gate, from those of its parts."""
-    return hashlib.sha256(f"{base} {adapter_hash} {threshold}".encode()).hexdigest()[:16]
+
+def gated_fingerprint(base: str, adapter_hash: str, threshold: float | None) -> str:
+    """Return the fingerprint of base and adapter; the threshold is None where there is no gate."""
+    rule = "always" if threshold is None else threshold
+    return hashlib.sha256(f"{base} {adapter_hash} {rule}".encode()).hexdigest()[:16]
 
 
 class _Batches:
@@ -295,13 +318,3 @@ def _decided(
         GateReading(p, p >= threshold if mode == "auto" else mode == "open")
         for p, mode in zip(probabilities, modes, strict=True)
     ]
-
-
-def _modes(gates: Sequence[GateMode] | GateMode, rows: int) -> list[GateMode]:
-    modes: list[GateMode] = [gates] * rows if isinstance(gates, str) else list(gates)
-    if len(modes) != rows:
-        raise InputError(f"{rows} prompts need as many gate modes; {len(modes)} were given.")
-    for mode in modes:
-        if mode not in ("auto", "open", "closed"):
-            raise InputError(f"The gate mode '{mode}' is unknown; use auto, open or closed.")
-    return modes

@@ -168,7 +168,11 @@ class GateReport:
     warnings: tuple[str, ...]
     """What a reader should know, as sentences."""
     config: GateConfig = field(default_factory=GateConfig)
-    """The settings."""
+
+    @property
+    def held_out_ids(self) -> frozenset[str]:
+        """Ids of the queries that neither gate nor adapter may learn from."""
+        return frozenset(row.query for row in self.rows if row.held_out)
 
 
 def check_gate_config(config: GateConfig) -> None:

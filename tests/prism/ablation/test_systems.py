@@ -16,8 +16,7 @@ from prism_core.prism.ablation.baselines import (
     oracle_gate,
     random_gate,
 )
-from prism_core.prism.ablation.systems import Adapter, Asked, Ingredients, System, build_systems
-from prism_core.prism.gating.always_on import AlwaysOn
+from prism_core.prism.ablation.systems import RoutedPrompt, System, SystemParts, build_systems
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.types import Message, PromptVariant, Sampling
 
@@ -31,12 +30,12 @@ def gated(tiny: LocalModel, tmp_path_factory: pytest.TempPathFactory) -> GatedMo
 
 
 def systems_of(gated: GatedModel | None, tiny: LocalModel) -> dict[str, System]:
-    parts = Ingredients(tiny, variant_of, tuple(PEOPLE.values()), gated)
+    parts = SystemParts(tiny, variant_of, tuple(PEOPLE.values()), gated)
     return {s.name: s for s in build_systems(parts, judged_pairs())[0]}
 
 
-def plan_of(system: System) -> list[Asked]:
-    return system.plan([j.pair.query for j in judged_pairs()], None)
+def routed(system: System) -> list[RoutedPrompt]:
+    return system.route([j.pair.query for j in judged_pairs()], None)
 
 
 def test_a_random_gate_opens_as_often_elsewhere() -> None:
@@ -107,8 +106,11 @@ def test_personas_that_cannot_be_told_apart_are_refused(tiny: LocalModel) -> Non
         PersonaChooser([], tiny)
 
 
-def test_a_gate_held_open_is_a_generator_and_says_nothing(gated: GatedModel) -> None:
-    held = AlwaysOn.held_open(gated)
+def test_an_adapter_without_a_gate_is_a_generator_and_reads_no_gate(gated: GatedModel) -> None:
+    held = GatedModel(gated.base, gated.lora, None)
+    assert held.probabilities(PROMPTS) == [1.0] * len(PROMPTS)
+    with pytest.raises(InputError, match="has no gate"):
+        held.generate(PROMPTS, SHORT, gates="closed")
     assert isinstance(held, Generator)
     assert isinstance(held, TokenScorer)
     theirs = gated.generate(PROMPTS, SHORT, gates="open")
@@ -119,11 +121,6 @@ def test_a_gate_held_open_is_a_generator_and_says_nothing(gated: GatedModel) -> 
     assert score.logprob == pytest.approx(
         sum(t.logprob for t in held.score_tokens(PROMPTS[:1], ["a bird"])[0]), abs=1e-3
     )
-
-
-def test_stored_results_of_an_adapter_held_open_are_found_again(gated: GatedModel) -> None:
-    held = AlwaysOn.held_open(gated)
-    assert (held.name, held.fingerprint) == (f"{gated.name} (open)", f"{gated.fingerprint}-open")
 
 
 def test_every_system_is_there_and_asks_what_it_should(gated: GatedModel, tiny: LocalModel) -> None:
@@ -137,7 +134,7 @@ def test_every_system_is_there_and_asks_what_it_should(gated: GatedModel, tiny: 
         "random_gate",
         "oracle_gate",
     ]
-    plans = {name: plan_of(system) for name, system in systems.items()}
+    plans = {name: routed(system) for name, system in systems.items()}
     assert [a.prompt for a in plans["base"]] == PROMPTS
     for i, asked in enumerate(plans["persona_prompt"]):
         who = POET if i < 3 else CHEF
@@ -151,7 +148,7 @@ def test_every_system_is_there_and_asks_what_it_should(gated: GatedModel, tiny: 
         *[("closed", False)] * 4,
         *[("open", True)] * 2,
     ]
-    alone = systems["prism"].plan_alone
+    alone = systems["prism"].route_alone
     assert alone is not None
     queries = [j.pair.query for j in judged_pairs()]
     assert {(a.gate, a.is_routed) for a in alone(queries, None)} == {("auto", None)}
@@ -167,13 +164,13 @@ def test_gates_are_held_as_planned(gated: GatedModel, tiny: LocalModel) -> None:
     opened = gated.generate(PROMPTS, SHORT, gates="open")
     seeds = [0] * len(PROMPTS)
     for name in ("prism", "random_gate", "oracle_gate", "kl_lora"):
-        plan = plan_of(systems[name])
+        plan = routed(systems[name])
         answers = systems[name].answer(plan, tiny, SHORT, seeds)
         for i, (asked, answer) in enumerate(zip(plan, answers, strict=True)):
             assert answer.text == (opened if asked.is_routed else base)[i].text
             assert answer.gate is None
     # What PRISM's gate decided beforehand is what it decides in its one pass.
-    planned = plan_of(systems["prism"])
+    planned = routed(systems["prism"])
     in_one_pass = gated.generate(PROMPTS, SHORT, seeds)
     assert [a.gate.is_open for a in in_one_pass if a.gate] == [a.is_routed for a in planned]
     apart = systems["prism"].answer(planned, tiny, SHORT, seeds)
@@ -181,7 +178,7 @@ def test_gates_are_held_as_planned(gated: GatedModel, tiny: LocalModel) -> None:
 
 
 def test_what_was_not_trained_is_absent_with_a_reason(gated: GatedModel, tiny: LocalModel) -> None:
-    parts = Ingredients(tiny, variant_of, prism=None)
+    parts = SystemParts(tiny, variant_of, prism=None)
     systems, absent = build_systems(parts, judged_pairs())
     assert [s.name for s in systems] == ["base", "persona_prompt"]
     assert [a.name for a in absent] == [
@@ -193,7 +190,5 @@ def test_what_was_not_trained_is_absent_with_a_reason(gated: GatedModel, tiny: L
         "oracle_gate",
     ]
     assert all(a.why.endswith(".") and a.label for a in absent)
-    more = Ingredients(tiny, variant_of, sft=Adapter(gated.lora, "a"), why_absent={"prism": "Why."})
-    systems, absent = build_systems(more, judged_pairs())
+    systems, _ = build_systems(SystemParts(tiny, variant_of, sft=gated), judged_pairs())
     assert [s.name for s in systems] == ["base", "persona_prompt", "sft"]
-    assert {a.name: a.why for a in absent}["prism"] == "Why."

@@ -19,22 +19,14 @@ from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.ablation.answer_kl import AnswerKl, KlQuestion, full_kl
-from prism_core.prism.ablation.evaluation import compare_routes, load_table
-from prism_core.prism.ablation.rivals import AblationConfig, Rivals
-from prism_core.prism.ablation.systems import Ingredients, System, build_systems
-from prism_core.prism.ablation.table import (
-    COLUMNS,
-    AblationColumn,
-    ExtraColumn,
-    Outcome,
-    extra_cell,
-    make_row,
-)
+from prism_core.prism.ablation.run import compare_systems, load_table
+from prism_core.prism.ablation.settings import AblationConfig, AblationInputs
+from prism_core.prism.ablation.systems import System, SystemParts, build_systems
+from prism_core.prism.ablation.table import COLUMNS, QueryOutcome, make_cells
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.prism.records import JudgedPair
 from prism_core.progress import Progress, ProgressReport
 from prism_core.scorers.judges import JudgePair, ModelJudge
-from prism_core.stats import item_scores
 from prism_core.storage import pack
 from prism_core.storage.journal import MemoryJournal
 from prism_core.types import Completion, PromptVariant, Sampling, Verdict
@@ -55,11 +47,11 @@ def teacher(tiny: LocalModel) -> AnswerKl:
     return AnswerKl([j.pair for j in judged_pairs()], variant_of, tiny, Progress())
 
 
-def rivals_of(gated: GatedModel, held_out: list[JudgedPair] | None = None) -> Rivals:
+def inputs_of(gated: GatedModel, held_out: list[JudgedPair] | None = None) -> AblationInputs:
     held_out = held_out or judged_pairs()
-    parts = Ingredients(gated.base, variant_of, tuple(PEOPLE.values()), gated)
+    parts = SystemParts(gated.base, variant_of, tuple(PEOPLE.values()), gated)
     systems, absent = build_systems(parts, held_out)
-    return Rivals(held_out, systems, absent, behaviour=lambda answer: "e" in answer)
+    return AblationInputs(held_out, systems, absent, behaviour=lambda answer: "e" in answer)
 
 
 class CountingJudge:
@@ -152,8 +144,8 @@ def test_an_empty_or_too_long_answer_has_no_kl(tiny: LocalModel) -> None:
 
 def outcome(
     text: str, verdict: Verdict | None, kl: float | None = 1.0, routed: bool = False
-) -> Outcome:
-    return Outcome(Completion(text, tokens=3), 10, routed, kl, verdict, None)
+) -> QueryOutcome:
+    return QueryOutcome(Completion(text, tokens=3), 10, routed, kl, verdict, None)
 
 
 def test_cells_by_hand() -> None:
@@ -167,8 +159,8 @@ def test_cells_by_hand() -> None:
         outcome("plain", TIE, 1.0),
         outcome("plain", TIE, None),
     ]
-    row = make_row(("prism", "PRISM", ""), mine, base, held_out, lambda text: "arr" in text)
-    values = {key: cell.estimate.value for key, cell in row.cells.items()}
+    cells = make_cells(mine, base, held_out, lambda text: "arr" in text)
+    values = {key: cell.estimate.value for key, cell in cells.items()}
     assert values["win_rate"] == pytest.approx((1 + 0.5 + 1 + 0 + 0.5 + 0.5) / 6)
     assert values["ties"] == pytest.approx(3 / 6)
     assert values["kl"] == pytest.approx((0.5 + 2 + 0.25 + 3 + 1) / 5)
@@ -181,8 +173,8 @@ def test_cells_by_hand() -> None:
     assert values["prompt_tokens"] == 10
     assert "seconds" not in values, "nothing was timed: no cell, not 0"
     # Two KLs, 2 and 3: their spread alone would allow a negative mean.
-    assert row.cells["kl_unwanted"].estimate.low == 0.0
-    changes = {key: cell.change for key, cell in row.cells.items() if cell.change}
+    assert cells["kl_unwanted"].estimate.low == 0.0
+    changes = {key: cell.change for key, cell in cells.items() if cell.change}
     assert changes["win_rate"].value == pytest.approx(3.5 / 6 - 0.5)
     assert changes["kl"].value == pytest.approx((-0.5 + 0 - 0.75 + 1 + 0) / 5)
     assert changes["kl"].n == 5, "a query that only one side measured is no pair"
@@ -192,34 +184,17 @@ def test_cells_by_hand() -> None:
 
 def test_the_base_has_no_win_rate_and_no_change() -> None:
     base = [outcome("plain", None) for _ in TEXTS]
-    row = make_row(("base", "Base", ""), base, base, judged_pairs())
-    assert "win_rate" not in row.cells
-    assert all(cell.change is None for cell in row.cells.values())
-    assert not any(key.startswith("behaviour") for key in row.cells)
+    cells = make_cells(base, base, judged_pairs())
+    assert "win_rate" not in cells
+    assert all(cell.change is None for cell in cells.values())
+    assert not any(key.startswith("behaviour") for key in cells)
 
 
 def test_where_nothing_is_known_the_verdict_says_where_the_persona_is_wanted() -> None:
     base = [outcome("plain", None, float(i)) for i in range(6)]
-    row = make_row(("base", "Base", ""), base, base, judged_pairs())  # won: 0, 2, 4
-    assert row.cells["kl_wanted"].estimate.value == pytest.approx((0 + 2 + 4) / 3)
-    assert row.cells["kl_unwanted"].estimate.value == pytest.approx((1 + 3 + 5) / 3)
-
-
-def test_an_extra_column_is_paired_with_the_base() -> None:
-    column = AblationColumn("accuracy", "Accuracy", "rate")
-    extra = ExtraColumn(
-        column,
-        {
-            "base": item_scores(["a", "b", "c"], [1, 1, 0]),
-            "prism": item_scores(["a", "b", "c"], [1, 0, 0]),
-        },
-    )
-    cell = extra_cell(extra, "prism")
-    assert cell is not None
-    assert cell.estimate.value == pytest.approx(1 / 3)
-    assert cell.change is not None
-    assert cell.change.value == pytest.approx(-1 / 3)
-    assert extra_cell(extra, "sft") is None
+    cells = make_cells(base, base, judged_pairs())  # won: 0, 2, 4
+    assert cells["kl_wanted"].estimate.value == pytest.approx((0 + 2 + 4) / 3)
+    assert cells["kl_unwanted"].estimate.value == pytest.approx((1 + 3 + 5) / 3)
 
 
 # ---- the whole comparison
@@ -227,9 +202,9 @@ def test_an_extra_column_is_paired_with_the_base() -> None:
 
 def test_one_table_of_all_systems(gated: GatedModel, tiny: LocalModel) -> None:
     journal, judge = MemoryJournal(), CountingJudge()
-    rivals = rivals_of(gated)
-    table = compare_routes(CONFIG, rivals, judge, variant_of, tiny, journal, Progress())
-    assert [row.system for row in table.rows] == [s.name for s in rivals.systems]
+    inputs = inputs_of(gated)
+    table = compare_systems(CONFIG, inputs, judge, variant_of, tiny, journal, Progress())
+    assert [row.system for row in table.rows] == [s.name for s in inputs.systems]
     assert [row.system for row in table.missing] == ["sft"]
     assert (table.queries, table.wanted) == (6, 3)
     assert "Only 6" in table.notes[0]
@@ -252,11 +227,11 @@ def test_one_table_of_all_systems(gated: GatedModel, tiny: LocalModel) -> None:
     assert value(prism, "prompt_tokens") == value(base, "prompt_tokens")
     assert value(perfect, "unchanged_unwanted") == 1.0
     # What PRISM leaves to the base is the base's to the letter, whoever else is in the batch.
-    system = next(s for s in rivals.systems if s.name == "prism")
-    plans = system.plan([j.pair.query for j in rivals.held_out], None)
+    system = next(s for s in inputs.systems if s.name == "prism")
+    plans = system.route([j.pair.query for j in inputs.held_out], None)
     closed = [
         p.is_routed is False
-        for p, j in zip(plans, rivals.held_out, strict=True)
+        for p, j in zip(plans, inputs.held_out, strict=True)
         if j.route == "retain"
     ]
     assert value(prism, "unchanged_unwanted") >= sum(closed) / len(closed)
@@ -275,8 +250,8 @@ def test_a_resumed_comparison_equals_an_uninterrupted_one(
     gated: GatedModel, tiny: LocalModel
 ) -> None:
     config = AblationConfig(SHORT, timed=0, batch_rows=4)
-    whole = compare_routes(
-        config, rivals_of(gated), ModelJudge(tiny), variant_of, tiny, MemoryJournal(), Progress()
+    whole = compare_systems(
+        config, inputs_of(gated), ModelJudge(tiny), variant_of, tiny, MemoryJournal(), Progress()
     )
     journal, parts = MemoryJournal(), 0
     for stop_after in (3, 6, 9, 12, 10_000):
@@ -290,8 +265,8 @@ def test_a_resumed_comparison_equals_an_uninterrupted_one(
 
         progress = Progress(stop, cancel)
         try:
-            table = compare_routes(
-                config, rivals_of(gated), ModelJudge(tiny), variant_of, tiny, journal, progress
+            table = compare_systems(
+                config, inputs_of(gated), ModelJudge(tiny), variant_of, tiny, journal, progress
             )
         except CancelledError:
             parts += 1
@@ -304,11 +279,11 @@ def test_a_finished_comparison_is_read_not_made_again(
     gated: GatedModel, tiny: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal, judge = MemoryJournal(), CountingJudge()
-    rivals = rivals_of(gated)
-    first = compare_routes(CONFIG, rivals, judge, variant_of, tiny, journal, Progress())
+    inputs = inputs_of(gated)
+    first = compare_systems(CONFIG, inputs, judge, variant_of, tiny, journal, Progress())
     asked = len(judge.asked)
     monkeypatch.setattr(System, "answer", None)  # nobody may answer any more
-    again = compare_routes(CONFIG, rivals, judge, variant_of, tiny, journal, Progress())
+    again = compare_systems(CONFIG, inputs, judge, variant_of, tiny, journal, Progress())
     assert again == first
     assert len(judge.asked) == asked
 
@@ -318,16 +293,22 @@ def test_an_adapter_that_was_trained_anew_is_measured_anew(
 ) -> None:
     config = AblationConfig(SHORT, timed=0)
     journal = MemoryJournal()
-    compare_routes(config, rivals_of(gated), CountingJudge(), variant_of, tiny, journal, Progress())
+    compare_systems(
+        config, inputs_of(gated), CountingJudge(), variant_of, tiny, journal, Progress()
+    )
     other = GatedModel(
         tiny, gated.lora, gated.gate, threshold=gated.threshold, adapter_hash="another"
     )
     before = len(journal.load("ablation_answers"))
-    compare_routes(config, rivals_of(other), CountingJudge(), variant_of, tiny, journal, Progress())
+    compare_systems(
+        config, inputs_of(other), CountingJudge(), variant_of, tiny, journal, Progress()
+    )
     # Six answers of the open adapter, which PRISM's open gate shares; the others are as they were.
     assert len(journal.load("ablation_answers")) == before + 6
     moved = GatedModel(tiny, gated.lora, gated.gate, threshold=1.0, adapter_hash="another")
-    compare_routes(config, rivals_of(moved), CountingJudge(), variant_of, tiny, journal, Progress())
+    compare_systems(
+        config, inputs_of(moved), CountingJudge(), variant_of, tiny, journal, Progress()
+    )
     # Another threshold changes only who answers what: each answer is there already.
     assert len(journal.load("ablation_answers")) == before + 6
 
@@ -335,16 +316,16 @@ def test_an_adapter_that_was_trained_anew_is_measured_anew(
 def test_shared_answers_are_those_that_each_system_gives_by_itself(
     gated: GatedModel, tiny: LocalModel
 ) -> None:
-    rivals, journal = rivals_of(gated), MemoryJournal()
+    inputs, journal = inputs_of(gated), MemoryJournal()
     config = AblationConfig(SHORT, timed=0)
-    together = compare_routes(
-        config, rivals, CountingJudge(), variant_of, tiny, journal, Progress()
+    together = compare_systems(
+        config, inputs, CountingJudge(), variant_of, tiny, journal, Progress()
     )
     for name in ("random_gate", "oracle_gate"):
-        pair = [s for s in rivals.systems if s.name in ("base", name)]
-        alone = compare_routes(
+        pair = [s for s in inputs.systems if s.name in ("base", name)]
+        alone = compare_systems(
             config,
-            Rivals(rivals.held_out, pair, behaviour=rivals.behaviour),
+            AblationInputs(inputs.held_out, pair, behaviour=inputs.behaviour),
             CountingJudge(),
             variant_of,
             tiny,
@@ -359,20 +340,20 @@ def test_shared_answers_are_those_that_each_system_gives_by_itself(
 
 
 def test_bad_comparisons_are_refused(gated: GatedModel, tiny: LocalModel) -> None:
-    def run(config: AblationConfig, rivals: Rivals) -> None:
-        compare_routes(
-            config, rivals, CountingJudge(), variant_of, tiny, MemoryJournal(), Progress()
+    def run(config: AblationConfig, inputs: AblationInputs) -> None:
+        compare_systems(
+            config, inputs, CountingJudge(), variant_of, tiny, MemoryJournal(), Progress()
         )
 
-    rivals = rivals_of(gated)
+    inputs = inputs_of(gated)
     with pytest.raises(InputError, match="No query was held out"):
-        run(CONFIG, Rivals([], rivals.systems))
+        run(CONFIG, AblationInputs([], inputs.systems))
     with pytest.raises(InputError, match="with 'base'"):
-        run(CONFIG, Rivals(judged_pairs(), rivals.systems[1:]))
+        run(CONFIG, AblationInputs(judged_pairs(), inputs.systems[1:]))
     with pytest.raises(InputError, match="'q0'"):
-        run(CONFIG, Rivals(judged_pairs() * 2, rivals.systems))
+        run(CONFIG, AblationInputs(judged_pairs() * 2, inputs.systems))
     with pytest.raises(InputError, match="timed is -1"):
-        run(AblationConfig(SHORT, timed=-1), rivals)
+        run(AblationConfig(SHORT, timed=-1), inputs)
 
 
 def test_on_another_architecture(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
@@ -380,8 +361,8 @@ def test_on_another_architecture(tokenizer: PreTrainedTokenizerBase, tmp_path: P
     base = tiny_model("gemma", tokenizer)
     gated = tiny_gated(base, tmp_path, opens=1)
     config = AblationConfig(SHORT, timed=0)
-    table = compare_routes(
-        config, rivals_of(gated), CountingJudge(), variant_of, base, MemoryJournal(), Progress()
+    table = compare_systems(
+        config, inputs_of(gated), CountingJudge(), variant_of, base, MemoryJournal(), Progress()
     )
     row = table.row("persona_prompt")
     assert row is not None

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from prism_core.errors import InputError
 from prism_core.inference.sampling import check_sampling
 from prism_core.prism.ablation.systems import Absent, System
-from prism_core.prism.ablation.table import Behaviour, ExtraColumn, is_wanted
+from prism_core.prism.ablation.table import Behaviour
 from prism_core.prism.bootstrap.answers import ANSWERING
 from prism_core.prism.records import JudgedPair
 from prism_core.types import Sampling
-
-FEW = 20
-"""With fewer held-out queries the table says that its intervals are wide."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,6 @@ class AblationConfig:
     sampling: Sampling = ANSWERING
     """How every system draws its answers."""
     seed: int = 0
-    """Everything random follows from it."""
     timed: int = 4
     """Queries that are asked alone to take the time; 0 leaves the column out."""
     batch_rows: int = 64
@@ -36,46 +32,32 @@ class AblationConfig:
 
 
 @dataclass(frozen=True)
-class Rivals:
-    """Who takes part, and in what."""
+class AblationInputs:
+    """Who takes part, and on which queries."""
 
     held_out: Sequence[JudgedPair]
     """Queries that nothing was trained on, with their pairs and verdicts."""
     systems: Sequence[System]
-    """The systems; the base is among them."""
+    """The base is among them."""
     absent: Sequence[Absent] = ()
-    """Those that cannot take part."""
     behaviour: Behaviour | None = None
-    """Whether an answer shows the persona's behaviour, where a program can tell."""
-    extra: Sequence[ExtraColumn] = ()
-    """Columns from other questions: accuracy and alignment tasks."""
 
 
-def remarks(held_out: Sequence[JudgedPair]) -> tuple[str, ...]:
-    """How to read a table on these queries, as sentences."""
-    notes = []
-    if len(held_out) < FEW:
-        notes.append(f"Only {len(held_out)} queries were held out: the intervals are wide.")
-    if not any(is_wanted(judged) for judged in held_out):
-        notes.append("The persona is wanted for none of the held-out queries.")
-    return tuple(notes)
-
-
-def check_rivals(config: AblationConfig, rivals: Rivals) -> None:
+def check_inputs(config: AblationConfig, inputs: AblationInputs) -> None:
     """Refuse a comparison that cannot be made.
 
     Raises:
         InputError: no held-out query or one twice, no base, a system twice, or a bad setting.
     """
     check_sampling(config.sampling)
-    names = [s.name for s in rivals.systems]
-    if not rivals.held_out:
+    names = [s.name for s in inputs.systems]
+    if not inputs.held_out:
         raise InputError("No query was held out, so there is nothing to compare the systems on.")
     if "base" not in names or len(set(names)) < len(names):
         raise InputError(
             f"The systems are {', '.join(names) or 'none'}; each must be named once, with 'base'."
         )
-    ids = [judged.pair.query.id for judged in rivals.held_out]
+    ids = [judged.pair.query.id for judged in inputs.held_out]
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
         raise InputError(f"Two held-out queries have the id '{twice}'; every id must be unique.")

@@ -1,6 +1,6 @@
-"""PRISM against its rivals on held-out queries: one table, made step by step.
+"""PRISM against its baselines on held-out queries: one table, made step by step.
 
-1. Every system plans and answers the same queries with the same seeds, in batches; where two of
+1. Every system routes and answers the same queries with the same seeds, in batches; where two of
    them put the same prompt to the same weights, one answer serves both.
 2. The persona teacher reads its answers once; every system's KL to it is measured.
 3. The judge compares each answer with the base's in both orders; equal texts tie unasked, and a
@@ -20,18 +20,17 @@ from prism_core.errors import CancelledError
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import VariantOf
 from prism_core.prism.ablation.answer_kl import AnswerKl, KlQuestion
-from prism_core.prism.ablation.rivals import AblationConfig, Rivals, check_rivals, remarks
-from prism_core.prism.ablation.systems import Asked, System
+from prism_core.prism.ablation.settings import AblationConfig, AblationInputs, check_inputs
+from prism_core.prism.ablation.systems import RoutedPrompt, System
 from prism_core.prism.ablation.table import (
     COLUMNS,
-    AblationCell,
     AblationRow,
     AblationTable,
     MissingRow,
-    Outcome,
-    extra_cell,
+    QueryOutcome,
     is_wanted,
-    make_row,
+    make_cells,
+    remarks,
 )
 from prism_core.progress import Progress
 from prism_core.scorers.judges import Judge, JudgePair
@@ -43,9 +42,9 @@ STAGE = "ablation"
 TABLE_KEY = "table"
 
 
-def compare_routes(
+def compare_systems(
     config: AblationConfig,
-    rivals: Rivals,
+    inputs: AblationInputs,
     judge: Judge,
     variant_of: VariantOf,
     model: LocalModel,
@@ -56,7 +55,7 @@ def compare_routes(
 
     Args:
         config: sampling, seed and sizes.
-        rivals: queries and systems, see `prism_core.prism.ablation.systems.build_systems`.
+        inputs: queries and systems, see `prism_core.prism.ablation.systems.build_systems`.
         judge: compares each system's answers with the base's.
         variant_of: the variant that a persona's answers were written with, by its name.
         model: the base model.
@@ -67,15 +66,14 @@ def compare_routes(
         InputError: no held-out query, no base among the systems, or a system twice.
         CancelledError: stopped on request; finished parts are in the journal.
     """
-    check_rivals(config, rivals)
-    run = _Comparison(config, rivals, judge, variant_of, model, journal, progress)
-    table = run.table()
+    check_inputs(config, inputs)
+    table = _Comparison(config, inputs, judge, variant_of, model, journal, progress).table()
     journal.save(STAGE, {TABLE_KEY: pack(table)})
     return table
 
 
 def load_table(journal: Journal) -> AblationTable | None:
-    """A run's finished table, or None."""
+    """Return a run's finished table, or None."""
     part = journal.load(STAGE).get(TABLE_KEY)
     return None if part is None else unpack(AblationTable, part)
 
@@ -86,25 +84,24 @@ class _Comparison:
     def __init__(
         self,
         config: AblationConfig,
-        rivals: Rivals,
+        inputs: AblationInputs,
         judge: Judge,
         variant_of: VariantOf,
         model: LocalModel,
         journal: Journal,
         progress: Progress,
     ) -> None:
-        self.config, self.rivals, self.judge = config, rivals, judge
+        self.config, self.inputs, self.judge = config, inputs, judge
         self.variant_of, self.model = variant_of, model
         self.journal, self.progress = journal, progress
-        self.held_out = list(rivals.held_out)
-        self.queries = [judged.pair.query for judged in self.held_out]
+        self.queries = [judged.pair.query for judged in inputs.held_out]
         self.seeds = [seed_of(config.seed, STAGE, q.id) for q in self.queries]
 
     def table(self) -> AblationTable:
-        """All parts, then the estimates."""
-        systems = self.rivals.systems
-        asked: dict[str, list[Asked]] = {
-            s.name: s.plan(self.queries, self.progress.cancel) for s in systems
+        """Make all parts, then the estimates."""
+        systems = self.inputs.systems
+        asked: dict[str, list[RoutedPrompt]] = {
+            s.name: s.route(self.queries, self.progress.cancel) for s in systems
         }
         answers: dict[str, list[Completion]] = {
             s.name: self._answers(s, asked[s.name]) for s in systems
@@ -114,7 +111,7 @@ class _Comparison:
         times = self._times()
         outcomes = {
             name: [
-                Outcome(
+                QueryOutcome(
                     answer=answer,
                     read_tokens=row.tokens_before + answer.prompt_tokens,
                     is_routed=_is_routed(row, answer),
@@ -128,7 +125,7 @@ class _Comparison:
         }
         return self._assemble(outcomes)
 
-    def _answers(self, system: System, asked: Sequence[Asked]) -> list[Completion]:
+    def _answers(self, system: System, asked: Sequence[RoutedPrompt]) -> list[Completion]:
         """The system's answers; a row that was answered before, by whatever system, is taken."""
         stage = f"{STAGE}_answers"
         keys = [self._answer_key(system, i, row) for i, row in enumerate(asked)]
@@ -153,47 +150,48 @@ class _Comparison:
         return [found[k] for k in keys]
 
     def _kls(
-        self, asked: Mapping[str, list[Asked]], answers: Mapping[str, list[Completion]]
+        self, asked: Mapping[str, list[RoutedPrompt]], answers: Mapping[str, list[Completion]]
     ) -> dict[str, list[float | None]]:
         """Each system's KL to the persona teacher; the teacher reads only if something is new."""
         stage, known = f"{STAGE}_kl", self.journal.load(f"{STAGE}_kl")
+        pairs = [judged.pair for judged in self.inputs.held_out]
+        variants = [self.variant_of(q.persona) for q in self.queries]
+        # The teacher's prompt is hashed as text of its own: so say the keys of earlier runs.
         texts = [
-            (j.pair.persona.text, self._teacher_prompt(i)) for i, j in enumerate(self.held_out)
+            (pair.persona.text, dumps([pair.query.text, variant]))
+            for pair, variant in zip(pairs, variants, strict=True)
         ]
+        weights = (self.model.fingerprint, self.config.max_tokens)
         teacher: AnswerKl | None = None
         result: dict[str, list[float | None]] = {}
-        for system in self.rivals.systems:
+        for system in self.inputs.systems:
+            gated = system.gated
             rows = zip(asked[system.name], answers[system.name], strict=True)
             questions = [
-                KlQuestion(i, row.prompt, system.gated is not None and _is_routed(row, answer))
+                KlQuestion(i, row.prompt, gated is not None and _is_routed(row, answer))
                 for i, (row, answer) in enumerate(rows)
             ]
+            adapter = "" if gated is None else gated.adapter_hash or gated.fingerprint
             keys = [
-                _hash(
-                    self.model.fingerprint,
-                    self.config.max_tokens,
-                    _adapter(system, q),
-                    q.prompt,
-                    *texts[q.answer],
-                )
+                _hash(*weights, adapter if q.is_adapted else "", q.prompt, *texts[q.answer])
                 for q in questions
             ]
             new = [i for i, key in enumerate(keys) if key not in known]
             if new:
                 self._report(f"{system.label}: distance to the persona", system, 0)
-                teacher = teacher or self._teacher()
-                lora = system.gated.lora if system.gated is not None else None
-                found = teacher.kls([questions[i] for i in new], lora)
+                teacher = teacher or AnswerKl(
+                    pairs,
+                    self.variant_of,
+                    self.model,
+                    self.progress,
+                    max_tokens=self.config.max_tokens,
+                )
+                found = teacher.kls([questions[i] for i in new], gated.lora if gated else None)
                 fresh = {keys[i]: kl for i, kl in zip(new, found, strict=True)}
                 self.journal.save(stage, fresh)
                 known |= fresh
             result[system.name] = [known[key] for key in keys]
         return result
-
-    def _teacher(self) -> AnswerKl:
-        pairs = [judged.pair for judged in self.held_out]
-        size = self.config.max_tokens
-        return AnswerKl(pairs, self.variant_of, self.model, self.progress, max_tokens=size)
 
     def _verdicts(self, answers: Mapping[str, list[Completion]]) -> dict[tuple[int, str], Verdict]:
         """The verdict on each different answer to each query, against the base's answer."""
@@ -225,13 +223,14 @@ class _Comparison:
         """Seconds for a few queries asked alone: the systems in turn, so that all meet the same."""
         stage, known = f"{STAGE}_times", self.journal.load(f"{STAGE}_times")
         count = min(self.config.timed, len(self.queries))
-        places = [i * len(self.queries) // count for i in range(count)]
         found: dict[tuple[str, int], float] = {}
-        for i in places:
-            for system in self.rivals.systems:
-                key = self._time_key(system, i)
+        for i in (n * len(self.queries) // count for n in range(count)):
+            for system in self.inputs.systems:
+                gated = system.gated.fingerprint if system.gated is not None else ""
+                query = [self.queries[i].text, self.seeds[i]]
+                who = (system.name, self.model.fingerprint, gated)
+                key = _hash(*who, query, self.config.sampling)
                 if key not in known:
-                    self.progress.check()
                     self._report(f"{system.label}: taking the time", system, 0)
                     known[key] = self._time(system, i)
                     self.journal.save(stage, {key: known[key]})
@@ -241,36 +240,32 @@ class _Comparison:
     def _time(self, system: System, i: int) -> float:
         cancel = self.progress.cancel
         start = time.perf_counter()
-        asked = (system.plan_alone or system.plan)([self.queries[i]], cancel)
+        asked = (system.route_alone or system.route)([self.queries[i]], cancel)
         system.answer(asked, self.model, self.config.sampling, [self.seeds[i]], cancel)
         seconds = time.perf_counter() - start
         self.progress.check()  # a stopped answer's time says nothing
         return seconds
 
-    def _assemble(self, outcomes: Mapping[str, list[Outcome]]) -> AblationTable:
-        rivals, seed = self.rivals, self.config.seed
+    def _assemble(self, outcomes: Mapping[str, list[QueryOutcome]]) -> AblationTable:
+        inputs, base = self.inputs, outcomes["base"]
         rows = []
-        for s in rivals.systems:
-            who = (s.name, s.label, s.note)
-            base, mine = outcomes["base"], outcomes[s.name]
-            row = make_row(who, mine, base, self.held_out, rivals.behaviour, seed)
-            more = {e.column.key: extra_cell(e, s.name, seed) for e in rivals.extra}
-            cells: dict[str, AblationCell] = dict(row.cells) | {k: c for k, c in more.items() if c}
-            rows.append(AblationRow(row.system, row.label, cells, row.note))
-        columns = [*COLUMNS, *(e.column for e in rivals.extra)]
+        for system in inputs.systems:
+            mine = outcomes[system.name]
+            cells = make_cells(mine, base, inputs.held_out, inputs.behaviour, self.config.seed)
+            rows.append(AblationRow(system.name, system.label, cells, system.note))
         used = {key for row in rows for key in row.cells}
         return AblationTable(
-            columns=tuple(c for c in columns if c.key in used),
+            columns=tuple(c for c in COLUMNS if c.key in used),
             rows=tuple(rows),
-            missing=tuple(MissingRow(a.name, a.label, a.why) for a in rivals.absent),
-            queries=len(self.held_out),
-            wanted=sum(is_wanted(judged) for judged in self.held_out),
+            missing=tuple(MissingRow(a.name, a.label, a.why) for a in inputs.absent),
+            queries=len(inputs.held_out),
+            wanted=sum(is_wanted(judged) for judged in inputs.held_out),
             judge=self.config.judge,
-            notes=remarks(self.held_out),
+            notes=remarks(inputs.held_out),
         )
 
-    def _answer_key(self, system: System, i: int, asked: Asked) -> str:
-        """Identifies an answer by who reads what: the same weights, prompt and seed say the same.
+    def _answer_key(self, system: System, i: int, asked: RoutedPrompt) -> str:
+        """Identify an answer by who reads what: the same weights, prompt and seed say the same.
 
         A closed gate is the base and an open one the adapter, so gates whose decisions are known
         share their answers with both.
@@ -282,35 +277,19 @@ class _Comparison:
             who.append(system.gated.adapter_hash or system.gated.fingerprint)
         return _hash(who, asked.gate == "auto", asked.prompt, self.seeds[i], self.config.sampling)
 
-    def _time_key(self, system: System, i: int) -> str:
-        gated = system.gated.fingerprint if system.gated is not None else ""
-        query = [self.queries[i].text, self.seeds[i]]
-        return _hash(system.name, self.model.fingerprint, gated, query, self.config.sampling)
-
-    def _teacher_prompt(self, i: int) -> str:
-        query = self.queries[i]
-        return dumps([query.text, self.variant_of(query.persona)])
-
     def _report(self, note: str, system: System, answered: int) -> None:
         self.progress.check()
-        order = [s.name for s in self.rivals.systems]
+        order = [s.name for s in self.inputs.systems]
         total = len(order) * len(self.queries)
         done = order.index(system.name) * len(self.queries) + answered
         self.progress.update(STAGE, done, total, note)
 
 
-def _is_routed(asked: Asked, answer: Completion) -> bool:
-    """As it was planned, or as the gate decided."""
+def _is_routed(asked: RoutedPrompt, answer: Completion) -> bool:
+    """Whether persona or adapter answered: as it was planned, or as the gate decided."""
     if asked.is_routed is not None:
         return asked.is_routed
     return answer.gate is not None and answer.gate.is_open
-
-
-def _adapter(system: System, question: KlQuestion) -> str:
-    """Identity of the adapter that reads; empty for the base's weights."""
-    if system.gated is None or not question.is_adapted:
-        return ""
-    return system.gated.adapter_hash or system.gated.fingerprint
 
 
 def _hash(*parts: object) -> str:
