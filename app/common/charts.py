@@ -1,31 +1,29 @@
-"""The look that all Plotly figures share. Text takes the page's colour by the style sheet."""
+"""The look of the figures of runs: the colours and type of a study's figures, with a title."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-INK = "#7a7d89"
-"""Lines and text of axes: readable on light and dark."""
-GRID = "rgba(128, 130, 145, 0.22)"
-FIRST, SECOND, THIRD = "#7264e6", "#12867d", "#c2780c"
+from prism_core.figures.canvas import FONT
+from prism_core.figures.colours import CONTROL, GRID, INK, PERSONA, REPORTED
+
+FIRST, SECOND, THIRD = PERSONA, CONTROL, REPORTED
 """Colours of series, the same in light and dark."""
-PALE = "rgba(128, 130, 145, 0.45)"
-_FONT = "-apple-system, BlinkMacSystemFont, Segoe UI, Roboto, Noto Sans, Arial, sans-serif"
+_AXIS: dict[str, Any] = {
+    "gridcolor": GRID,
+    "linecolor": GRID,
+    "zeroline": False,
+    "automargin": True,
+    "title_font_size": 12,
+    "tickfont_size": 11,
+}
 
 
-def figure(
-    title: str,
-    x: str,
-    y: str,
-    *,
-    height: int = 300,
-    unit: bool = False,
-    layout: Mapping[str, Any] | None = None,
-) -> go.Figure:
-    """An empty figure with title and axes.
+def figure(title: str, x: str, y: str, *, height: int = 300, unit: bool = False) -> go.Figure:
+    """Make an empty figure with title and axes.
 
     Args:
         title: what it shows; the figure carries it, not the label.
@@ -33,31 +31,30 @@ def figure(
         y: what the vertical axis measures, with its unit.
         height: in pixels.
         unit: whether both axes run from 0 to 1.
-        layout: more of Plotly's layout.
     """
-    axis: dict[str, Any] = {
-        "gridcolor": GRID,
-        "linecolor": GRID,
-        "zeroline": False,
-        "automargin": True,
-        "title_font_size": 12,
-        "tickfont_size": 11,
-    }
-    ends = {"range": [-0.02, 1.02]} if unit else {}
-    made = go.Figure()
-    made.update_layout(
+    axis = _AXIS | ({"range": [-0.02, 1.02]} if unit else {})
+    return go.Figure().update_layout(
         title={"text": title, "font": {"size": 14}, "x": 0, "xref": "container", "xanchor": "left"},
-        font={"family": _FONT, "size": 12, "color": INK},
+        font={"family": FONT, "size": 12, "color": INK},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         height=height,
         margin={"l": 8, "r": 12, "t": 44, "b": 8},
         legend={"orientation": "h", "y": -0.24, "x": 0, "yanchor": "top"},
         hoverlabel={"font_size": 12},
-        xaxis={**axis, **ends, "title_text": x},
-        yaxis={**axis, **ends, "title_text": y},
+        xaxis={**axis, "title_text": x},
+        yaxis={**axis, "title_text": y},
     )
-    return made.update_layout(**(layout or {}))
+
+
+def draw_series(
+    made: go.Figure, x: Sequence[float], y: Sequence[float | None], name: str | None, **look: Any
+) -> int:
+    """Draw the points of a series whose `y` is known; return how many there are."""
+    known = [(a, b) for a, b in zip(x, y, strict=True) if b is not None]
+    if known:
+        made.add_scatter(x=[a for a, _ in known], y=[b for _, b in known], name=name, **look)
+    return len(known)
 
 
 def say(made: go.Figure, text: str) -> go.Figure:

@@ -9,7 +9,7 @@ from prism_core.types import Estimate
 
 
 def short(estimate: Estimate) -> str:
-    """`0.91 [0.82, 0.97]`, or `not defined`."""
+    """Return `0.91 [0.82, 0.97]`, or `not defined`."""
     if estimate.value is None:
         return "not defined"
     if estimate.low is None or estimate.high is None:
@@ -18,7 +18,7 @@ def short(estimate: Estimate) -> str:
 
 
 def table(caption: str, rows: Sequence[tuple[str, str, str]]) -> str:
-    """Three columns: what, the number with its interval, how to read it."""
+    """Tabulate three columns: what, the number with its interval, how to read it."""
     body = "".join(
         f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td><td>{escape(c)}</td></tr>'
         for a, b, c in rows
@@ -30,7 +30,7 @@ def table(caption: str, rows: Sequence[tuple[str, str, str]]) -> str:
 
 
 def percent(estimate: Estimate) -> str:
-    """`62 % [48, 75], n = 40`."""
+    """Return `62 % [48, 75], n = 40`."""
     if estimate.value is None:
         return f"not defined, n = {estimate.n}"
     value = f"{estimate.value * 100:.0f} %"

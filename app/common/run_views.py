@@ -1,13 +1,13 @@
-"""A run at work, whatever its kind: its state, its place in the queue, how far it is."""
+"""A run of any kind as HTML: its state, its place in the queue, how far it is, how it ended."""
 
 from __future__ import annotations
 
-from app.common.text import count, escape
+from app.common.text import count, escape, notice
 from prism_core.storage import RunRow
 
 
 def duration(seconds: float) -> str:
-    """`8 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Return `8 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -17,7 +17,7 @@ def duration(seconds: float) -> str:
 
 
 def run_state(run: RunRow, position: int | None) -> str:
-    """A run's state in a word or two, its place in the queue included."""
+    """Return a run's state in a word or two, its place in the queue included."""
     if run.status == "queued":
         return "Next in the queue" if position == 1 else f"Place {position} in the queue"
     return {
@@ -29,8 +29,33 @@ def run_state(run: RunRow, position: int | None) -> str:
     }[run.status]
 
 
+def run_card(run: RunRow, position: int | None, about: str, ending: str) -> str:
+    """Return the title, state and progress of a run.
+
+    Args:
+        run: the run.
+        position: its place in the queue; see `Jobs.queue_position`.
+        about: HTML between title and progress.
+        ending: HTML below.
+    """
+    return (
+        f'<section class="px-run"><header><h2>{escape(run.title)}</h2>'
+        f'<span class="px-state px-state-{run.status}">{escape(run_state(run, position))}</span>'
+        f"</header>{about}{run_progress(run, position)}{ending}</section>"
+    )
+
+
+def run_ending(run: RunRow, kept: str, done: str) -> str:
+    """Say how a run ended: why it failed, what a cancelled one has kept, or `done`."""
+    if run.status == "failed":
+        return notice("error", run.message or "It failed.")
+    if run.status == "cancelled":
+        return notice("warn", f"Cancelled. {kept}")
+    return done if run.status == "done" else ""
+
+
 def run_progress(run: RunRow, position: int | None) -> str:
-    """A bar with what is being done and how long the stage will still take."""
+    """Draw a bar with what is being done and how long the stage will still take."""
     if run.status == "queued":
         ahead = (position or 1) - 1
         line = f"{count(ahead, 'run')} before it." if ahead else "It starts in a moment."

@@ -1,35 +1,35 @@
-"""The smallest pieces: escaped text, a notice, a status line.
+"""The smallest pieces of HTML: escaped text, a notice, a fold, two texts with their differences.
 
-`escape` is the only way by which foreign text enters a page. Besides the five HTML characters it
-masks `{`, `}`, `$` and the backtick, since Gradio's HTML component runs templates over what it is
-given.
+Foreign text enters a page by `escape` alone. Besides the five HTML characters it masks `{`, `}`,
+`$` and the backtick, since Gradio's HTML component runs templates over what it is given.
 """
 
 from __future__ import annotations
 
+import difflib
 import html
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
 Tone = Literal["info", "busy", "done", "warn", "error"]
 _TEMPLATE = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
+_HIDDEN = ("Cc", "Cf", "Cs")
+"""Control, format (direction overrides among them) and surrogate characters."""
+_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
 
 def escape(text: object) -> str:
-    """Foreign text as HTML that shows it letter by letter; control characters are dropped."""
+    """Return HTML that shows foreign text letter by letter; control characters are dropped."""
     kept = "".join(
         c for c in str(text) if c in "\n\t\u200c\u200d" or unicodedata.category(c) not in _HIDDEN
     )
     return html.escape(kept, quote=True).translate(_TEMPLATE)
 
 
-_HIDDEN = ("Cc", "Cf", "Cs")
-"""Control, format (direction overrides among them) and surrogate characters."""
-
-
 def notice(tone: Tone, message: str, more: Sequence[str] = ()) -> str:
-    """One sentence in a coloured strip; errors are announced to screen readers at once."""
+    """Put a sentence into a coloured strip; screen readers announce errors at once."""
     if not message:
         return ""
     role = "alert" if tone == "error" else "status"
@@ -42,7 +42,7 @@ def notice(tone: Tone, message: str, more: Sequence[str] = ()) -> str:
 
 
 def loading(message: str, done: float, total: float) -> str:
-    """A strip with a bar for work whose length is known."""
+    """Put a sentence and a bar into a strip, for work whose length is known."""
     share = max(0.0, min(1.0, done / total)) if total > 0 else 0.0
     return (
         '<div class="px-notice px-busy" role="status"><span class="px-dot" aria-hidden="true">'
@@ -53,5 +53,29 @@ def loading(message: str, done: float, total: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 token`, `2 tokens`."""
+    """Return `1 token`, `2 tokens`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def fold(summary: str, body: str, style: str = "px-told") -> str:
+    """Hide HTML behind a summary until it is clicked; return nothing around nothing."""
+    shown = f'<details class="{style}"><summary>{summary}</summary>{body}</details>'
+    return shown if body else ""
+
+
+def word_diff(left: str, right: str) -> tuple[str, str]:
+    """Return two texts as HTML, with the words marked that only one of them has.
+
+    The time grows with the square of their length.
+    """
+    a, b = _WORDS.findall(left), _WORDS.findall(right)
+    codes = difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    return (
+        "".join(_piece(a[i1:i2], tag != "equal", "del") for tag, i1, i2, _, _ in codes),
+        "".join(_piece(b[j1:j2], tag != "equal", "ins") for tag, _, _, j1, j2 in codes),
+    )
+
+
+def _piece(words: list[str], changed: bool, mark: Literal["del", "ins"]) -> str:
+    text = escape("".join(words))
+    return f"<{mark}>{text}</{mark}>" if changed and text.strip() else text

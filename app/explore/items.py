@@ -7,7 +7,7 @@ no longer than a page of them; texts are read for the page alone, and for a sear
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -32,37 +32,33 @@ class ItemFilter:
     """Which entries are wanted."""
 
     which: Which = "all"
-    """Flips (either way), those lost, those gained, or all."""
     text: str = ""
-    """Words that question or answers must hold."""
+    """Words that question or answers must hold, in any case."""
     only_different: bool = False
     """Leave out answers that are the same as neutral's, letter by letter."""
 
 
 @dataclass(frozen=True)
 class ShownAnswer:
-    """One arm's answers to one item, repeats collapsed."""
+    """One arm's answers to one item, repeats collapsed; the scores are means over the repeats."""
 
     title: str
     """The cell."""
     text: str
     """The first answer."""
     repeats: int
-    """How many answers there are."""
     different: int
-    """How many of them differ from each other."""
+    """How many of the repeats differ from each other."""
     others: tuple[str, ...]
     """Further answers that differ, at most a few."""
     accuracy: float | None
-    """Mean accuracy over the repeats."""
     alignment: float | None
-    """Mean alignment over the repeats."""
     preference: float | None
     """P(better than neutral)."""
     p_right: float | None
     """Probability of the right choice."""
     gate: float | None
-    """What the gate said."""
+    """P(persona helps), as the gate said."""
 
 
 @dataclass(frozen=True)
@@ -70,25 +66,20 @@ class ItemEntry:
     """One item in one cell, beside its neutral answer."""
 
     task: str
-    """The task."""
     category: str
-    """The category."""
     item: str
     """The item's id."""
     question: str
-    """What was asked."""
     choices: str
-    """The choices as a JSON list; empty for none."""
+    """A JSON list; empty for none."""
     right: int | None
     """Index of the right choice."""
     harmful: bool | None
-    """Whether it should be refused."""
+    """Whether it should be refused; None where that is not the question."""
     neutral: ShownAnswer | None
-    """The neutral answer; None where there is none."""
+    """None where there is none, or where `arm` is the neutral one."""
     arm: ShownAnswer
-    """The arm's."""
     change: Literal["lost", "gained", "same"]
-    """Whether the item flipped."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +87,12 @@ class ItemPage:
     """A page of entries."""
 
     entries: tuple[ItemEntry, ...]
-    """The entries shown."""
     first: int
     """Place of the first one, from 0."""
     total: int
     """Entries that fit the filter."""
     lost: int
-    """Entries behind the point where neutral was right and the arm wrong."""
+    """Entries behind the point, filter or not, where neutral was right and the arm wrong."""
     gained: int
     """The reverse."""
     same: int
@@ -121,20 +111,13 @@ class _Found:
     gained: BoolArray
 
     def kept(self, keep: BoolArray | IntArray) -> _Found:
-        return _Found(
-            self.cells[keep],
-            self.items[keep],
-            self.references[keep],
-            self.change[keep],
-            self.lost[keep],
-            self.gained[keep],
-        )
+        return _Found(*(getattr(self, f.name)[keep] for f in fields(self)))
 
 
 def item_page(
     opened: OpenStudy, view: View, pick: Pick, wanted: ItemFilter, number: int
 ) -> ItemPage:
-    """A page of the items behind a point, flips first.
+    """Return a page of the items behind a point, flips first.
 
     Args:
         opened: the study.
@@ -185,14 +168,14 @@ def _find(opened: OpenStudy, view: View, pick: Pick) -> _Found:
 
 
 def _score(opened: OpenStudy, cells: IntArray, items: IntArray) -> FloatArray:
-    """Accuracy where the item has one, else alignment."""
+    """Return accuracy where the item has one, else alignment."""
     means = opened.grid.means
     accuracy = means["accuracy"][cells, items]
     return np.where(np.isfinite(accuracy), accuracy, means["alignment"][cells, items])
 
 
 def _texts(opened: OpenStudy, cells: IntArray, items: IntArray) -> pd.Series:
-    """The first answer of each entry; empty where there is none."""
+    """Return the first answer of each entry; empty where there is none."""
     places = opened.grid.first_row[cells, items]
     texts = opened.study.rows["text"].iloc[places].reset_index(drop=True)
     return texts.where(pd.Series((places >= 0) & (cells >= 0)), "")
@@ -215,7 +198,7 @@ def _holds(opened: OpenStudy, found: _Found, words: str) -> BoolArray:
 
 
 def _questions(opened: OpenStudy) -> pd.DataFrame:
-    """The item table in the order of the grid's items."""
+    """Return the item table in the order of the grid's items."""
     keys = opened.grid.items[["task", "item"]]
     return keys.merge(opened.study.items, on=["task", "item"], how="left")
 
@@ -224,8 +207,7 @@ def _entry(opened: OpenStudy, found: _Found, i: int) -> ItemEntry:
     cell, item, reference = int(found.cells[i]), int(found.items[i]), int(found.references[i])
     key = opened.grid.items.iloc[item]
     table = opened.study.items
-    about = table[(table["task"] == key["task"]) & (table["item"] == key["item"])]
-    row = about.iloc[0]
+    row = table[(table["task"] == key["task"]) & (table["item"] == key["item"])].iloc[0]
     neutral = _answer(opened, reference, item) if reference >= 0 else None
     change: Literal["lost", "gained", "same"] = "same"
     if found.lost[i] or found.gained[i]:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import math
-import re
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from app.common.text import count, escape, notice
+from app.common.text import count, escape, fold, notice, word_diff
 from app.explore.items import ItemEntry, ItemPage, ShownAnswer
 from app.services.study_shelf import OpenStudy
 from prism_core.analysis import View
 from prism_core.analysis.domains import title_of
 from prism_core.utils.spreadsheet import safe_text
 
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _LONGEST_DIFF = 6_000
-"""Longer answers are shown without marks: the comparison grows with the square of their length."""
+"""Two answers longer than this many characters in sum are shown without marks; see `word_diff`."""
 BADGES = {
     "lost": ("px-lost", "Lost", "neutral right, this one wrong"),
     "gained": ("px-gained", "Gained", "neutral wrong or no better, this one right or better"),
@@ -30,7 +27,7 @@ BADGES = {
 
 
 def items_panel(page: ItemPage, what: str, *, is_neutral: bool = False) -> str:
-    """A page of entries under a line that counts them."""
+    """Show a page of entries under a line that counts them."""
     total = page.lost + page.gained + page.same
     if not total:
         return notice("info", "No answer lies behind this point under these filters.")
@@ -48,47 +45,35 @@ def items_panel(page: ItemPage, what: str, *, is_neutral: bool = False) -> str:
 
 def _card(entry: ItemEntry) -> str:
     style, name, about = BADGES[entry.change]
-    badge = (
-        ""
-        if entry.neutral is None
-        else (f'<span class="px-route {style}" title="{about}">{name}</span>')
-    )
     should = ""
     if entry.harmful is not None:
         should = " · should be refused" if entry.harmful else " · should not be refused"
     left, right = _texts(entry)
-    sides = [] if entry.neutral is None else [_side("Neutral", entry.neutral, left)]
-    sides.append(_side(entry.arm.title, entry.arm, right))
+    badge, sides = "", _side(entry.arm.title, entry.arm, right)
+    if entry.neutral is not None:
+        badge = f'<span class="px-route {style}" title="{about}">{name}</span>'
+        sides = _side("Neutral", entry.neutral, left) + sides
     return (
         f'<article class="px-pair"><header>{badge}<span class="px-detail">'
         f"{escape(title_of(entry.category))} · {escape(entry.task)} · {escape(entry.item)}{should}"
         f'</span></header><h3 dir="auto">{escape(entry.question)}</h3>{_choices(entry)}'
-        f'<div class="px-diff">{"".join(sides)}</div></article>'
+        f'<div class="px-diff">{sides}</div></article>'
     )
 
 
 def _texts(entry: ItemEntry) -> tuple[str, str]:
-    """Both answers as HTML, with the words marked that only one of them has."""
+    """Return both answers as HTML; what is marked differs between them."""
     mine = entry.arm.text
     if entry.neutral is None:
         return "", escape(mine)
     theirs = entry.neutral.text
     if entry.choices or theirs == mine or len(theirs) + len(mine) > _LONGEST_DIFF:
         return escape(theirs), escape(mine)
-    a, b = _WORDS.findall(theirs), _WORDS.findall(mine)
-    codes = difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
-    left = "".join(_piece(a[i1:i2], tag != "equal", "del") for tag, i1, i2, _, _ in codes)
-    right = "".join(_piece(b[j1:j2], tag != "equal", "ins") for tag, _, _, j1, j2 in codes)
-    return left, right
-
-
-def _piece(words: list[str], changed: bool, tag: Literal["del", "ins"]) -> str:
-    text = escape("".join(words))
-    return f"<{tag}>{text}</{tag}>" if changed and text.strip() else text
+    return word_diff(theirs, mine)
 
 
 def _choices(entry: ItemEntry) -> str:
-    """The choices; the right one is marked."""
+    """List the choices; the right one is marked."""
     try:
         choices = json.loads(entry.choices) if entry.choices else []
     except json.JSONDecodeError:
@@ -108,12 +93,7 @@ def _side(title: str, answer: ShownAnswer, shown: str) -> str:
         f'<div class="px-text px-other" dir="auto">{escape(text) or "<i>empty</i>"}</div>'
         for text in answer.others
     )
-    more = (
-        f"<details class=px-told><summary>{count(len(answer.others), 'other answer')} of its "
-        f"repeats</summary>{others}</details>"
-        if others
-        else ""
-    )
+    more = fold(f"{count(len(answer.others), 'other answer')} of its repeats", others)
     return (
         f"<div><h4>{escape(title)}</h4>"
         f'<div class="px-text" dir="auto">{shown or "<i>empty</i>"}</div>'
@@ -122,66 +102,58 @@ def _side(title: str, answer: ShownAnswer, shown: str) -> str:
 
 
 def _facts(answer: ShownAnswer) -> str:
-    parts = []
-    if answer.accuracy is not None:
-        parts.append(_right(answer))
-    if answer.p_right is not None:
-        parts.append(f"P(right) {answer.p_right:.2f}")
-    if answer.alignment is not None:
-        parts.append(f"alignment {answer.alignment:.2f}")
-    if answer.preference is not None:
-        parts.append(f"P(better than neutral) {answer.preference:.2f}")
-    if answer.gate is not None:
-        parts.append(f"gate {answer.gate:.2f}")
+    parts = [] if answer.accuracy is None else [_right(answer.accuracy, answer.repeats)]
+    numbers = {
+        "P(right)": answer.p_right,
+        "alignment": answer.alignment,
+        "P(better than neutral)": answer.preference,
+        "gate": answer.gate,
+    }
+    parts += [f"{name} {value:.2f}" for name, value in numbers.items() if value is not None]
     if answer.repeats > 1:
         kinds = "always the same" if answer.different == 1 else f"{answer.different} different"
         parts.append(f"{answer.repeats} repeats, {kinds}")
     return " · ".join(parts)
 
 
-def _right(answer: ShownAnswer) -> str:
-    value = answer.accuracy or 0.0
-    if value not in (0.0, 1.0):
-        if answer.repeats > 1:
-            return f"right in {value:.0%} of repeats"
-        return f"accuracy {value:.2f}"
-    return "right" if value else "wrong"
-
-
-_COUNTS = ("items", "answers", "repeats", "personas", "k")
+def _right(accuracy: float, repeats: int) -> str:
+    if accuracy in (0.0, 1.0):
+        return "right" if accuracy else "wrong"
+    return f"right in {accuracy:.0%} of repeats" if repeats > 1 else f"accuracy {accuracy:.2f}"
 
 
 def shown_table(data: pd.DataFrame) -> pd.DataFrame:
-    """The numbers as a page shows them: three digits, nothing for what is not known."""
+    """Return the numbers as a page shows them: three digits, nothing for what is not known."""
     return data.apply(lambda column: column.map(_shown)) if not data.empty else data
 
 
 def _shown(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if _is_missing(value):
         return ""
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return str(value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
 def csv_text(data: pd.DataFrame) -> str:
-    """The numbers as CSV with all their digits, safe to open in a spreadsheet."""
+    """Return the numbers as CSV with all their digits, safe to open in a spreadsheet."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow([_cell(name) for name in data.columns])
-    for row in data.itertuples(index=False):
+    for row in (data.columns, *data.itertuples(index=False)):
         writer.writerow([_cell(value) for value in row])
     return out.getvalue()
 
 
 def _cell(value: Any) -> Any:
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+    if _is_missing(value):
         return ""
     return safe_text(value) if isinstance(value, str) else value
 
 
 def about_panel(opened: OpenStudy) -> str:
-    """What the study is, in one line, and what its reader should know."""
+    """Say what the study is, in one line, and what its reader should know."""
     study, grid = opened.study, opened.grid
     models = list(dict.fromkeys(grid.cells["model"]))
     facts = [
@@ -193,23 +165,16 @@ def about_panel(opened: OpenStudy) -> str:
     if study.created:
         facts.append(f"begun {study.created[:10]}")
     line = " · ".join(escape(f) for f in facts)
-    warn = (
-        ""
-        if study.finished
-        else notice("busy", "This study is not finished: what you see rests on the answers so far.")
-    )
+    partial = "This study is not finished: what you see rests on the answers so far."
+    warn = "" if study.finished else notice("busy", partial)
     notes = "".join(f"<li>{escape(note)}</li>" for note in study.notes)
-    more = (
-        f'<details class="px-told"><summary>{count(len(study.notes), "note")} on how it was made'
-        f'</summary><ul class="px-notes">{notes}</ul></details>'
-        if notes
-        else ""
-    )
+    listed = f'<ul class="px-notes">{notes}</ul>' if notes else ""
+    more = fold(f"{count(len(study.notes), 'note')} on how it was made", listed)
     return f'{warn}<p class="px-study-line">{line}</p>{more}'
 
 
 def left_line(view: View) -> str:
-    """How much the filters leave."""
+    """Say how much the filters leave."""
     answers = int(view.grid.repeats[view.rows][:, view.columns].sum())
     if answers == view.grid.answers:
         return f'<p class="px-help">Showing all {count(answers, "answer")}.</p>'
@@ -221,11 +186,6 @@ def left_line(view: View) -> str:
 
 
 def reading_panel(reading: str, note: str) -> str:
-    """The sentence under a figure, and how the figure was made."""
-    how = (
-        f'<details class="px-told"><summary>How to read this figure</summary>'
-        f"<p>{escape(note)}</p></details>"
-        if note
-        else ""
-    )
+    """Return the sentence under a figure, and how the figure was made."""
+    how = fold("How to read this figure", f"<p>{escape(note)}</p>" if note else "")
     return f'<p class="px-reading">{escape(reading)}</p>{how}'

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
-from app.common.charts import FIRST, PALE, SECOND, THIRD, figure, say
+from app.common.charts import FIRST, SECOND, THIRD, draw_series, figure, say
 from app.common.estimates import short, table
-from app.common.run_views import duration, run_progress, run_state
+from app.common.run_views import duration, run_card, run_ending
 from app.common.text import escape, notice
 from app.rl.story import RlStory
+from prism_core.figures.colours import PALE
 from prism_core.rl.records import RolloutRecord, StepRecord
+from prism_core.rl.run import RlResult
 from prism_core.rl.tasks import get_family
 
 ARM_TITLES = {
@@ -22,40 +25,21 @@ ARM_TITLES = {
 
 
 def rl_panel(story: RlStory, position: int | None) -> str:
-    """Title, state, choices, progress and ending of a run."""
-    run, spec = story.run, story.spec
-    family = get_family(spec.family)
-    level = story.result.level_name if story.result else _level(story)
+    """Show title, state, choices, progress and ending of a run."""
+    spec, family = story.spec, get_family(story.spec.family)
+    level = family.levels[spec.level].name if spec.level >= 0 else ""
+    level = story.result.level_name if story.result else level
     facts = f"{ARM_TITLES[spec.arm]} · {family.title}{f', {level}' if level else ''}"
-    return (
-        '<section class="px-run">'
-        f'<header><h2>{escape(run.title)}</h2><span class="px-state px-state-{run.status}">'
-        f"{escape(run_state(run, position))}</span></header>"
-        f'<p class="px-help">{escape(facts)}</p>{_probe(story)}{run_progress(run, position)}'
-        f"{_ending(story)}</section>"
-    )
+    about = f'<p class="px-help">{escape(facts)}</p>'
+    if story.probe:
+        found = "; ".join(f"{rate.name}: {short(rate.rate)}" for rate in story.probe)
+        about += f'<p class="px-help">The base model solves {escape(found)}.</p>'
+    kept = "Resume goes on from the last checkpoint."
+    return run_card(story.run, position, about, run_ending(story.run, kept, _finish(story.result)))
 
 
-def _level(story: RlStory) -> str:
-    levels = get_family(story.spec.family).levels
-    return levels[story.spec.level].name if story.spec.level >= 0 else ""
-
-
-def _probe(story: RlStory) -> str:
-    if not story.probe:
-        return ""
-    found = "; ".join(f"{rate.name}: {short(rate.rate)}" for rate in story.probe)
-    return f'<p class="px-help">The base model solves {escape(found)}.</p>'
-
-
-def _ending(story: RlStory) -> str:
-    run, result = story.run, story.result
-    if run.status == "failed":
-        return notice("error", run.message or "It failed.")
-    if run.status == "cancelled":
-        line = "Cancelled. Resume goes on from the last checkpoint."
-        return notice("warn", line)
-    if run.status != "done" or result is None:
+def _finish(result: RlResult | None) -> str:
+    if result is None:
         return ""
     rose = result.gain.low is not None and result.gain.low > 0
     first = "The reward on held-out questions rose." if rose else "No clear rise of the reward."
@@ -65,7 +49,7 @@ def _ending(story: RlStory) -> str:
 
 
 def rl_results(story: RlStory) -> str:
-    """The numbers of a finished run."""
+    """Tabulate the numbers of a finished run."""
     result = story.result
     if result is None:
         return ""
@@ -81,7 +65,7 @@ def rl_results(story: RlStory) -> str:
 
 
 def rollouts_html(story: RlStory) -> str:
-    """The latest sample answers with their verdicts."""
+    """Show the latest sample answers with their verdicts."""
     if not story.rollouts:
         return ""
     items = "".join(_rollout(step, record) for step, record in story.rollouts)
@@ -105,57 +89,43 @@ _WINDOW = 5
 
 
 def reward_figure(steps: Sequence[StepRecord]) -> go.Figure:
-    """Mean reward of each step, and its running mean."""
+    """Draw the mean reward of each step, and its running mean."""
     made = figure("Reward", "step", "share of answers that are right", height=260)
     found = [(s.step, s.reward) for s in steps if s.reward is not None]
     if not found:
         return say(made, "No step has been made yet.")
     xs, ys = [x for x, _ in found], [y for _, y in found]
-    made.add_scatter(x=xs, y=ys, name="each step", mode="lines+markers", line_color=PALE)
-    made.add_scatter(
-        x=xs,
-        y=running_mean(ys),
-        name=f"mean of {_WINDOW} steps",
-        line={"color": FIRST, "width": 2.5},
-    )
+    draw_series(made, xs, ys, "each step", mode="lines+markers", line_color=PALE)
+    windows = [ys[max(0, i - _WINDOW + 1) : i + 1] for i in range(len(ys))]
+    means = [sum(window) / len(window) for window in windows]
+    thick = {"color": FIRST, "width": 2.5}
+    draw_series(made, xs, means, f"mean of {_WINDOW} steps", line=thick)
     return made.update_yaxes(range=[0, 1.02])
 
 
 def loss_figure(steps: Sequence[StepRecord]) -> go.Figure:
-    """The supervised arm's loss."""
+    """Draw the supervised arm's loss."""
     made = figure("Loss on the gold answers", "step", "nats a token", height=260)
-    found = [(s.step, s.loss) for s in steps if s.loss is not None]
-    if not found:
-        return say(made, "No step has been made yet.")
-    made.add_scatter(x=[x for x, _ in found], y=[y for _, y in found], line_color=FIRST)
-    return made.update_yaxes(rangemode="tozero")
+    return _plain(made, steps, "loss", "No step has been made yet.", line_color=FIRST)
 
 
 def kl_figure(steps: Sequence[StepRecord]) -> go.Figure:
-    """How far the model has moved from the base."""
+    """Draw how far the model has moved from the base."""
     made = figure("KL to the base model", "step", "nats a token", height=240)
-    found = [(s.step, s.kl) for s in steps if s.kl is not None]
-    if not found:
-        return say(made, "Not measured yet.")
-    made.add_scatter(
-        x=[x for x, _ in found], y=[y for _, y in found], mode="lines+markers", line_color=SECOND
-    )
-    return made.update_yaxes(rangemode="tozero")
+    look = {"mode": "lines+markers", "line_color": SECOND}
+    return _plain(made, steps, "kl", "Not measured yet.", **look)
 
 
 def length_figure(steps: Sequence[StepRecord]) -> go.Figure:
-    """How long the answers are."""
+    """Draw how long the answers are."""
     made = figure("Length of the answers", "step", "tokens", height=240)
-    found = [(s.step, s.length) for s in steps if s.length is not None]
-    if not found:
-        return say(made, "Not measured yet.")
-    made.add_scatter(x=[x for x, _ in found], y=[y for _, y in found], line_color=THIRD)
+    return _plain(made, steps, "length", "Not measured yet.", line_color=THIRD)
+
+
+def _plain(
+    made: go.Figure, steps: Sequence[StepRecord], field: str, missing: str, **look: Any
+) -> go.Figure:
+    values = [getattr(s, field) for s in steps]
+    if not draw_series(made, [s.step for s in steps], values, None, **look):
+        return say(made, missing)
     return made.update_yaxes(rangemode="tozero")
-
-
-def running_mean(values: Sequence[float]) -> list[float]:
-    """Mean of each value and the up to four before it."""
-    return [
-        sum(values[max(0, i - _WINDOW + 1) : i + 1]) / len(values[max(0, i - _WINDOW + 1) : i + 1])
-        for i in range(len(values))
-    ]

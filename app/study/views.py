@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.common.run_views import run_progress, run_state
+from app.common.run_views import run_card, run_ending
 from app.common.text import count, escape, notice
 from prism_core.analysis.domains import title_of
 from prism_core.prism.forecast import span_text
@@ -11,7 +11,7 @@ from prism_core.study.plan import PlannedTask, StudyPlan
 
 
 def study_plan_panel(plan: StudyPlan, machine: str = "") -> str:
-    """Tiles with counts, the detectable effects task by task, and what is left out."""
+    """Show tiles with counts, the detectable effects task by task, and what is left out."""
     tiles = [
         ("Cells", f"{plan.cells:,}", "ways to ask, neutral included"),
         ("Answers", f"{plan.answers:,}", f"{plan.judged:,} of them judged" if plan.judged else ""),
@@ -35,7 +35,7 @@ def study_plan_panel(plan: StudyPlan, machine: str = "") -> str:
 
 
 def _seen(plan: StudyPlan) -> str:
-    """The smallest effect that each task can show."""
+    """Say which effect each task can show at the smallest."""
     rows = "".join(_row(task) for task in plan.tasks)
     return (
         '<h3>What it can see</h3><p class="px-help">The smallest difference in right or wrong '
@@ -68,25 +68,14 @@ STAGES = {"loading": "Loading the model", "answering": "Answering", "judging": "
 
 
 def study_panel(run: RunRow, position: int | None, answers: int) -> str:
-    """Title, state, progress and ending of a study."""
+    """Show title, state, progress and ending of a study."""
     stage = STAGES.get(run.stage.partition("@")[0], "")
     now = f'<p class="px-help">{escape(stage)}</p>' if stage and not run.is_ended else ""
-    known = ""
-    if answers:
-        known = f'<p class="px-help">{count(answers, "answer")} kept so far.</p>'
-    return (
-        f'<section class="px-run"><header><h2>{escape(run.title)}</h2>'
-        f'<span class="px-state px-state-{run.status}">{escape(run_state(run, position))}</span>'
-        f"</header>{now}{run_progress(run, position)}{_ending(run)}"
-        f"{known if run.status != 'done' else ''}</section>"
+    ending = run_ending(
+        run,
+        "Every answer so far is kept: Resume goes on from there.",
+        notice("done", "Finished. Explore it, or download it there as one file."),
     )
-
-
-def _ending(run: RunRow) -> str:
-    if run.status == "failed":
-        return notice("error", run.message or "It failed.")
-    if run.status == "cancelled":
-        return notice("warn", "Cancelled. Every answer so far is kept: Resume goes on from there.")
-    if run.status == "done":
-        return notice("done", "Finished. Explore it, or download it there as one file.")
-    return ""
+    if answers and run.status != "done":
+        ending += f'<p class="px-help">{count(answers, "answer")} kept so far.</p>'
+    return run_card(run, position, now, ending)

@@ -14,10 +14,10 @@ from app.common.run_watch import wire_controls
 from app.common.shared import QUIET, Shared
 from app.services.speed_probes import machine_sentence
 from app.train.composer import TrainForm, build_form, form_values, preset_changes
-from app.train.findings import FindingsBook
 from app.train.form import spec_of
 from app.train.results_panel import ResultHandlers, Results, build_results
 from app.train.shelf_panel import build_shelf, wire_shelf
+from app.train.story import FindingsBook
 from app.train.views.plan import plan_panel
 from app.train.watch import TrainWatch, TrainWatcher, build_watch
 from prism_core.errors import PrismError
@@ -38,7 +38,7 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     shelf = build_shelf()
     starter = TrainStarter(shared, library)
     watcher = TrainWatcher(shared.store, shared.jobs, library)
-    reader = ResultHandlers(shared.store, shared.shelf, FindingsBook(shared.store), watcher)
+    reader = ResultHandlers(shared.store, shared.shelf, FindingsBook(shared.store), library)
     _wire_form(shared, form, starter, tab)
     _wire_watch(shared, tab, form, watch, starter, watcher)
     _wire_results(shared, watch, results, reader)

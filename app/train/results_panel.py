@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,7 @@ from app.common.shared import fragment, typed_slider
 from app.common.text import notice
 from app.services.adapter_shelf import AdapterShelf
 from app.services.visitor import need_visitor, read_visitor
-from app.train.findings import FindingsBook
-from app.train.story import Findings, PairFilter, spec_of_run
+from app.train.story import Findings, FindingsBook, PairFilter, spec_of_run, titles_of
 from app.train.views.charts import calibration_figure, pr_figure, roc_figure
 from app.train.views.results import (
     PAGE,
@@ -27,12 +27,12 @@ from app.train.views.results import (
     persona_frame,
     threshold_panel,
 )
-from app.train.watch import TrainWatcher
 from prism_core.errors import InputError, PrismError
 from prism_core.prism.gating.gate import PAPER_THRESHOLD
 from prism_core.prism.gating.report import GateReport
 from prism_core.prism.records import Route
 from prism_core.storage import RunRow, Store
+from prism_core.types import Persona
 
 ROUTES = [("All", ""), ("Distil", "distill"), ("Retain", "retain")]
 
@@ -180,7 +180,7 @@ class ResultHandlers:
     store: Store
     shelf: AdapterShelf
     book: FindingsBook
-    watcher: TrainWatcher
+    library: Mapping[str, Persona]
 
     def load(self, mark: str, stored: object, persona: object) -> list[Any]:
         """Everything that the run has found but the questions. Sets `Results.outputs`.
@@ -192,7 +192,7 @@ class ResultHandlers:
             run, found = self._find(mark)
             if run is None or not found.judged:
                 return hidden
-            titles = self.watcher.titles(spec_of_run(run))
+            titles = titles_of(spec_of_run(run), self.library)
             adapter = self._has_adapter(run, stored)
         except PrismError:
             return hidden
@@ -226,7 +226,7 @@ class ResultHandlers:
         fitting = [j for j in found.judged if wanted.takes(j)]
         last = max(1, -(-len(fitting) // PAGE))
         first = (min(wished, last) - 1) * PAGE
-        titles = self.watcher.titles(spec_of_run(run))
+        titles = titles_of(spec_of_run(run), self.library)
         return pairs_panel(fitting[first : first + PAGE], first, len(fitting), titles)
 
     def at(self, mark: str, given: object) -> list[Any]:

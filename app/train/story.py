@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from prism_core.prism.ablation.run import load_table
 from prism_core.prism.ablation.table import AblationTable
@@ -20,16 +20,19 @@ from prism_core.prism.bootstrap.verification import (
 from prism_core.prism.distillation.report import CurvePoint, DistillReport
 from prism_core.prism.gating.report import GateEpoch, GateReport
 from prism_core.prism.records import AnswerPair, JudgedPair, Query, Route
+from prism_core.prism.resolve import personas_of
 from prism_core.prism.spec import TrainSpec
 from prism_core.scorers.judge_check import JudgeCheck
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import SETTINGS_KEY, StoreJournal
-from prism_core.types import Verdict
+from prism_core.types import Persona, Verdict
+from prism_core.utils.lru import LRU
 
 _QUERIES, _ANSWERS, _VERDICTS = "query_set", "answers", "verification"
 _GATE_CURVE, _GATE = "gate_curve", "gate"
 _CURVE, _DISTILLED = "distillation_curve", "distillation"
 RESULT = "result"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,33 +40,12 @@ class RouteTally:
     """Where one persona's questions go, so far."""
 
     persona: str
-    """The persona's name."""
     distill: int
     """Questions whose persona answer won in both orders."""
     retain: int
     """The other judged ones."""
     waiting: int
     """Questions not judged yet."""
-
-
-@dataclass(frozen=True)
-class Story:
-    """What a run has found so far."""
-
-    run: RunRow
-    """The run as it stands."""
-    spec: TrainSpec
-    """What was chosen."""
-    counts: Mapping[str, int]
-    """How many parts each stage has finished."""
-    routes: tuple[RouteTally, ...]
-    """One entry a persona."""
-    gate_curve: tuple[GateEpoch, ...]
-    """The gate's losses by epoch, once it was trained."""
-    curve: tuple[CurvePoint, ...]
-    """Distillation so far."""
-    result: EndOfRun | None
-    """How it ended, if it did."""
 
 
 @dataclass(frozen=True)
@@ -79,21 +61,34 @@ class EndOfRun:
 
 
 @dataclass(frozen=True)
+class Story:
+    """What a run has found so far, without the texts."""
+
+    run: RunRow
+    spec: TrainSpec
+    counts: Mapping[str, int]
+    """How many parts each stage has finished."""
+    routes: tuple[RouteTally, ...]
+    gate_curve: tuple[GateEpoch, ...]
+    """The gate's losses by epoch, once it was trained."""
+    curve: tuple[CurvePoint, ...]
+    """Distillation so far."""
+    result: EndOfRun | None
+    """None before the end."""
+
+
+@dataclass(frozen=True)
 class Findings:
-    """What can be looked at once answers were judged."""
+    """What can be looked at once answers were judged; what is not known yet is None."""
 
     judged: tuple[JudgedPair, ...]
-    """Every judged question with both answers."""
     report: VerificationReport | None
-    """What the verdicts say; None before any."""
+    """What the verdicts say."""
     check: JudgeCheck | None
-    """The judge on pairs with a known better answer; None where none was made."""
+    """The judge on pairs with a known better answer; None as well where none was made."""
     gate: GateReport | None
-    """The gate, once trained."""
     distilled: DistillReport | None
-    """The distillation, once finished."""
     table: AblationTable | None
-    """The comparison, once finished."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +96,14 @@ class PairFilter:
     """Which of the judged questions are shown."""
 
     persona: str = ""
-    """Name of the persona; empty shows all."""
+    """Empty shows all."""
     route: Route | None = None
-    """`distill`, `retain`, or both."""
+    """None shows both."""
     text: str = ""
     """Words that question or answers must contain."""
 
     def takes(self, judged: JudgedPair) -> bool:
-        """Whether a judged question is shown."""
+        """Tell whether a judged question is shown."""
         pair = judged.pair
         if self.persona and pair.query.persona != self.persona:
             return False
@@ -120,7 +115,7 @@ class PairFilter:
 
 
 def spec_of_run(run: RunRow) -> TrainSpec:
-    """What a run was told.
+    """Return what a run was told.
 
     Raises:
         InputError: another version wrote it.
@@ -128,26 +123,37 @@ def spec_of_run(run: RunRow) -> TrainSpec:
     return unpack(TrainSpec, dict(run.spec))
 
 
+def titles_of(spec: TrainSpec, library: Mapping[str, Persona]) -> dict[str, str]:
+    """Return the personas' names as shown to people, a run's own ones included."""
+    people = {**library, **personas_of(spec)}
+    return {name: persona.title for name, persona in people.items()}
+
+
 def read_story(store: Store, run: RunRow) -> Story:
-    """What a run has found so far, without the texts.
+    """Read what a run has found so far, without the texts.
 
     Raises:
         PrismError: the store does not answer, or another version wrote the run.
     """
     counts = store.count_records(run.id)
+
+    def read(stage: str, kind: type[T]) -> list[T]:
+        parts = _parts(store, run.id, stage) if counts.get(stage) else {}
+        return [unpack(kind, part) for part in parts.values()]
+
     return Story(
         run=run,
         spec=spec_of_run(run),
         counts=counts,
-        routes=_routes(store, run.id) if counts.get(_QUERIES) else (),
-        gate_curve=_gate_curve(store, run.id) if counts.get(_GATE_CURVE) else (),
-        curve=_curve(store, run.id) if counts.get(_CURVE) else (),
+        routes=_routes(store, run.id, read(_QUERIES, Query)),
+        gate_curve=tuple(sorted(read(_GATE_CURVE, GateEpoch), key=lambda p: p.epoch)),
+        curve=tuple(sorted(read(_CURVE, CurvePoint), key=lambda p: p.step)),
         result=_result(store, run.id) if counts.get(RESULT) else None,
     )
 
 
 def read_findings(store: Store, run_id: str) -> Findings:
-    """Everything that a run has found.
+    """Read everything that a run has found.
 
     Raises:
         PrismError: the store does not answer, or another version wrote the run.
@@ -173,28 +179,35 @@ def read_findings(store: Store, run_id: str) -> Findings:
     )
 
 
-def _routes(store: Store, run_id: str) -> tuple[RouteTally, ...]:
-    queries = [unpack(Query, part) for part in _parts(store, run_id, _QUERIES).values()]
-    verdicts = _parts(store, run_id, _VERDICTS)
+def _routes(store: Store, run_id: str, queries: list[Query]) -> tuple[RouteTally, ...]:
+    verdicts = _parts(store, run_id, _VERDICTS) if queries else {}
     tallies = []
     for name in dict.fromkeys(q.persona for q in queries):
-        winners = [
-            verdicts[q.id]["winner"] for q in queries if q.persona == name and q.id in verdicts
-        ]
+        asked = [q.id for q in queries if q.persona == name]
+        winners = [verdicts[key]["winner"] for key in asked if key in verdicts]
         wins = winners.count("persona")
-        waiting = sum(q.persona == name for q in queries) - len(winners)
+        waiting = len(asked) - len(winners)
         tallies.append(RouteTally(name, wins, len(winners) - wins, waiting))
     return tuple(tallies)
 
 
-def _gate_curve(store: Store, run_id: str) -> tuple[GateEpoch, ...]:
-    points = [unpack(GateEpoch, part) for part in _parts(store, run_id, _GATE_CURVE).values()]
-    return tuple(sorted(points, key=lambda p: p.epoch))
+class FindingsBook:
+    """Findings of the runs that were looked at last, so that a filter need not read the store.
 
+    They are kept by run and by the mark that says how far the run was.
+    """
 
-def _curve(store: Store, run_id: str) -> tuple[CurvePoint, ...]:
-    points = [unpack(CurvePoint, part) for part in _parts(store, run_id, _CURVE).values()]
-    return tuple(sorted(points, key=lambda p: p.step))
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._found: LRU[tuple[str, str], Findings] = LRU(4)
+
+    def get(self, run_id: str, mark: str) -> Findings:
+        """Return what a run has found.
+
+        Raises:
+            PrismError: the store does not answer, or another version wrote the run.
+        """
+        return self._found.get_or_make((run_id, mark), lambda: read_findings(self._store, run_id))
 
 
 def _result(store: Store, run_id: str) -> EndOfRun | None:
@@ -205,7 +218,7 @@ def _result(store: Store, run_id: str) -> EndOfRun | None:
 
 
 def _parts(store: Store, run_id: str, stage: str) -> dict[str, Any]:
-    """A stage's parts without the mark of its settings."""
+    """Return a stage's parts without the mark of its settings."""
     parts = store.get_records(run_id, stage)
     parts.pop(SETTINGS_KEY, None)
     return parts

@@ -9,11 +9,9 @@ from typing import Any
 import gradio as gr
 
 from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
-from app.train.story import Story, read_story
+from app.train.story import Story, read_story, titles_of
 from app.train.views.charts import distill_figure, gate_curve_figure, routes_figure
 from app.train.views.progress import run_panel
-from prism_core.prism.resolve import personas_of
-from prism_core.prism.spec import TrainSpec
 from prism_core.storage import RunRow
 from prism_core.types import Persona
 
@@ -76,7 +74,7 @@ class TrainWatcher(RunWatcher):
     ) -> tuple[list[Any], list[Any]]:
         """See `RunWatcher.show`."""
         story = read_story(self.store, run)
-        titles = self.titles(story.spec)
+        titles = titles_of(story.spec, self.library)
         before = seen if isinstance(seen, dict) and seen.get("run") == run.id else {}
         now = {"run": run.id, **_signatures(story)}
         figures = [
@@ -88,11 +86,6 @@ class TrainWatcher(RunWatcher):
             )
         ]
         return [run_panel(story, position), *figures], [now, now["mark"]]
-
-    def titles(self, spec: TrainSpec) -> dict[str, str]:
-        """The personas' names as shown to people, a run's own ones included."""
-        people = {**self.library, **personas_of(spec)}
-        return {name: persona.title for name, persona in people.items()}
 
 
 def _signatures(story: Story) -> dict[str, str]:

@@ -26,10 +26,9 @@ from app.services.downloads import KEEP_SECONDS
 from app.services.settings import Settings
 from app.services.visitor import need_visitor, new_visitor, read_visitor
 from app.train.composer import fill, form_values
-from app.train.findings import FindingsBook
 from app.train.form import FORM_FIELDS, PUBLIC_LIMITS, preset_values, spec_of, within
 from app.train.results_panel import ResultHandlers
-from app.train.story import PairFilter, read_findings, read_story
+from app.train.story import FindingsBook, PairFilter, read_findings, read_story
 from app.train.views.adapter_sheet import adapter_sheet
 from app.train.views.charts import (
     calibration_figure,
@@ -570,7 +569,7 @@ def test_the_sheet_escapes_notes(store: Store, shelf: AdapterShelf) -> None:
 
 def test_a_threshold_is_saved_by_the_owner_alone(store: Store, shelf: AdapterShelf) -> None:
     mine = own_adapter(store)
-    reader = ResultHandlers(store, shelf, FindingsBook(store), watcher(store))
+    reader = ResultHandlers(store, shelf, FindingsBook(store), PERSONAS)
     assert "no adapter" in reader.save(mine, OTHER, 0.3)
     assert "opens from 0.30" in reader.save(mine, ME, 0.3)
     assert "'1.5'; it must be a number from 0 to 1" in html.unescape(reader.save(mine, ME, 1.5))

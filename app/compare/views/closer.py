@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from typing import Literal
 
-from app.common.text import count, escape
+from app.common.text import count, escape, word_diff
 from prism_core.compare.logprob_shift import LogprobShift, largest_shifts
 from prism_core.types import Verdict
 
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 _STRONG = 3.0
 """A pull of this many nats (a factor of 20) gets the deepest colour."""
 Side = Literal["left", "right"]
@@ -23,11 +21,7 @@ Side = Literal["left", "right"]
 
 def diff_panel(left: str, right: str, left_title: str, right_title: str) -> str:
     """Two answers with the words that only one of them has marked in each."""
-    a, b = _WORDS.findall(left), _WORDS.findall(right)
-    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
-    codes = matcher.get_opcodes()
-    shown_a = "".join(_piece(a[i1:i2], tag != "equal", "del") for tag, i1, i2, _, _ in codes)
-    shown_b = "".join(_piece(b[j1:j2], tag != "equal", "ins") for tag, _, _, j1, j2 in codes)
+    shown_a, shown_b = word_diff(left, right)
     words_a, words_b = left.split(), right.split()
     blocks = difflib.SequenceMatcher(None, words_a, words_b, autojunk=False).get_matching_blocks()
     shared = sum(block.size for block in blocks)
@@ -41,11 +35,6 @@ def diff_panel(left: str, right: str, left_title: str, right_title: str) -> str:
         f"<div><h4>{escape(right_title)}</h4>"
         f'<div class="px-text" dir="auto">{shown_b}</div></div></div>'
     )
-
-
-def _piece(words: list[str], changed: bool, tag: Literal["del", "ins"]) -> str:
-    text = escape("".join(words))
-    return f"<{tag}>{text}</{tag}>" if changed and text.strip() else text
 
 
 def pull_panel(pulled: LogprobShift, persona_title: str, whose: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from app.common.estimates import short, table
-from app.common.text import count, escape, notice
+from app.common.text import count, escape, fold, notice
 from app.services.adapter_shelf import ShelfEntry
 
 
 def adapter_sheet(entry: ShelfEntry | None) -> str:
-    """What an adapter says of itself."""
+    """Show what an adapter says of itself."""
     if entry is None:
         line = "There is no adapter yet. Train one above: the preset 'Demo' shows how it works."
         return notice("info", line)
@@ -27,12 +27,11 @@ def adapter_sheet(entry: ShelfEntry | None) -> str:
         ("Seed", str(info.seed), ""),
     ]
     measured = [(name, short(value), f"n = {value.n}") for name, value in info.metrics.items()]
-    numbers = ""
-    if measured:
-        numbers = (
-            f"<details><summary>What was measured: {count(len(measured), 'number')} with their "
-            f"95 % intervals</summary>{table('On held-out questions', measured)}</details>"
-        )
+    numbers = fold(
+        f"What was measured: {count(len(measured), 'number')} with their 95 % intervals",
+        table("On held-out questions", measured) if measured else "",
+        style="",
+    )
     notes = "".join(f"<li>{escape(note)}</li>" for note in info.notes)
     below = f'<ul class="px-notes">{notes}</ul>' if notes else ""
     return f'<div class="px-adapter">{table(f"{info.name}. {when}", facts)}{numbers}{below}</div>'

@@ -6,28 +6,24 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from app.common.charts import FIRST, INK, PALE, SECOND, THIRD, figure, say
+from app.common.charts import FIRST, SECOND, THIRD, draw_series, figure, say
 from app.common.estimates import short
 from app.train.story import RouteTally
 from prism_core.errors import StatisticsError
+from prism_core.figures.colours import INK, PALE
 from prism_core.prism.distillation.report import CurvePoint
-from prism_core.prism.gating.report import GateEpoch, GateReport, GateRow
+from prism_core.prism.gating.report import GateEpoch, GateReport
 from prism_core.stats import precision_recall_curve, roc_curve
 
 _DOTTED = {"color": PALE, "dash": "dot"}
 
 
 def routes_figure(routes: Sequence[RouteTally], titles: Mapping[str, str]) -> go.Figure:
-    """Distilled and retained questions by persona, as bars that fill up."""
+    """Draw the distilled and retained questions by persona, as bars that fill up."""
     rows = list(reversed(routes))
     names = [titles.get(r.persona, r.persona) for r in rows]
-    made = figure(
-        "Where each persona's questions go",
-        "questions",
-        "",
-        height=150 + 26 * max(2, len(rows)),
-        layout={"barmode": "stack", "bargap": 0.35},
-    )
+    height = 150 + 26 * max(2, len(rows))
+    made = figure("Where each persona's questions go", "questions", "", height=height)
     for label, counts, colour, pattern in (
         ("distil: the persona won", [r.distill for r in rows], FIRST, ""),
         ("retain: it did not", [r.retain for r in rows], SECOND, "/"),
@@ -41,63 +37,50 @@ def routes_figure(routes: Sequence[RouteTally], titles: Mapping[str, str]) -> go
             marker={"color": colour, "pattern": {"shape": pattern}},
             hovertemplate="%{y}: %{x}<extra>" + label + "</extra>",
         )
-    made.update_layout(legend={"y": -0.45 if len(rows) < 5 else -0.16, "traceorder": "normal"})
+    legend = {"y": -0.45 if len(rows) < 5 else -0.16, "traceorder": "normal"}
+    made.update_layout(barmode="stack", bargap=0.35, legend=legend)
     most = max((r.distill + r.retain + r.waiting for r in rows), default=0)
     made.update_xaxes(dtick=1 if most <= 10 else None, rangemode="tozero")
     return made if rows else say(made, "No question has been written yet.")
 
 
 def gate_curve_figure(curve: Sequence[GateEpoch]) -> go.Figure:
-    """The gate's loss on the training and the held-out part."""
+    """Draw the gate's loss on the training and the held-out part."""
     made = figure("The gate learns", "epoch", "cross-entropy (nats)", height=280)
-    if not curve:
-        return say(made, "The gate has not been trained yet.")
     epochs = [p.epoch for p in curve]
-    made.add_scatter(x=epochs, y=[p.train for p in curve], name="training", line_color=FIRST)
-    held = [(p.epoch, p.held_out) for p in curve if p.held_out is not None]
-    if held:
-        made.add_scatter(
-            x=[e for e, _ in held],
-            y=[v for _, v in held],
-            name="held out",
-            line={"color": THIRD, "dash": "dot"},
-        )
-    return made
+    drawn = draw_series(made, epochs, [p.train for p in curve], "training", line_color=FIRST)
+    dotted = {"color": THIRD, "dash": "dot"}
+    draw_series(made, epochs, [p.held_out for p in curve], "held out", line=dotted)
+    return made if drawn else say(made, "The gate has not been trained yet.")
 
 
 def distill_figure(curve: Sequence[CurvePoint]) -> go.Figure:
-    """The training loss of each step, and the KL on held-out answers."""
+    """Draw the training loss of each step, and the KL on held-out answers."""
     made = figure("The student approaches the persona", "step", "nats a token", height=280)
-    steps = [(p.step, p.loss) for p in curve if p.loss is not None]
-    held = [(p.step, p.held_out) for p in curve if p.held_out is not None]
-    if not steps and not held:
+    steps = [p.step for p in curve]
+    thin, thick = {"color": PALE, "width": 1.5}, {"color": FIRST, "width": 2.5}
+    drawn = draw_series(made, steps, [p.loss for p in curve], "training loss", line=thin)
+    drawn += draw_series(
+        made,
+        steps,
+        [p.held_out for p in curve],
+        "KL to the persona, held out",
+        mode="lines+markers",
+        line=thick,
+    )
+    if not drawn:
         return say(made, "Distillation has not begun yet.")
-    if steps:
-        made.add_scatter(
-            x=[s for s, _ in steps],
-            y=[v for _, v in steps],
-            name="training loss",
-            line={"color": PALE, "width": 1.5},
-        )
-    if held:
-        made.add_scatter(
-            x=[s for s, _ in held],
-            y=[v for _, v in held],
-            name="KL to the persona, held out",
-            mode="lines+markers",
-            line={"color": FIRST, "width": 2.5},
-        )
     return made.update_yaxes(rangemode="tozero")
 
 
 def held_rows(report: GateReport) -> tuple[list[bool], list[float]]:
-    """Labels and probabilities of the held-out part."""
-    rows: list[GateRow] = [row for row in report.rows if row.held_out]
+    """Return labels and probabilities of the held-out part."""
+    rows = [row for row in report.rows if row.held_out]
     return [row.distill for row in rows], [row.probability for row in rows]
 
 
 def roc_figure(report: GateReport, threshold: float) -> go.Figure:
-    """ROC on the held-out part, with the threshold in use."""
+    """Draw the ROC on the held-out part, with the threshold in use."""
     made = figure(
         f"ROC: area {short(report.held_out.auc)}",
         "false positive rate",
@@ -109,18 +92,10 @@ def roc_figure(report: GateReport, threshold: float) -> go.Figure:
         curve = roc_curve(labels, given)
     except StatisticsError:
         return say(made, "The held-out questions are all of one kind.")
-    made.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line=_DOTTED, name="a coin", hoverinfo="skip"
-    )
-    made.add_scatter(
-        x=curve.false_positive_rate,
-        y=curve.true_positive_rate,
-        mode="lines",
-        line={"color": FIRST, "width": 2.5},
-        name="the gate",
-        customdata=[min(t, 1.0) for t in curve.thresholds],
-        hovertemplate="threshold %{customdata:.2f}<br>%{x:.0%} false, %{y:.0%} true<extra></extra>",
-    )
+    _reference(made, "a coin", 0, 1)
+    shown = [min(t, 1.0) for t in curve.thresholds]  # the first one lies above every probability
+    hover = "%{x:.0%} false, %{y:.0%} true"
+    _gate_line(made, curve.false_positive_rate, curve.true_positive_rate, shown, hover)
     wins, losses = sum(labels), len(labels) - sum(labels)
     opened = [p >= threshold for p in given]
     hits = sum(o and w for o, w in zip(opened, labels, strict=True)) / wins
@@ -129,7 +104,7 @@ def roc_figure(report: GateReport, threshold: float) -> go.Figure:
 
 
 def pr_figure(report: GateReport, threshold: float) -> go.Figure:
-    """Precision against recall on the held-out part."""
+    """Draw precision against recall on the held-out part."""
     quality = report.held_out
     made = figure(
         f"Precision and recall: mean {short(quality.average_precision)}",
@@ -143,24 +118,9 @@ def pr_figure(report: GateReport, threshold: float) -> go.Figure:
     except StatisticsError:
         return say(made, "The held-out questions are all of one kind.")
     if quality.share.value is not None:
-        made.add_scatter(
-            x=[0, 1],
-            y=[quality.share.value] * 2,
-            mode="lines",
-            line=_DOTTED,
-            name="guessing",
-            hoverinfo="skip",
-        )
-    made.add_scatter(
-        x=curve.recall,
-        y=curve.precision,
-        mode="lines",
-        line={"color": FIRST, "width": 2.5},
-        name="the gate",
-        customdata=curve.thresholds,
-        hovertemplate="threshold %{customdata:.2f}<br>precision %{y:.0%}, recall %{x:.0%}"
-        "<extra></extra>",
-    )
+        _reference(made, "guessing", quality.share.value, quality.share.value)
+    hover = "precision %{y:.0%}, recall %{x:.0%}"
+    _gate_line(made, curve.recall, curve.precision, curve.thresholds, hover)
     opened = [w for w, p in zip(labels, given, strict=True) if p >= threshold]
     if not opened:
         return made
@@ -168,7 +128,7 @@ def pr_figure(report: GateReport, threshold: float) -> go.Figure:
 
 
 def calibration_figure(report: GateReport) -> go.Figure:
-    """What the gate said against what happened, in bins."""
+    """Draw what the gate said against what happened, in bins."""
     found = report.held_out.calibration
     made = figure(
         f"Calibration: Brier {short(found.brier)}",
@@ -178,27 +138,23 @@ def calibration_figure(report: GateReport) -> go.Figure:
     )
     if not found.bins:
         return say(made, "No question was held out.")
-    made.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line=_DOTTED, name="perfect", hoverinfo="skip"
-    )
-    values = [b.observed.value or 0.0 for b in found.bins]
+    _reference(made, "perfect", 0, 1)
+    observed = [b.observed for b in found.bins]
     made.add_scatter(
         x=[b.mean_probability for b in found.bins],
-        y=values,
+        y=[e.value or 0.0 for e in observed],
         mode="markers",
         name="the gate, with 95 % intervals",
         marker={"color": FIRST, "size": 9},
         error_y={
             "type": "data",
             "symmetric": False,
-            "array": [_gap(b.observed.high, v) for b, v in zip(found.bins, values, strict=True)],
-            "arrayminus": [
-                _gap(v, b.observed.low) for b, v in zip(found.bins, values, strict=True)
-            ],
+            "array": [_gap(e.high, e.value) for e in observed],
+            "arrayminus": [_gap(e.value, e.low) for e in observed],
             "color": INK,
             "thickness": 1.2,
         },
-        customdata=[b.observed.n for b in found.bins],
+        customdata=[e.n for e in observed],
         hovertemplate="said %{x:.2f}, happened %{y:.2f} (n=%{customdata})<extra></extra>",
     )
     return made
@@ -206,6 +162,27 @@ def calibration_figure(report: GateReport) -> go.Figure:
 
 def _gap(high: float | None, low: float | None) -> float:
     return 0.0 if high is None or low is None else max(0.0, high - low)
+
+
+def _reference(made: go.Figure, name: str, left: float, right: float) -> None:
+    """Draw a dotted line across a figure whose axes run from 0 to 1."""
+    made.add_scatter(
+        x=[0, 1], y=[left, right], mode="lines", line=_DOTTED, name=name, hoverinfo="skip"
+    )
+
+
+def _gate_line(
+    made: go.Figure, x: Sequence[float], y: Sequence[float], thresholds: Sequence[float], hover: str
+) -> None:
+    made.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": FIRST, "width": 2.5},
+        name="the gate",
+        customdata=thresholds,
+        hovertemplate=f"threshold %{{customdata:.2f}}<br>{hover}<extra></extra>",
+    )
 
 
 def _mark(made: go.Figure, x: float, y: float, threshold: float) -> go.Figure:

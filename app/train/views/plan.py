@@ -18,7 +18,7 @@ STEP_TITLES: dict[StageName, str] = {
 
 
 def plan_panel(estimate: TrainForecast, machine: str = "", free_bytes: int | None = None) -> str:
-    """The stages with counts and times.
+    """List the stages with counts and times.
 
     Args:
         estimate: what the run will do.

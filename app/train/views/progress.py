@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.common.run_views import duration, run_progress, run_state
+from app.common.run_views import duration, run_card, run_ending
 from app.common.text import escape, notice
-from app.train.story import Story
+from app.train.story import EndOfRun, Story
 from app.train.views.plan import STEP_TITLES
 from prism_core.prism.forecast import STAGES, StageName
 
@@ -28,39 +28,30 @@ StepState = Literal["done", "now", "next", "left out"]
 
 
 def step_of(stage: str) -> StageName | None:
-    """The step of a reported stage, suffixes of later rounds left aside."""
+    """Return the step of a reported stage, suffixes of later rounds left aside."""
     return STEP_OF.get(stage.partition("@")[0])
 
 
 def run_panel(story: Story, position: int | None) -> str:
-    """Title, state, steps and progress bar of a run."""
-    run = story.run
-    return (
-        '<section class="px-run">'
-        f'<header><h2>{escape(run.title)}</h2><span class="px-state px-state-{run.status}">'
-        f"{escape(run_state(run, position))}</span></header>"
-        f"{_stepper(story)}{run_progress(run, position)}{_ending(story)}</section>"
-    )
+    """Show title, state, steps and progress bar of a run."""
+    kept = "What was finished is kept: Resume goes on from there."
+    ending = run_ending(story.run, kept, _finish(story.result))
+    return run_card(story.run, position, _stepper(story), ending)
 
 
 def _stepper(story: Story) -> str:
-    states = step_states(story)
     words = {"done": "done", "now": "at work", "next": "to come", "left out": "left out"}
+    current = ' aria-current="step"'
     items = "".join(
-        f'<li class="px-step px-step-{state.split()[0]}"{_current(state)}>'
-        f"<span>{escape(STEP_TITLES[name])}"
-        f"<small>{words[state]}</small></span></li>"
-        for name, state in states.items()
+        f'<li class="px-step px-step-{state.split()[0]}"{current if state == "now" else ""}>'
+        f"<span>{escape(STEP_TITLES[name])}<small>{words[state]}</small></span></li>"
+        for name, state in step_states(story).items()
     )
     return f'<ol class="px-steps" aria-label="Stages">{items}</ol>'
 
 
-def _current(state: StepState) -> str:
-    return ' aria-current="step"' if state == "now" else ""
-
-
 def step_states(story: Story) -> dict[StageName, StepState]:
-    """Whether each step is done, at work or to come."""
+    """Tell for each step whether it is done, at work or to come."""
     if story.run.status == "done":
         whole = story.result is None or story.result.has_adapter
         last = len(STAGES) if whole else STAGES.index("gate")
@@ -75,20 +66,14 @@ def step_states(story: Story) -> dict[StageName, StepState]:
 
 
 def _reached(story: Story) -> int:
-    """How many steps have left something behind, where the run does not say which is at work."""
+    """Count the steps that have left something behind, where the run names none at work."""
     places = [STAGES.index(step) for s in story.counts if (step := step_of(s)) is not None]
     return max(places, default=-1) + 1
 
 
-def _ending(story: Story) -> str:
-    run = story.run
-    if run.status == "failed":
-        return notice("error", run.message or "It failed.")
-    if run.status == "cancelled":
-        return notice("warn", "Cancelled. What was finished is kept: Resume goes on from there.")
-    if run.status != "done" or story.result is None:
+def _finish(end: EndOfRun | None) -> str:
+    if end is None:
         return ""
-    end = story.result
     spent = duration(end.seconds)
     if end.has_adapter:
         return notice("done", f"Finished after {spent} of work.", end.notes)

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from app.common.estimates import percent, short, table
-from app.common.text import count, escape, notice
+from app.common.text import count, escape, fold, notice
 from app.train.story import Findings
 from app.train.views.charts import held_rows
 from prism_core.prism.ablation.table import AblationCell, AblationTable
 from prism_core.prism.gating.report import GateReport
-from prism_core.prism.records import JudgedPair
-from prism_core.stats import Confusion, confusion_at
+from prism_core.prism.records import JudgedPair, Route
+from prism_core.stats import confusion_at
 from prism_core.types import Completion
 
 _JUDGES = {"self": "the model itself", "verifiable": "a program", "remote": "a remote model"}
+ROUTE_NAMES: dict[Route, str] = {"distill": "distil", "retain": "retain"}
 PAGE = 10
 """Judged questions on one page."""
 
@@ -24,7 +25,7 @@ PAGE = 10
 def pairs_panel(
     shown: Sequence[JudgedPair], first: int, total: int, titles: Mapping[str, str]
 ) -> str:
-    """A page of judged questions with both answers and both orders."""
+    """Show a page of judged questions with both answers and both orders."""
     if not total:
         return notice("info", "No judged question fits. Change the filters to see more.")
     cards = "".join(_pair(one, titles) for one in shown)
@@ -34,14 +35,14 @@ def pairs_panel(
 
 def _pair(one: JudgedPair, titles: Mapping[str, str]) -> str:
     query, verdict = one.pair.query, one.verdict
-    route = {"distill": "distil", "retain": "retain"}[one.route]
     name = titles.get(query.persona, query.persona)
     winner = {"persona": "The persona won", "neutral": "The neutral answer won", "tie": "A tie"}
     wanted = ""
     if query.wanted is not None:
         wanted = " · persona wanted" if query.wanted else " · persona not wanted"
     return (
-        f'<article class="px-pair"><header><span class="px-route px-{one.route}">{route}</span>'
+        '<article class="px-pair"><header>'
+        f'<span class="px-route px-{one.route}">{ROUTE_NAMES[one.route]}</span>'
         f'<span class="px-detail">{escape(name)} · {escape(query.subtopic)}{wanted}</span></header>'
         f'<h3 dir="auto">{escape(query.text)}</h3><div class="px-diff">'
         f"{_answer('With the persona', one.pair.persona)}"
@@ -62,48 +63,34 @@ def _answer(title: str, answer: Completion) -> str:
 
 
 def judge_panel(found: Findings) -> str:
-    """The judge check and what the verdicts can carry."""
+    """Show the judge check and what the verdicts can carry."""
     if found.report is None:
         return notice("info", "Nothing has been judged yet.")
     report, check = found.report, found.check
-    parts = []
-    if report.warning:
-        parts.append(notice("warn", report.warning))
-    rows: list[tuple[str, str, str]] = []
-    if check is not None:
-        rows += [
+    above, rows = notice("warn", report.warning), []
+    if check is None:
+        line = "A program judged these answers, so no judge check was needed."
+        above += f'<p class="px-help">{line}</p>'
+    else:
+        even = "50 % is even-handed."
+        rows = [
             ("Judge check: score", percent(check.accuracy), "Known pairs; 50 % is a coin."),
             ("Judge check: orders agree", percent(check.order_consistency), "Same, both orders."),
-            (
-                "Judge check: chose the first answer",
-                percent(check.first_preference),
-                "50 % is even-handed.",
-            ),
-            (
-                "Judge check: chose the longer answer",
-                percent(check.length_preference),
-                "50 % is even-handed.",
-            ),
+            ("Judge check: chose the first answer", percent(check.first_preference), even),
+            ("Judge check: chose the longer answer", percent(check.length_preference), even),
         ]
-    else:
-        parts.append(
-            '<p class="px-help">A program judged these answers, so no judge check was needed.</p>'
-        )
+    bias = "Above 0: longer answers win (verbosity bias)."
     rows += [
         ("Persona won (distil)", percent(report.distill), "Chosen in both orders."),
         ("Ties", percent(report.ties), "No winner in both orders; retained."),
         ("Orders agree", percent(report.order_consistency), "On this run's own pairs."),
-        (
-            "Correlation of winning and length",
-            short(report.verbosity),
-            "Above 0: longer answers win (verbosity bias).",
-        ),
+        ("Correlation of winning and length", short(report.verbosity), bias),
     ]
-    return "".join(parts) + table("What the judge's verdicts can carry", rows)
+    return above + table("What the judge's verdicts can carry", rows)
 
 
 def threshold_panel(report: GateReport, threshold: float) -> str:
-    """What the gate does on the held-out questions at a threshold."""
+    """Show what the gate does on the held-out questions at a threshold."""
     labels, given = held_rows(report)
     if not labels:
         return notice("info", "No question was held out, so no threshold can be examined.")
@@ -117,11 +104,8 @@ def threshold_panel(report: GateReport, threshold: float) -> str:
         f"<div><dt>{name}</dt><dd>{escape(percent(e))}<small>{about}</small></dd></div>"
         for name, e, about in facts
     )
-    return f'<dl class="px-tiles">{boxes}</dl>{_counts(at)}'
-
-
-def _counts(at: Confusion) -> str:
     return (
+        f'<dl class="px-tiles">{boxes}</dl>'
         f'<p class="px-help">Held out: {at.true_positive} opened where it helps, '
         f"{at.false_positive} opened where it does not, {at.false_negative} closed where it would "
         f"help, {at.true_negative} closed where it would not.</p>"
@@ -129,7 +113,7 @@ def _counts(at: Confusion) -> str:
 
 
 def gate_summary(report: GateReport) -> str:
-    """What the gate reads, how it was chosen, and its warnings."""
+    """Say what the gate reads, how it was chosen, and its warnings."""
     reads = {"last": "the last token", "mean": "the mean of all tokens", "both": "last and mean"}
     line = f"The gate reads {reads[report.feature]} after layer 0. " if report.trained else ""
     tried = ", ".join(f"{f.feature} {short(f.auc)}" for f in report.features)
@@ -146,7 +130,7 @@ def gate_summary(report: GateReport) -> str:
 
 
 def persona_frame(report: GateReport, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The gate by persona, on questions that it had not seen."""
+    """Tabulate the gate by persona, on questions that it had not seen."""
     rows = [
         (
             titles.get(g.name, g.name),
@@ -162,17 +146,17 @@ def persona_frame(report: GateReport, titles: Mapping[str, str]) -> pd.DataFrame
 
 
 def comparison_frame(found: AblationTable) -> pd.DataFrame:
-    """One row a system, each number with its interval."""
-    rows = []
-    for row in found.rows:
-        cells = [_cell(row.cells.get(c.key), c.kind) for c in found.columns]
-        rows.append((row.label, *cells))
+    """Tabulate one system a row, each number with its interval."""
+    rows = [
+        (row.label, *(_cell(row.cells.get(c.key), c.kind) for c in found.columns))
+        for row in found.rows
+    ]
     heads = [f"{c.label} ({c.unit})" if c.unit else c.label for c in found.columns]
     return pd.DataFrame(rows, columns=["System", *heads])
 
 
 def comparison_notes(found: AblationTable) -> str:
-    """Who is missing and why, and how to read the table."""
+    """Say which systems are missing and why, and how to read the table."""
     lines = [f"{m.label}: {m.why}" for m in found.missing]
     lines += [f"{r.label}: {r.note}" for r in found.rows if r.note]
     lines += [f"{c.label}: {c.about}" for c in found.columns if c.about]
@@ -183,14 +167,12 @@ def comparison_notes(found: AblationTable) -> str:
         "95 % interval."
     )
     warn = "".join(notice("warn", note) for note in found.notes)
-    return (
-        f'{warn}<p class="px-lead">{escape(head)}</p><details class="px-told"><summary>How to '
-        f"read this table</summary><ul>{items}</ul></details>"
-    )
+    how = fold("How to read this table", f"<ul>{items}</ul>")
+    return f'{warn}<p class="px-lead">{escape(head)}</p>{how}'
 
 
 def distill_panel(found: Findings) -> str:
-    """What distillation did, in numbers."""
+    """Tabulate what distillation did."""
     done = found.distilled
     if done is None:
         return notice("info", "Distillation has not finished.")
