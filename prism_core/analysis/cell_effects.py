@@ -169,7 +169,7 @@ def _of_model(
                 p=p,
                 p_holm=None,
                 verdict=call_of(effect.estimate),
-                no_worse=noninferiority(effect.estimate, delta).verdict,
+                no_worse=noninferiority(effect.estimate, delta),
             )
         )
     return _corrected(found)

@@ -107,10 +107,10 @@ def _p_value(pairs: Pairs) -> float | None:
     differences = pairs.differences
     binary = {*pairs.treatment, *pairs.control} <= {0.0, 1.0}
     if binary:
-        return mcnemar(pairs).p_value
+        return mcnemar(pairs)
     # Exact ranks of few tied items cost seconds; flipping their signs is exact and quick.
     few = (abs(differences) > _ZERO).sum() <= _FEW_CHANGED
-    return (permutation(pairs) if few else wilcoxon(pairs)).p_value
+    return permutation(pairs) if few else wilcoxon(pairs)
 
 
 def _mean(values: Sequence[float]) -> float | None:

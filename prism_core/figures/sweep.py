@@ -287,7 +287,7 @@ def _reading(one: _Sweep, delta: float) -> str:
     kept = [
         (y.change.value or 0.0, x.threshold)
         for share, x, y in zip(one.shares, accuracy, alignment, strict=True)
-        if noninferiority(x.change, delta).verdict == "non-inferior" and share > 0
+        if noninferiority(x.change, delta) == "non-inferior" and share > 0
     ]
     if not kept or max(kept)[0] <= 0:
         return said + (

@@ -367,7 +367,7 @@ def _no_worse(step: _Step, delta: float) -> str:
     """PRISM's promise is "no worse", which "not significant" does not show."""
     if step.arm.kind != "adapter" or not step.accuracy.estimate.n:
         return ""
-    verdict = noninferiority(step.accuracy.estimate, delta).verdict
+    verdict = noninferiority(step.accuracy.estimate, delta)
     said = {
         "non-inferior": f"in accuracy no worse than neutral by more than {delta * 100:g} points",
         "inferior": f"in accuracy worse than neutral by more than {delta * 100:g} points",

@@ -41,7 +41,7 @@ from prism_core.rl.records import Question
 from prism_core.rl.spec import AUTO_LEVEL, RlSpec, check_rl_spec
 from prism_core.rl.tasks import draw_items, examples_of, get_family
 from prism_core.rl.trainer_hooks import is_main_process, processes, wait_for_all
-from prism_core.stats import mean_estimate
+from prism_core.stats import mean_of
 from prism_core.storage import RunRow, Store, pack, unpack
 from prism_core.storage.journal import Journal, StoreJournal, begin
 from prism_core.types import Estimate
@@ -280,7 +280,7 @@ class _RlRun:
         self, level: int, before: dict[str, Rewards], after: dict[str, Rewards]
     ) -> RlResult:
         def mean(rewards: Rewards) -> Estimate:
-            return mean_estimate(scores_of(rewards), bounds=(0.0, 1.0), seed=self.spec.seed)
+            return mean_of(scores_of(rewards).means, bounds=(0.0, 1.0), seed=self.spec.seed)
 
         gain = gain_of(after[_SAMPLED], before[_SAMPLED], self.spec.seed)
         if gain.low is None or gain.low <= 0:

@@ -17,17 +17,16 @@ import numpy as np
 from scipy import stats
 
 from prism_core.errors import StatisticsError
-from prism_core.stats.checks import FloatArray, at_least, finite_array, open_unit
+from prism_core.stats.checks import FloatArray, at_least, finite_array
 from prism_core.types import Estimate
 
 
-def expected_best_of(values: Sequence[float], k: int, *, level: float = 0.95) -> Estimate:
+def expected_best_of(values: Sequence[float], k: int) -> Estimate:
     """Estimate the expected best of `k` draws from n observed values, such as personas' accuracies.
 
     Args:
-        values: One value a persona, shape (n,).
+        values: One value for each persona, shape (n,).
         k: How many are tried, at least 1.
-        level: Coverage of the interval.
 
     Returns:
         The estimate; without an interval where k = n (nothing is left to leave out) or where all
@@ -38,22 +37,21 @@ def expected_best_of(values: Sequence[float], k: int, *, level: float = 0.95) ->
         StatisticsError: `k` is above n: the best of more than were seen is not defined.
     """
     at_least(k, 1, "k")
-    open_unit(level, "level")
     ordered = np.sort(finite_array(values, "values"))
     n = len(ordered)
     if k > n:
         raise StatisticsError(f"the best of {k} cannot be estimated from {n} values")
     value = float(_weights(n, k) @ ordered)
     if k == n or np.ptp(ordered) == 0:
-        return Estimate(value, None, None, n, level)
+        return Estimate(value, None, None, n)
     weights = _weights(n - 1, k)
     left_out = np.array([weights @ np.delete(ordered, i) for i in range(n)])
     error = math.sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
-    return Estimate(value, value - half, value + half, n, level)
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    return Estimate(value, value - half, value + half, n)
 
 
 def _weights(n: int, k: int) -> FloatArray:
-    """Probability that the i-th smallest of n is the largest of a random k-subset, shape (n,)."""
+    """Return P(the i-th smallest of n is the largest of a random k-subset), shape (n,)."""
     total = math.comb(n, k)
     return np.array([math.comb(i - 1, k - 1) / total for i in range(1, n + 1)], dtype=np.float64)

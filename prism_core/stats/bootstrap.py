@@ -19,9 +19,9 @@ import numpy as np
 from scipy import stats
 
 from prism_core.errors import InputError
-from prism_core.stats.checks import FloatArray, at_least, finite_array, open_unit, undefined
+from prism_core.stats.checks import FloatArray, central_range, finite_array, open_unit, undefined
 from prism_core.stats.rates import rate
-from prism_core.stats.samples import ItemScores, Pairs
+from prism_core.stats.samples import Pairs
 from prism_core.types import Estimate
 
 FEWEST_FOR_BOOTSTRAP = 20
@@ -30,82 +30,53 @@ RESAMPLES = 2_000
 _CELLS_AT_ONCE = 2_000_000
 
 Bounds = tuple[float, float]
+"""The lowest and the highest value that is possible."""
 
 
 def mean_of(
-    values: Sequence[float],
-    *,
-    bounds: Bounds | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    values: Sequence[float], *, bounds: Bounds | None = None, level: float = 0.95, seed: int = 0
 ) -> Estimate:
-    """Estimate the mean of independent values, one an item.
+    """Estimate the mean of independent values, one for each item.
 
     Args:
-        values: One value an item, shape (n,).
-        bounds: Lowest and highest value that is possible, e.g. (0, 1); it clips the interval and
-            gives one where all values are alike.
+        values: One value for each item, shape (n,).
+        bounds: E.g. (0, 1); they clip the interval and give one where all values are alike.
         level: Coverage of the interval.
         seed: Seed of the resampling.
-        resamples: Bootstrap resamples.
 
     Raises:
         InputError: A value is not finite or outside `bounds`.
     """
     array = finite_array(values, "values")
     open_unit(level, "level")
-    at_least(resamples, 100, "resamples")
     _check_bounds(array, bounds)
     if array.size == 0:
         return undefined(0, level)
     mean = float(array.mean())
-    low, high = _interval(array, bounds, level, seed, resamples)
+    low, high = _interval(array, bounds, level, seed)
     if low is not None and high is not None and bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
     return Estimate(mean, low, high, int(array.size), level)
 
 
-def mean_estimate(
-    scores: ItemScores,
-    *,
-    bounds: Bounds | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Estimate:
-    """Estimate a mean score clustered by item: each item counts once, whatever its repeats.
-
-    Arguments and errors as in `mean_of`.
-    """
-    return mean_of(scores.means, bounds=bounds, level=level, seed=seed, resamples=resamples)
-
-
-def paired_difference(
-    pairs: Pairs,
-    *,
-    bounds: Bounds | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Estimate:
+def paired_difference(pairs: Pairs, *, bounds: Bounds | None = None, seed: int = 0) -> Estimate:
     """Estimate treatment minus control, paired by item.
 
     Args:
         pairs: Two arms on the same items.
-        bounds: Lowest and highest possible *score*, e.g. (0, 1); the difference is then within
-            -1..1. See the module header for what it does.
-        level: Coverage of the interval.
+        bounds: Those of a *score*, e.g. (0, 1); the difference is then within -1..1. See the
+            module header for what they do.
         seed: Seed of the resampling.
-        resamples: Bootstrap resamples.
 
     Raises:
         InputError: A score is not finite, or a difference is wider than `bounds`.
     """
-    span = None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])
-    return mean_of(
-        pairs.differences.tolist(), bounds=span, level=level, seed=seed, resamples=resamples
-    )
+    return mean_of(pairs.differences.tolist(), bounds=span_of(bounds), seed=seed)
+
+
+def span_of(bounds: Bounds | None) -> Bounds | None:
+    """Return the bounds of a difference of two scores that have these bounds."""
+    return None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])
 
 
 def _check_bounds(values: FloatArray, bounds: Bounds | None) -> None:
@@ -121,7 +92,7 @@ def _check_bounds(values: FloatArray, bounds: Bounds | None) -> None:
 
 
 def _interval(
-    values: FloatArray, bounds: Bounds | None, level: float, seed: int, resamples: int
+    values: FloatArray, bounds: Bounds | None, level: float, seed: int
 ) -> tuple[float | None, float | None]:
     # A relative tolerance: 0.1 + 0.2 - 0.3 is not spread, only rounding.
     scale = max(1.0, float(np.abs(values).max()))
@@ -129,7 +100,7 @@ def _interval(
         return _alike_interval(float(values.mean()), len(values), bounds, level)
     if not FEWEST_FOR_BOOTSTRAP <= len(values) <= MOST_FOR_BOOTSTRAP:
         return _t_interval(values, level)
-    return _bootstrap_interval(values, level, seed, resamples)
+    return _bootstrap_interval(values, level, seed)
 
 
 def _alike_interval(
@@ -149,9 +120,7 @@ def _t_interval(values: FloatArray, level: float) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def _bootstrap_interval(
-    values: FloatArray, level: float, seed: int, resamples: int
-) -> tuple[float, float]:
+def _bootstrap_interval(values: FloatArray, level: float, seed: int) -> tuple[float, float]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # scipy warns where BCa is undefined; the NaN check below is how we handle that.
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -159,7 +128,7 @@ def _bootstrap_interval(
             (values,),
             np.mean,
             vectorized=True,
-            n_resamples=resamples,
+            n_resamples=RESAMPLES,
             confidence_level=level,
             method="BCa",
             batch=max(1, _CELLS_AT_ONCE // len(values)),
@@ -167,6 +136,5 @@ def _bootstrap_interval(
         )
     low, high = (float(end) for end in result.confidence_interval)
     if math.isnan(low) or math.isnan(high):
-        tail = (1 - level) / 2
-        low, high = (float(q) for q in np.quantile(result.bootstrap_distribution, [tail, 1 - tail]))
+        return central_range(result.bootstrap_distribution, level)
     return low, high

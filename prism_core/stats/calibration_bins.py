@@ -15,19 +15,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prism_core.stats.bootstrap import RESAMPLES, mean_of
+from prism_core.stats.bootstrap import mean_of
 from prism_core.stats.checks import (
     BoolArray,
     FloatArray,
     at_least,
     binary_array,
-    open_unit,
+    central_range,
     probability_array,
     same_length,
     undefined,
 )
 from prism_core.stats.rates import rate
 from prism_core.types import Estimate
+
+_DRAWS = 1_000
+"""Sets of labels drawn from the probabilities."""
 
 
 @dataclass(frozen=True)
@@ -55,81 +58,48 @@ class Calibration:
     error_by_chance: Estimate
     """What perfect probabilities would show on these rows: mean and central range."""
     brier: Estimate
-    """Mean squared error of the probabilities; 0 is perfect, 0.25 is always saying 1/2."""
+    """Mean squared error of the probabilities (Brier): 0 is perfect, 0.25 is always saying 1/2."""
 
 
 def calibration(
-    labels: Sequence[bool],
-    probabilities: Sequence[float],
-    *,
-    bins: int = 10,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = 1_000,
+    labels: Sequence[bool], probabilities: Sequence[float], *, bins: int = 10, seed: int = 0
 ) -> Calibration:
-    """Compare probabilities with outcomes, one row an independent item.
+    """Compare probabilities with outcomes; each row is an independent item.
 
     Args:
         labels: Whether each row turned out positive, length n.
         probabilities: The probability each row was given, length n.
         bins: Bins of equal width between 0 and 1.
-        level: Coverage of the intervals.
         seed: Seed of the drawn labels and of the Brier score's resampling.
-        resamples: Draws of labels.
 
     Raises:
         InputError: The lengths differ, or a label or a probability is not allowed.
     """
     at_least(bins, 1, "bins")
-    at_least(resamples, 100, "resamples")
-    open_unit(level, "level")
     positive = binary_array(labels, "labels")
     given = probability_array(probabilities, "probabilities")
     same_length("labels", len(positive), "probabilities", len(given))
     n = len(given)
     if n == 0:
-        nothing = undefined(0, level)
-        return Calibration((), nothing, nothing, nothing)
+        return Calibration((), undefined(0), undefined(0), undefined(0))
     where = np.minimum((given * bins).astype(np.intp), bins - 1)
     error = float(_errors(positive[None, :], given, where, bins)[0])
-    chance = _errors_by_chance(given, where, bins, np.random.default_rng(seed), resamples)
-    tail = (1 - level) / 2
-    low, high = (float(q) for q in np.quantile(chance, [tail, 1 - tail]))
+    chance = _errors_by_chance(given, where, bins, np.random.default_rng(seed))
     return Calibration(
-        _filled_bins(positive, given, where, bins, level),
-        Estimate(error, None, None, n, level),
-        Estimate(float(chance.mean()), low, high, n, level),
-        brier_score(labels, probabilities, level=level, seed=seed),
+        _filled_bins(positive, given, where, bins),
+        Estimate(error, None, None, n),
+        Estimate(float(chance.mean()), *central_range(chance), n),
+        mean_of(((given - positive) ** 2).tolist(), bounds=(0.0, 1.0), seed=seed),
     )
 
 
-def brier_score(
-    labels: Sequence[bool],
-    probabilities: Sequence[float],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Estimate:
-    """Estimate the mean squared error of probabilities, with a bootstrap interval.
-
-    Raises:
-        InputError: The lengths differ, or a label or a probability is not allowed.
-    """
-    positive = binary_array(labels, "labels")
-    given = probability_array(probabilities, "probabilities")
-    same_length("labels", len(positive), "probabilities", len(given))
-    squares = ((given - positive) ** 2).tolist()
-    return mean_of(squares, bounds=(0.0, 1.0), level=level, seed=seed, resamples=resamples)
-
-
 def _filled_bins(
-    positive: BoolArray, given: FloatArray, where: NDArray[np.intp], bins: int, level: float
+    positive: BoolArray, given: FloatArray, where: NDArray[np.intp], bins: int
 ) -> tuple[CalibrationBin, ...]:
     filled = []
     for index in np.unique(where).tolist():
         rows = where == index
-        observed = rate(int(positive[rows].sum()), int(rows.sum()), level=level)
+        observed = rate(int(positive[rows].sum()), int(rows.sum()))
         mean = float(given[rows].mean())
         filled.append(CalibrationBin(index / bins, (index + 1) / bins, mean, observed))
     return tuple(filled)
@@ -138,19 +108,19 @@ def _filled_bins(
 def _errors(
     positive: BoolArray, given: FloatArray, where: NDArray[np.intp], bins: int
 ) -> FloatArray:
-    """Calibration error of each row of labels, shape (R, n) -> (R,)."""
+    """Return the calibration error of each row of labels, shape (R, n) -> (R,)."""
     # sum over bins of n_b / n * |rate_b - mean_b| = sum over bins of |sum_b (label - given)| / n
     members = (where[:, None] == np.arange(bins)[None, :]).astype(np.float64)
     return np.asarray(np.abs((positive - given) @ members).sum(axis=1) / len(given))
 
 
 def _errors_by_chance(
-    given: FloatArray, where: NDArray[np.intp], bins: int, rng: np.random.Generator, resamples: int
+    given: FloatArray, where: NDArray[np.intp], bins: int, rng: np.random.Generator
 ) -> FloatArray:
     batch = max(1, 2_000_000 // len(given))
     parts = []
-    for start in range(0, resamples, batch):
-        size = min(batch, resamples - start)
+    for start in range(0, _DRAWS, batch):
+        size = min(batch, _DRAWS - start)
         drawn = rng.random((size, len(given))) < given
         parts.append(_errors(drawn, given, where, bins))
     return np.concatenate(parts)

@@ -1,7 +1,7 @@
 """The checks that every statistic makes before it computes.
 
 A mistake should be named where it enters: a NaN that slips into a mean shows up three screens
-later as an empty plot. Each function returns the checked value, so that callers stay flat.
+later as an empty plot.
 """
 
 from __future__ import annotations
@@ -75,39 +75,43 @@ def same_length(name_a: str, a: int, name_b: str, b: int) -> None:
         raise InputError(f"{name_a} has {a} rows but {name_b} has {b}; they must match")
 
 
-def open_unit(value: float, name: str) -> float:
-    """Return a number strictly between 0 and 1, such as a level or a power.
+def open_unit(value: float, name: str) -> None:
+    """Refuse a number that is not strictly between 0 and 1, such as a level or a power.
 
     Raises:
         InputError: It is not.
     """
     if not (isinstance(value, int | float) and 0 < value < 1):
         raise InputError(f"{name} is {value!r}; it must be strictly between 0 and 1")
-    return float(value)
 
 
-def at_least(value: int, minimum: int, name: str) -> int:
-    """Return a whole number that is at least `minimum`.
+def at_least(value: int, minimum: int, name: str) -> None:
+    """Refuse anything but a whole number of at least `minimum`.
 
     Raises:
         InputError: It is smaller or not whole.
     """
     if not isinstance(value, int | np.integer) or value < minimum:
         raise InputError(f"{name} is {value!r}; it must be a whole number of at least {minimum}")
-    return int(value)
 
 
-def positive(value: float, name: str) -> float:
-    """Return a finite number above 0.
+def positive(value: float, name: str) -> None:
+    """Refuse anything but a finite number above 0.
 
     Raises:
         InputError: It is not.
     """
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{name} is {value!r}; it must be a finite number above 0")
-    return float(value)
 
 
-def undefined(n: int, level: float) -> Estimate:
+def undefined(n: int, level: float = 0.95) -> Estimate:
     """Return the estimate of something that the data cannot define."""
     return Estimate(None, None, None, n, level)
+
+
+def central_range(draws: FloatArray, level: float = 0.95) -> tuple[float, float]:
+    """Return the ends between which the central `level` of resampled values lies."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)

@@ -18,7 +18,7 @@ from prism_core.types import Estimate
 
 
 def pearson(x: Sequence[float], y: Sequence[float], *, level: float = 0.95) -> Estimate:
-    """Estimate Pearson's r, the strength of a linear relation, one row an independent item.
+    """Estimate Pearson's r, the strength of a linear relation; each row is an independent item.
 
     Raises:
         InputError: The lengths differ or a value is not finite.
@@ -31,7 +31,7 @@ def pearson(x: Sequence[float], y: Sequence[float], *, level: float = 0.95) -> E
 
 
 def spearman(x: Sequence[float], y: Sequence[float], *, level: float = 0.95) -> Estimate:
-    """Estimate Spearman's rho, Pearson's r of the ranks, one row an independent item.
+    """Estimate Spearman's rho, Pearson's r of the ranks; each row is an independent item.
 
     Raises:
         InputError: The lengths differ or a value is not finite.

@@ -12,43 +12,26 @@ from __future__ import annotations
 import math
 
 from prism_core.errors import InputError
-from prism_core.stats.bootstrap import RESAMPLES, Bounds, mean_of
+from prism_core.stats.bootstrap import Bounds, mean_of
 from prism_core.stats.checks import undefined
 from prism_core.stats.samples import ItemScores, Pairs, pair
 from prism_core.types import Estimate
 
 
-def interaction(
-    first: Pairs,
-    second: Pairs,
-    *,
-    bounds: Bounds | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Estimate:
+def interaction(first: Pairs, second: Pairs, *, bounds: Bounds | None = None) -> Estimate:
     """Estimate the first paired effect minus the second, on the items that both have.
 
     Args:
         first: Treatment and control under the first condition, e.g. the long text.
         second: Treatment and control under the second condition, e.g. the short text.
-        bounds: Lowest and highest possible *score*; the contrast is within twice their span.
-        level: Coverage of the interval.
-        seed: Seed of the resampling.
-        resamples: Bootstrap resamples.
+        bounds: Those of a *score*; the contrast is within twice their span.
 
     Raises:
         InputError: The two share no item; see `group_interaction` for that case.
     """
     both = pair(_effects(first), _effects(second))
     span = None if bounds is None else 2 * (bounds[1] - bounds[0])
-    return mean_of(
-        both.differences.tolist(),
-        bounds=None if span is None else (-span, span),
-        level=level,
-        seed=seed,
-        resamples=resamples,
-    )
+    return mean_of(both.differences.tolist(), bounds=None if span is None else (-span, span))
 
 
 def group_interaction(first: Estimate, second: Estimate) -> Estimate:
@@ -59,7 +42,7 @@ def group_interaction(first: Estimate, second: Estimate) -> Estimate:
         second: The same effect on other items, e.g. on mathematics.
 
     Returns:
-        The difference with its MOVER interval; `n` is the smaller group's.
+        The difference with its MOVER interval; `n` is that of the smaller group.
 
     Raises:
         InputError: The two intervals have different levels.

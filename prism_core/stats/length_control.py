@@ -4,7 +4,7 @@ Judges like long answers, so a persona that talks more wins more. As in length-c
 AlpacaEval (Dubois et al. 2024), the preference is modelled with the difference in length, here
 p = a + b * tanh(d / s) with d the difference in words and s its standard deviation, by least
 squares; `a` is the win rate at equal length and `b` the verbosity bias. Intervals come from a
-seeded percentile bootstrap over items, so repeats must be averaged inside their item first.
+seeded percentile bootstrap over items, so average repeats inside their item first.
 """
 
 from __future__ import annotations
@@ -14,15 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prism_core.stats.bootstrap import RESAMPLES
-from prism_core.stats.checks import (
-    FloatArray,
-    at_least,
-    finite_array,
-    open_unit,
-    same_length,
-    undefined,
-)
+from prism_core.stats.bootstrap import RESAMPLES, Bounds
+from prism_core.stats.checks import FloatArray, central_range, finite_array, same_length, undefined
 from prism_core.types import Estimate
 
 _FEWEST = 5
@@ -39,21 +32,14 @@ class LengthControl:
 
 
 def length_controlled(
-    preferences: Sequence[float],
-    length_differences: Sequence[float],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    preferences: Sequence[float], length_differences: Sequence[float], *, seed: int = 0
 ) -> LengthControl:
     """Estimate the win rate at equal length, one row an independent item.
 
     Args:
         preferences: How far the arm's answer was preferred to its rival's, 0..1, length n.
         length_differences: The arm's words minus its rival's, length n.
-        level: Coverage of the intervals.
         seed: Seed of the resampling.
-        resamples: Bootstrap resamples.
 
     Returns:
         Both numbers; undefined below 5 items, or where all differences in length are alike.
@@ -61,27 +47,25 @@ def length_controlled(
     Raises:
         InputError: The lengths differ or a value is not finite.
     """
-    open_unit(level, "level")
-    at_least(resamples, 100, "resamples")
     wins = finite_array(preferences, "preferences")
     gaps = finite_array(length_differences, "length_differences")
     same_length("preferences", len(wins), "length_differences", len(gaps))
     n = len(wins)
     spread = float(gaps.std()) if n else 0.0
     if n < _FEWEST or spread <= 1e-12:
-        return LengthControl(undefined(n, level), undefined(n, level))
+        return LengthControl(undefined(n), undefined(n))
     pulls = np.tanh(gaps / spread)
     start, slope = _fit(wins[None, :], pulls[None, :])
-    drawn = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
+    drawn = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
     starts, slopes = _fit(wins[drawn], pulls[drawn])
     return LengthControl(
-        _estimate(float(start[0]), starts, n, level, (0.0, 1.0)),
-        _estimate(float(slope[0]), slopes, n, level, None),
+        _estimate(float(start[0]), starts, n, (0.0, 1.0)),
+        _estimate(float(slope[0]), slopes, n, None),
     )
 
 
 def _fit(wins: FloatArray, pulls: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Least squares of every row: intercepts and slopes, shape (rows,); NaN without spread."""
+    """Fit every row by least squares: intercepts and slopes, shape (rows,); NaN without spread."""
     mean_w, mean_p = wins.mean(axis=1), pulls.mean(axis=1)
     centred = pulls - mean_p[:, None]
     with np.errstate(all="ignore"):
@@ -89,15 +73,12 @@ def _fit(wins: FloatArray, pulls: FloatArray) -> tuple[FloatArray, FloatArray]:
     return mean_w - slope * mean_p, slope
 
 
-def _estimate(
-    value: float, drawn: FloatArray, n: int, level: float, bounds: tuple[float, float] | None
-) -> Estimate:
+def _estimate(value: float, drawn: FloatArray, n: int, bounds: Bounds | None) -> Estimate:
     usable = drawn[np.isfinite(drawn)]
     if not usable.size:
-        return Estimate(value, None, None, n, level)
-    tail = (1 - level) / 2
-    low, high = (float(q) for q in np.quantile(usable, [tail, 1 - tail]))
+        return Estimate(value, None, None, n)
+    low, high = central_range(usable)
     if bounds is not None:
         value = min(max(value, bounds[0]), bounds[1])
         low, high = max(low, bounds[0]), min(high, bounds[1])
-    return Estimate(value, low, high, n, level)
+    return Estimate(value, low, high, n)

@@ -3,12 +3,11 @@
 A difference that is "not significant" may hide a loss; this verdict looks at the whole interval.
 With the 95 % two-sided interval it is a one-sided test at 2.5 %, the usual choice:
 low > -delta: non-inferior; high < -delta: inferior; anything else: inconclusive. Below a minimum
-number of items no verdict is given at all. Delta belongs to the plan, before the data are seen.
+number of items no verdict is given at all. Choose delta before the data are seen.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from prism_core.stats.checks import at_least, positive
@@ -20,36 +19,9 @@ MINIMUM_ITEMS = 20
 NonInferiorityVerdict = Literal["non-inferior", "inferior", "inconclusive", "too few items"]
 
 
-@dataclass(frozen=True)
-class NonInferiority:
-    """Whether a treatment is no worse than its control by more than delta."""
-
-    verdict: NonInferiorityVerdict
-    """What the interval allows to say."""
-    difference: Estimate
-    """Treatment minus control, higher is better."""
-    delta: float
-    """The largest loss that is still acceptable, in the score's units."""
-    minimum: int
-    """The fewest items on which a verdict is given."""
-
-    @property
-    def reading(self) -> str:
-        """One sentence for people."""
-        if self.verdict == "too few items":
-            return f"{self.difference.n} items are too few for a verdict; it takes {self.minimum}."
-        if self.verdict == "non-inferior":
-            return f"No worse by more than {self.delta:g}: the interval lies above -{self.delta:g}."
-        if self.verdict == "inferior":
-            return f"Worse by more than {self.delta:g}: the interval lies below -{self.delta:g}."
-        if self.difference.low is None:
-            return "The items leave no interval, so nothing can be said either way."
-        return f"The interval holds -{self.delta:g}, so nothing can be said either way."
-
-
 def noninferiority(
     difference: Estimate, delta: float, *, minimum: int = MINIMUM_ITEMS
-) -> NonInferiority:
+) -> NonInferiorityVerdict:
     """Judge a paired difference against the largest acceptable loss.
 
     Args:
@@ -63,10 +35,6 @@ def noninferiority(
     """
     positive(delta, "delta")
     at_least(minimum, 2, "minimum")
-    return NonInferiority(_verdict(difference, delta, minimum), difference, delta, minimum)
-
-
-def _verdict(difference: Estimate, delta: float, minimum: int) -> NonInferiorityVerdict:
     if difference.n < minimum:
         return "too few items"
     if difference.low is not None and difference.low > -delta:

@@ -21,38 +21,31 @@ from prism_core.stats.bootstrap import (
     RESAMPLES,
     Bounds,
     mean_of,
+    span_of,
 )
-from prism_core.stats.checks import FloatArray, at_least, finite_array, open_unit
+from prism_core.stats.checks import FloatArray, finite_array
 from prism_core.stats.samples import Pairs
 from prism_core.types import Estimate
 
 _AT_ONCE = 256
 """Cells in one matrix product: 2,000 resamples of so many are 4 MB."""
 _SAME = 1e-12
+_LEVEL = 0.95
 
 
 def means_of(
-    cells: Sequence[Sequence[float] | FloatArray],
-    *,
-    bounds: Bounds | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    cells: Sequence[Sequence[float] | FloatArray], *, bounds: Bounds | None = None, seed: int = 0
 ) -> tuple[Estimate, ...]:
-    """Estimate the mean of every cell; each holds one independent value an item.
+    """Estimate the mean of every cell; each holds one independent value for each item.
 
     Args:
         cells: For each cell its values, shape (n,); n may differ.
-        bounds: Lowest and highest value that is possible, as in `mean_of`.
-        level: Coverage of the intervals.
+        bounds: As in `mean_of`.
         seed: Seed of the resampling.
-        resamples: Bootstrap resamples.
 
     Raises:
         InputError: A value is not finite or outside `bounds`.
     """
-    open_unit(level, "level")
-    at_least(resamples, 100, "resamples")
     arrays = [finite_array(cell, f"cells[{i}]") for i, cell in enumerate(cells)]
     found: list[Estimate | None] = [None] * len(arrays)
     batches: dict[int, list[int]] = {}
@@ -60,42 +53,30 @@ def means_of(
         if _takes_bootstrap(array, bounds):
             batches.setdefault(array.size, []).append(i)
         else:
-            found[i] = mean_of(array.tolist(), bounds=bounds, level=level, seed=seed)
+            found[i] = mean_of(array.tolist(), bounds=bounds, seed=seed)
     for n, places in batches.items():
         for start in range(0, len(places), _AT_ONCE):
             part = places[start : start + _AT_ONCE]
             values = np.stack([arrays[i] for i in part], axis=1)
-            lows, highs = _intervals(values, _weights(n, resamples, seed), level)
+            lows, highs = _intervals(values, _weights(n, seed))
             for i, low, high in zip(part, lows, highs, strict=True):
-                found[i] = _estimate(arrays[i], low, high, bounds, level)
+                found[i] = _estimate(arrays[i], low, high, bounds)
     return tuple(one for one in found if one is not None)
 
 
 def paired_differences(
-    cells: Sequence[Pairs],
-    *,
-    bounds: Bounds | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    cells: Sequence[Pairs], *, bounds: Bounds | None = None, seed: int = 0
 ) -> tuple[Estimate, ...]:
     """Estimate treatment minus control of every cell, paired by item; see `paired_difference`.
 
     Raises:
         InputError: A score is not finite, or a difference is wider than `bounds`.
     """
-    span = None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])
-    return means_of(
-        [pairs.differences for pairs in cells],
-        bounds=span,
-        level=level,
-        seed=seed,
-        resamples=resamples,
-    )
+    return means_of([pairs.differences for pairs in cells], bounds=span_of(bounds), seed=seed)
 
 
 def _takes_bootstrap(values: FloatArray, bounds: Bounds | None) -> bool:
-    """Whether the values are many, few and varied enough; everything else is `mean_of`'s."""
+    """Return whether values are many, few and varied enough; the rest is left to `mean_of`."""
     if not FEWEST_FOR_BOOTSTRAP <= values.size <= MOST_FOR_BOOTSTRAP:
         return False
     if bounds is not None and (values.min() < bounds[0] or values.max() > bounds[1]):
@@ -104,20 +85,18 @@ def _takes_bootstrap(values: FloatArray, bounds: Bounds | None) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _weights(n: int, resamples: int, seed: int) -> FloatArray:
-    """How much each item counts in each resample, shape (resamples, n); rows sum to 1."""
-    drawn = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
-    flat = (drawn + np.arange(resamples)[:, None] * n).ravel()
-    counts = np.bincount(flat, minlength=resamples * n).reshape(resamples, n)
+def _weights(n: int, seed: int) -> FloatArray:
+    """Return how much each item counts in each resample, shape (RESAMPLES, n); rows sum to 1."""
+    drawn = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+    flat = (drawn + np.arange(RESAMPLES)[:, None] * n).ravel()
+    counts = np.bincount(flat, minlength=RESAMPLES * n).reshape(RESAMPLES, n)
     return np.asarray(counts / n, dtype=np.float64)
 
 
-def _intervals(
-    values: FloatArray, weights: FloatArray, level: float
-) -> tuple[FloatArray, FloatArray]:
-    """BCa ends of each column of `values`, shape (n, cells); where undefined, percentile ends."""
+def _intervals(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the ends for each column of `values` (n, cells): BCa, or percentile if undefined."""
     n = len(values)
-    means, tail = values.mean(axis=0), (1 - level) / 2
+    means, tail = values.mean(axis=0), (1 - _LEVEL) / 2
     drawn = weights @ values
     below = (drawn < means - _SAME).mean(axis=0)
     same = (np.abs(drawn - means) <= _SAME).mean(axis=0)
@@ -137,7 +116,7 @@ def _intervals(
 
 
 def _quantile(ordered: FloatArray, shares: FloatArray) -> FloatArray:
-    """Linear quantile of each sorted column at a share of its own."""
+    """Return the linear quantile of each sorted column at a share of its own."""
     place = shares * (len(ordered) - 1)
     first = np.floor(place).astype(np.intp)
     after = np.minimum(first + 1, len(ordered) - 1)
@@ -146,9 +125,7 @@ def _quantile(ordered: FloatArray, shares: FloatArray) -> FloatArray:
     return np.asarray(ordered[first, columns] * (1 - part) + ordered[after, columns] * part)
 
 
-def _estimate(
-    values: FloatArray, low: float, high: float, bounds: Bounds | None, level: float
-) -> Estimate:
+def _estimate(values: FloatArray, low: float, high: float, bounds: Bounds | None) -> Estimate:
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
-    return Estimate(float(values.mean()), float(low), float(high), values.size, level)
+    return Estimate(float(values.mean()), float(low), float(high), values.size, _LEVEL)

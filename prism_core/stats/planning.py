@@ -1,7 +1,7 @@
-"""Before the start: the smallest effect that n items can see, and the items an effect needs.
+"""Before the start: the smallest effect that n items can show.
 
-Normal approximation for a two-sided paired test: the mean difference of n items has standard error
-sd / sqrt(n), and it is found with the wished power if it is at least
+This is the normal approximation for a two-sided paired test: the mean difference of n items has
+standard error sd / sqrt(n), and it is found with a given power if it is at least
 (z[1 - alpha/2] + z[power]) * sd / sqrt(n). For one right/wrong answer an item the difference is
 -1, 0 or 1, so without an effect sd = sqrt(share of items on which the arms disagree).
 Over a grid of m comparisons alpha is divided by m, Holm's worst case.
@@ -20,12 +20,11 @@ from prism_core.stats.checks import at_least, open_unit, positive
 
 @dataclass(frozen=True)
 class Detectable:
-    """An effect size and the number of paired items that can see it."""
+    """An effect and the number of paired items that can show it."""
 
     effect: float
     """Mean paired difference, in the score's units."""
     n: int
-    """Paired items."""
     sd: float
     """Assumed standard deviation of the items' differences."""
     power: float
@@ -39,12 +38,12 @@ class Detectable:
 def smallest_detectable(
     n: int, sd: float, *, power: float = 0.8, alpha: float = 0.05, comparisons: int = 1
 ) -> Detectable:
-    """Return the smallest mean paired difference that `n` items find with the wished power.
+    """Return the smallest mean paired difference that `n` items find with the given power.
 
     Args:
         n: Paired items.
         sd: Standard deviation of the items' differences, from a pilot or `right_wrong_sd`.
-        power: Wished chance of finding it.
+        power: Chance of finding it.
         alpha: Two-sided error rate.
         comparisons: Comparisons that share alpha.
 
@@ -53,21 +52,11 @@ def smallest_detectable(
     """
     at_least(n, 2, "n")
     positive(sd, "sd")
-    effect = _quantiles(power, alpha, comparisons) * sd / math.sqrt(n)
-    return Detectable(effect, n, sd, power, alpha, comparisons)
-
-
-def items_needed(
-    effect: float, sd: float, *, power: float = 0.8, alpha: float = 0.05, comparisons: int = 1
-) -> Detectable:
-    """Return how many paired items find a mean difference of `effect` with the wished power.
-
-    Arguments and errors as in `smallest_detectable`; n is rounded up.
-    """
-    positive(effect, "effect")
-    positive(sd, "sd")
-    n = math.ceil((_quantiles(power, alpha, comparisons) * sd / effect) ** 2)
-    return Detectable(effect, max(2, n), sd, power, alpha, comparisons)
+    open_unit(power, "power")
+    open_unit(alpha, "alpha")
+    at_least(comparisons, 1, "comparisons")
+    errors = float(norm.ppf(1 - alpha / (2 * comparisons)) + norm.ppf(power))
+    return Detectable(errors * sd / math.sqrt(n), n, sd, power, alpha, comparisons)
 
 
 def right_wrong_sd(disagreement: float) -> float:
@@ -82,10 +71,3 @@ def right_wrong_sd(disagreement: float) -> float:
     if not 0 < disagreement <= 1:
         raise InputError(f"disagreement is {disagreement!r}; it must be above 0 and at most 1")
     return math.sqrt(disagreement)
-
-
-def _quantiles(power: float, alpha: float, comparisons: int) -> float:
-    open_unit(power, "power")
-    open_unit(alpha, "alpha")
-    at_least(comparisons, 1, "comparisons")
-    return float(norm.ppf(1 - alpha / (2 * comparisons)) + norm.ppf(power))

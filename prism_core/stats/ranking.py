@@ -22,8 +22,8 @@ from prism_core.errors import StatisticsError
 from prism_core.stats.checks import (
     BoolArray,
     FloatArray,
-    at_least,
     binary_array,
+    central_range,
     finite_array,
     open_unit,
     same_length,
@@ -31,6 +31,8 @@ from prism_core.stats.checks import (
 )
 from prism_core.stats.rates import rate
 from prism_core.types import Estimate
+
+_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,10 @@ def roc_curve(labels: Sequence[bool], scores: Sequence[float]) -> RocCurve:
         InputError: The lengths differ, or a label or a score is not allowed.
         StatisticsError: There is no positive or no negative row.
     """
-    positive, values = _rows(labels, scores)
-    _both_classes(positive)
-    thresholds, hits, alarms = _counts(positive, values)
+    thresholds, hits, alarms = _counts(labels, scores)
     return RocCurve(
-        (0.0, *(alarms / (~positive).sum()).tolist()),
-        (0.0, *(hits / positive.sum()).tolist()),
+        (0.0, *(alarms / alarms[-1]).tolist()),
+        (0.0, *(hits / hits[-1]).tolist()),
         (math.inf, *thresholds.tolist()),
     )
 
@@ -81,11 +81,9 @@ def precision_recall_curve(labels: Sequence[bool], scores: Sequence[float]) -> P
         InputError: The lengths differ, or a label or a score is not allowed.
         StatisticsError: There is no positive or no negative row.
     """
-    positive, values = _rows(labels, scores)
-    _both_classes(positive)
-    thresholds, hits, alarms = _counts(positive, values)
+    thresholds, hits, alarms = _counts(labels, scores)
     return PrecisionRecallCurve(
-        tuple((hits / positive.sum()).tolist()),
+        tuple((hits / hits[-1]).tolist()),
         tuple((hits / (hits + alarms)).tolist()),
         tuple(thresholds.tolist()),
     )
@@ -119,12 +117,7 @@ def roc_auc(labels: Sequence[bool], scores: Sequence[float], *, level: float = 0
 
 
 def average_precision(
-    labels: Sequence[bool],
-    scores: Sequence[float],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = 1_000,
+    labels: Sequence[bool], scores: Sequence[float], *, seed: int = 0
 ) -> Estimate:
     """Estimate the average precision with a stratified percentile bootstrap interval.
 
@@ -135,22 +128,16 @@ def average_precision(
     Raises:
         InputError: The lengths differ, or a label or a score is not allowed.
     """
-    open_unit(level, "level")
-    at_least(resamples, 100, "resamples")
     positive, values = _rows(labels, scores)
     n, wins = len(values), int(positive.sum())
     if not 0 < wins < n:
-        return undefined(n, level)
-    order = np.argsort(-values, kind="stable")
-    positive, values = positive[order], values[order]
-    ends = np.flatnonzero(np.append(np.diff(values) != 0, True))
+        return undefined(n)
+    positive, _, ends = _falling(positive, values)
     value = float(_average_precision(positive[None, :], ~positive[None, :], ends)[0])
     if min(wins, n - wins) < 10 or value > 1 - 1e-12:
-        return Estimate(value, None, None, n, level)
-    draws = _resampled_ap(positive, ends, np.random.default_rng(seed), resamples)
-    tail = (1 - level) / 2
-    low, high = (float(q) for q in np.quantile(draws, [tail, 1 - tail]))
-    return Estimate(value, low, high, n, level)
+        return Estimate(value, None, None, n)
+    draws = _resampled_ap(positive, ends, np.random.default_rng(seed))
+    return Estimate(value, *central_range(draws), n)
 
 
 def _rows(labels: Sequence[bool], scores: Sequence[float]) -> tuple[BoolArray, FloatArray]:
@@ -159,26 +146,33 @@ def _rows(labels: Sequence[bool], scores: Sequence[float]) -> tuple[BoolArray, F
     return positive, values
 
 
-def _both_classes(positive: BoolArray) -> None:
+def _counts(
+    labels: Sequence[bool], scores: Sequence[float]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the distinct thresholds, falling, with the true and false positives at each."""
+    positive, values = _rows(labels, scores)
     if positive.all() or not positive.any():
         raise StatisticsError(
             f"{int(positive.sum())} of {len(positive)} rows are positive; "
             "a curve needs at least one positive and one negative row"
         )
-
-
-def _counts(positive: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Distinct thresholds, falling, with the true and false positives at each."""
-    order = np.argsort(-values, kind="stable")
-    positive, values = positive[order], values[order]
-    ends = np.flatnonzero(np.append(np.diff(values) != 0, True))
+    positive, values, ends = _falling(positive, values)
     hits = np.cumsum(positive, dtype=np.float64)[ends]
     alarms = np.cumsum(~positive, dtype=np.float64)[ends]
     return values[ends], hits, alarms
 
 
+def _falling(
+    positive: BoolArray, values: FloatArray
+) -> tuple[BoolArray, FloatArray, NDArray[np.intp]]:
+    """Return the rows in falling order of score, and the last place of each run of equal ones."""
+    order = np.argsort(-values, kind="stable")
+    positive, values = positive[order], values[order]
+    return positive, values, np.flatnonzero(np.append(np.diff(values) != 0, True))
+
+
 def _placements(positive: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """DeLong's V10 and V01 by mid-ranks: share of the other class that each row outranks."""
+    """Return DeLong's V10 and V01 (by mid-ranks): the share of the other class below each row."""
     wins, losses = values[positive], values[~positive]
     ranks = stats.rankdata(values)
     above = (ranks[positive] - stats.rankdata(wins)) / len(losses)
@@ -197,7 +191,7 @@ def _logit_interval(auc: float, variance: float, level: float) -> tuple[float | 
 def _average_precision(
     hits: NDArray[np.generic], alarms: NDArray[np.generic], ends: NDArray[np.intp]
 ) -> FloatArray:
-    """Average precision of rows (R, n) of counts in falling order of score; `ends` close ties."""
+    """Average the precision of rows (R, n) of counts in falling order; `ends` close ties."""
     true = np.cumsum(hits, axis=1, dtype=np.float64)[:, ends]
     false = np.cumsum(alarms, axis=1, dtype=np.float64)[:, ends]
     precision = true / np.maximum(true + false, 1)
@@ -206,14 +200,14 @@ def _average_precision(
 
 
 def _resampled_ap(
-    positive: BoolArray, ends: NDArray[np.intp], rng: np.random.Generator, resamples: int
+    positive: BoolArray, ends: NDArray[np.intp], rng: np.random.Generator
 ) -> FloatArray:
-    """Average precision of `resamples` bootstrap samples, drawn as counts within each class."""
+    """Return the average precision of bootstrap samples, drawn as counts within each class."""
     wins, losses = positive / positive.sum(), ~positive / (~positive).sum()
     batch = max(1, 2_000_000 // len(positive))
     parts = []
-    for start in range(0, resamples, batch):
-        size = min(batch, resamples - start)
+    for start in range(0, _RESAMPLES, batch):
+        size = min(batch, _RESAMPLES - start)
         hits = rng.multinomial(int(positive.sum()), wins, size=size)
         alarms = rng.multinomial(int((~positive).sum()), losses, size=size)
         parts.append(_average_precision(hits, alarms, ends))

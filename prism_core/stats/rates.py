@@ -1,8 +1,8 @@
 """Rates: how often something happened, with Wilson's interval.
 
 Wilson's interval stays inside 0..1 and keeps its coverage near the ends and for small n, where the
-textbook p +- 1.96 s.e. fails. It assumes independent trials: one row an item. Where items were
-repeated over seeds, average inside the item (`item_scores`) and use `mean_estimate` instead.
+textbook p +- 1.96 s.e. fails. It assumes independent trials: one row for each item. Where items
+were repeated over seeds, average inside the item (`item_scores`) and use `mean_of` instead.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def rate(successes: int, n: int, *, level: float = 0.95) -> Estimate:
 
 
 def rate_of(outcomes: Sequence[bool], *, level: float = 0.95) -> Estimate:
-    """Estimate how often `outcomes` are true, one independent row an item.
+    """Estimate how often `outcomes` are true; each is an independent item.
 
     Raises:
         InputError: A value is neither true nor false (1 or 0).
@@ -48,10 +48,10 @@ def rate_of(outcomes: Sequence[bool], *, level: float = 0.95) -> Estimate:
     return rate(int(hits.sum()), len(hits), level=level)
 
 
-def order_consistency(verdicts: Sequence[Verdict], *, level: float = 0.95) -> Estimate:
+def order_consistency(verdicts: Sequence[Verdict]) -> Estimate:
     """Estimate how often a pairwise judge chose the same answer in both orders.
 
     A judge that follows the position instead of the answers scores 0, one that is always sure of
     an answer scores 1, and a coin in each order scores 1/2 (PRISM, verification stage).
     """
-    return rate_of([verdict.is_consistent for verdict in verdicts], level=level)
+    return rate_of([verdict.is_consistent for verdict in verdicts])

@@ -26,11 +26,9 @@ class JointRegion:
     x: float | None
     """Mean paired effect on the first score; None without items."""
     y: float | None
-    """Mean paired effect on the second score; None without items."""
     major: float | None
-    """Half-length of the longer axis; None where the items leave no region."""
+    """Half-length of the longer axis; this, `minor` and `angle` are None where no region is."""
     minor: float | None
-    """Half-length of the shorter axis; None where the items leave no region."""
     angle: float | None
     """Direction of the longer axis, radians from the x axis, in (-pi/2, pi/2]."""
     n: int

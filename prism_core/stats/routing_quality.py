@@ -9,14 +9,13 @@ the persona's answer scored higher; regret is the score lost against it, item by
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from prism_core.errors import InputError, StatisticsError
-from prism_core.stats.bootstrap import RESAMPLES, Bounds, mean_of
+from prism_core.stats.bootstrap import Bounds, mean_of
 from prism_core.stats.checks import (
     BoolArray,
     binary_array,
@@ -36,17 +35,15 @@ class Confusion:
     true_positive: int
     """Opened where it helps."""
     false_positive: int
-    """Opened where it does not help."""
     false_negative: int
     """Closed where it would help."""
     true_negative: int
-    """Closed where it would not help."""
     level: float = 0.95
     """Coverage of the intervals."""
 
     @property
     def n(self) -> int:
-        """All rows."""
+        """Number of rows."""
         return self.true_positive + self.false_positive + self.false_negative + self.true_negative
 
     @property
@@ -74,25 +71,6 @@ class Confusion:
         """Share of all rows that were opened."""
         return self._rate(self.true_positive + self.false_positive, self.n)
 
-    @property
-    def balanced_accuracy(self) -> Estimate:
-        """Mean of recall and specificity; its interval joins their Wilson ones (MOVER)."""
-        a, b = self.recall, self.specificity
-        if a.value is None or b.value is None:
-            return Estimate(None, None, None, self.n, self.level)
-        value = (a.value + b.value) / 2
-        if a.low is None or a.high is None or b.low is None or b.high is None:
-            return Estimate(value, None, None, self.n, self.level)
-        below = math.hypot(a.value - a.low, b.value - b.low) / 2
-        above = math.hypot(a.high - a.value, b.high - b.value) / 2
-        return Estimate(value, value - below, value + above, self.n, self.level)
-
-    @property
-    def youden(self) -> float | None:
-        """Recall + specificity - 1: 0 is chance, 1 is perfect; None without both classes."""
-        value = self.balanced_accuracy.value
-        return None if value is None else 2 * value - 1
-
     def _rate(self, successes: int, n: int) -> Estimate:
         return rate(successes, n, level=self.level)
 
@@ -119,36 +97,32 @@ class OracleComparison:
     """Items on which both answers scored alike, where either decision costs nothing."""
 
 
-def confusion(
-    labels: Sequence[bool], decisions: Sequence[bool], *, level: float = 0.95
-) -> Confusion:
-    """Count decisions against the truth, one row an independent item.
+def confusion(labels: Sequence[bool], decisions: Sequence[bool]) -> Confusion:
+    """Count decisions against the truth; each row is an independent item.
 
     Raises:
         InputError: The lengths differ, or a value is neither true nor false.
     """
     truth, opened = binary_array(labels, "labels"), binary_array(decisions, "decisions")
     same_length("labels", len(truth), "decisions", len(opened))
-    return _confusion(truth, opened, level)
+    return _confusion(truth, opened)
 
 
 def confusion_at(
-    labels: Sequence[bool], probabilities: Sequence[float], threshold: float, *, level: float = 0.95
+    labels: Sequence[bool], probabilities: Sequence[float], threshold: float
 ) -> Confusion:
     """Count the decisions `probability >= threshold` against the truth.
 
     Raises:
         InputError: The lengths differ, or a label or a probability is not allowed.
     """
-    if math.isnan(threshold):
+    if np.isnan(threshold):
         raise InputError("threshold is nan; give a number, 0..1 for probabilities")
     given = probability_array(probabilities, "probabilities")
-    return confusion(labels, (given >= threshold).tolist(), level=level)
+    return confusion(labels, (given >= threshold).tolist())
 
 
-def best_threshold(
-    labels: Sequence[bool], probabilities: Sequence[float], *, level: float = 0.95
-) -> ThresholdChoice:
+def best_threshold(labels: Sequence[bool], probabilities: Sequence[float]) -> ThresholdChoice:
     """Find the threshold with the best balanced accuracy, which is also Youden's best.
 
     Candidates lie halfway between neighbouring probabilities, so that no row sits on the edge.
@@ -173,27 +147,18 @@ def best_threshold(
     balanced = sensitivity + specificity
     best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
     choice = float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
-    return ThresholdChoice(choice, _confusion(truth, given >= choice, level))
+    return ThresholdChoice(choice, _confusion(truth, given >= choice))
 
 
 def against_oracle(
-    opened: Sequence[bool],
-    scores: Pairs,
-    *,
-    bounds: Bounds | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    opened: Sequence[bool], scores: Pairs, *, bounds: Bounds | None = None
 ) -> OracleComparison:
     """Compare a gate's decisions with the oracle that knows both answers' scores.
 
     Args:
         opened: The gate's decision for each of `scores.items`, in their order.
         scores: Treatment = the answer with the gate open, control = with it closed.
-        bounds: Lowest and highest possible score.
-        level: Coverage of the intervals.
-        seed: Seed of the resampling.
-        resamples: Bootstrap resamples.
+        bounds: Those of a score.
 
     Raises:
         InputError: The lengths differ, or a value is not allowed.
@@ -204,15 +169,13 @@ def against_oracle(
     helps, ties = treated > control, int((treated == control).sum())
     lost = np.maximum(treated, control) - np.where(decisions, treated, control)
     span = None if bounds is None else (0.0, bounds[1] - bounds[0])
-    regret = mean_of(lost.tolist(), bounds=span, level=level, seed=seed, resamples=resamples)
-    return OracleComparison(_confusion(helps, decisions, level), regret, ties)
+    return OracleComparison(_confusion(helps, decisions), mean_of(lost.tolist(), bounds=span), ties)
 
 
-def _confusion(truth: BoolArray, opened: BoolArray, level: float) -> Confusion:
+def _confusion(truth: BoolArray, opened: BoolArray) -> Confusion:
     return Confusion(
         int((truth & opened).sum()),
         int((~truth & opened).sum()),
         int((truth & ~opened).sum()),
         int((~truth & ~opened).sum()),
-        level,
     )

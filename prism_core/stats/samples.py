@@ -19,10 +19,10 @@ from prism_core.stats.checks import FloatArray, finite_array, same_length
 
 @dataclass(frozen=True)
 class ItemScores:
-    """One score an item: the mean over its repeats."""
+    """One score for each item: the mean over its repeats."""
 
     items: tuple[str, ...]
-    """Item identifiers, sorted and unique."""
+    """Sorted and unique."""
     means: tuple[float, ...]
     """Mean score of each item, in the same order."""
     repeats: tuple[int, ...]
@@ -39,17 +39,16 @@ class Pairs:
     """Two arms on the same items, e.g. persona (treatment) and neutral (control)."""
 
     items: tuple[str, ...]
-    """Item identifiers that both arms have, sorted and unique."""
+    """Those that both arms have, sorted and unique."""
     treatment: tuple[float, ...]
-    """Mean score of each item in the treated arm."""
+    """Mean score of each item, in the order of `items`."""
     control: tuple[float, ...]
-    """Mean score of each item in the control arm."""
     left_out: int = 0
     """Items that only one arm has; they carry no paired information."""
 
     @property
     def n(self) -> int:
-        """Number of items that both arms have."""
+        """Number of items."""
         return len(self.items)
 
     @property

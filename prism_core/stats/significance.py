@@ -2,43 +2,26 @@
 
 McNemar for one right/wrong answer an item (exact: the discordant items are coin flips under the
 null); Wilcoxon's signed ranks or a sign-flip permutation of the mean for scores and for averaged
-repeats. All two-sided. Where no item differs, p is 1: the data say nothing against the null. With
-no items p is None. A large p is never evidence of equality: see `noninferiority`.
+repeats. All return a two-sided p: the probability of a difference at least as large under no
+difference. Where no item differs, p is 1: the data say nothing against the null. Without items p is
+None. A large p is never evidence of equality: see `noninferiority`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 from prism_core.errors import InputError
-from prism_core.stats.checks import FloatArray, at_least, binary_array
+from prism_core.stats.checks import FloatArray, binary_array
 from prism_core.stats.samples import Pairs
 
-Method = Literal["exact McNemar", "Wilcoxon signed-rank", "paired permutation"]
+_FLIPS = 9_999
 
 
-@dataclass(frozen=True)
-class PairedTest:
-    """The outcome of a two-sided test on paired items."""
-
-    method: Method
-    """Which test it is."""
-    p_value: float | None
-    """Probability of a difference at least this large under no difference; None without items."""
-    n: int
-    """Items compared."""
-    better: int
-    """Items on which the treated arm scores higher."""
-    worse: int
-    """Items on which the treated arm scores lower."""
-
-
-def mcnemar(pairs: Pairs) -> PairedTest:
+def mcnemar(pairs: Pairs) -> float | None:
     """Test right/wrong pairs exactly: `better` ~ Binomial(better + worse, 1/2) under the null.
 
     Raises:
@@ -47,42 +30,43 @@ def mcnemar(pairs: Pairs) -> PairedTest:
     treated = binary_array(pairs.treatment, "treatment")
     control = binary_array(pairs.control, "control")
     better, worse = int((treated & ~control).sum()), int((~treated & control).sum())
-    p_value: float | None = None
-    if pairs.n:
-        discordant = better + worse
-        p_value = float(stats.binomtest(better, discordant).pvalue) if discordant else 1.0
-    return PairedTest("exact McNemar", p_value, pairs.n, better, worse)
+    if not pairs.n:
+        return None
+    return float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
-def wilcoxon(pairs: Pairs) -> PairedTest:
+def wilcoxon(pairs: Pairs) -> float | None:
     """Test scores by Wilcoxon's signed ranks; items without a difference are dropped (Wilcoxon).
 
     Exact where scipy can be, the normal approximation otherwise.
     """
-    differences = _rounded(pairs)
-    better, worse = int((differences > 0).sum()), int((differences < 0).sum())
-    p_value: float | None = None
-    if pairs.n:
-        nonzero = differences[differences != 0]
-        p_value = float(stats.wilcoxon(nonzero).pvalue) if nonzero.size else 1.0
-    return PairedTest("Wilcoxon signed-rank", p_value, pairs.n, better, worse)
+    if not pairs.n:
+        return None
+    changed = _changed(pairs)
+    return float(stats.wilcoxon(changed).pvalue) if changed.size else 1.0
 
 
-def permutation(pairs: Pairs, *, seed: int = 0, resamples: int = 9_999) -> PairedTest:
+def permutation(pairs: Pairs, *, seed: int = 0) -> float | None:
     """Test the mean difference by flipping the signs of the items' differences.
 
-    Exact where 2^n is at most `resamples`, seeded random flips otherwise (the observed one counts
-    too, so p is never below 1 / (resamples + 1)).
+    Exact where 2^n is at most 9,999, seeded random flips otherwise (the observed one counts too, so
+    p is never below 1 / 10,000).
     """
-    at_least(resamples, 100, "resamples")
-    differences = _rounded(pairs)
-    better, worse = int((differences > 0).sum()), int((differences < 0).sum())
-    p_value: float | None = None
-    if pairs.n:
-        # Items without a difference do not move under a flip, so they need no permuting.
-        nonzero = differences[differences != 0]
-        p_value = _sign_flip_p(nonzero, seed, resamples) if nonzero.size else 1.0
-    return PairedTest("paired permutation", p_value, pairs.n, better, worse)
+    if not pairs.n:
+        return None
+    changed = _changed(pairs)  # the others do not move under a flip
+    if changed.size < 2:
+        return 1.0  # both flips of one item are equally far from 0, and scipy wants two items
+    result = stats.permutation_test(
+        (changed, np.zeros_like(changed)),
+        _mean_gap,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_FLIPS,
+        batch=max(1, 2_000_000 // len(changed)),
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -105,24 +89,11 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
     return tuple(adjusted)
 
 
-def _rounded(pairs: Pairs) -> FloatArray:
+def _changed(pairs: Pairs) -> FloatArray:
+    """Return the differences that are not 0."""
     # Means of repeats differ by rounding (0.1 + 0.2 - 0.3); that must not count as a sign.
-    return np.round(pairs.differences, 12) + 0.0
-
-
-def _sign_flip_p(differences: FloatArray, seed: int, resamples: int) -> float:
-    if len(differences) == 1:
-        return 1.0  # both flips are equally far from 0, and scipy wants two items
-    result = stats.permutation_test(
-        (differences, np.zeros_like(differences)),
-        _mean_gap,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        batch=max(1, 2_000_000 // len(differences)),
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
+    differences = np.round(pairs.differences, 12) + 0.0
+    return differences[differences != 0]
 
 
 def _mean_gap(first: FloatArray, second: FloatArray, axis: int) -> FloatArray:
