@@ -1,14 +1,22 @@
-"""Reading the numbers of a form: one rule and one sentence for all tabs."""
+"""Reading a form's values: one rule and one sentence for all tabs.
+
+What a spec allows is asked of its type; a public deployment's tighter limits stand in the tabs.
+"""
 
 from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
+from app.services.settings import Settings
 from prism_core.errors import InputError
 from prism_core.models.sources import EMBEDDED
+from prism_core.utils.validation import range_of
 
-MAX_SEED = 2**31 - 1
+T = TypeVar("T")
 
 _MOST = 1e12
 
@@ -16,7 +24,7 @@ _MOST = 1e12
 def read_number(
     label: str, value: object, low: float | None = None, high: float | None = None
 ) -> float:
-    """A field's number, within the limits that are given.
+    """Return a field's number, within the limits that are given.
 
     Raises:
         InputError: it is empty, no number, or outside; the message names the field and quotes it.
@@ -25,7 +33,7 @@ def read_number(
 
 
 def read_whole(label: str, value: object, low: int | None = None, high: int | None = None) -> int:
-    """A field's whole number, within the limits that are given.
+    """Return a field's whole number, within the limits that are given.
 
     Raises:
         InputError: it is empty, no whole number, or outside; the message quotes it.
@@ -49,7 +57,7 @@ def _read(label: str, value: object, whole: bool, low: float | None, high: float
         raise _refused(label, value, kind)
     if (low is not None and number < low) or (high is not None and number > high):
         raise _refused(label, value, kind)
-    return number
+    return int(number) if whole else number
 
 
 def _refused(label: str, value: object, kind: str) -> InputError:
@@ -57,8 +65,68 @@ def _refused(label: str, value: object, kind: str) -> InputError:
     return InputError(f"{label} is '{shown[:40]}'; it must be {kind}.")
 
 
+def read_field(kind: type, name: str, value: object, labels: Mapping[str, str]) -> Any:
+    """Read a field of a spec: a text, or a number within the limits that its type states.
+
+    Raises:
+        InputError: it is no number, or outside; the message names the field as the form does.
+    """
+    default = getattr(kind(), name)
+    if isinstance(default, str):
+        return str(value or "").strip()
+    low, high = range_of(kind, name)
+    return _read(label_of(name, labels), value, isinstance(default, int), low, high)
+
+
+def label_of(field: str, labels: Mapping[str, str]) -> str:
+    """Return a field's name as a form shows it."""
+    return labels.get(field, field.replace("_", " ").capitalize())
+
+
+def within(spec: T, most: Mapping[str, float]) -> T:
+    """Return the spec with what exceeds a deployment's limits lowered to them."""
+    found: Any = spec
+    return replace(found, **{n: min(getattr(spec, n), limit) for n, limit in most.items()})
+
+
+def check_within(spec: object, most: Mapping[str, float], labels: Mapping[str, str]) -> None:
+    """Refuse what exceeds the limits of a public deployment.
+
+    Raises:
+        InputError: a number of the spec does.
+    """
+    for name, limit in most.items():
+        if getattr(spec, name) > limit:
+            raise InputError(
+                f"{label_of(name, labels)} is {getattr(spec, name)}; at most {limit} is allowed "
+                "on this public copy."
+            )
+
+
+def check_listed(model: str, settings: Settings) -> None:
+    """Refuse a model that this deployment does not list.
+
+    Raises:
+        InputError: it does not; the message says which it lists.
+    """
+    if model not in settings.models:
+        allowed = ", ".join(settings.models)
+        raise InputError(f"The model '{model[:80]}' cannot be used here. Allowed: {allowed}.")
+
+
+def find_preset(presets: Mapping[Any, T], name: str) -> T:
+    """Return a preset by name.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in presets:
+        raise InputError(f"There is no preset '{name[:40]}'; choose one of {', '.join(presets)}.")
+    return presets[name]
+
+
 def check_model(reference: str) -> str:
-    """A model reference that is at least readable; where it leads is checked when it is loaded.
+    """Return a model reference if it is readable; where it leads is checked when it is loaded.
 
     Raises:
         InputError: empty, far too long, or with invisible characters.

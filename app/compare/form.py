@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 from urllib.parse import urlencode
 
-from app.common.form_values import MAX_SEED, check_model, read_number, read_whole
+from app.common.form_values import check_model, read_number, read_whole
 from app.services.settings import Settings
 from prism_core.compare.comparison import ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
@@ -29,6 +29,7 @@ from prism_core.types import (
     PromptVariant,
     Sampling,
 )
+from prism_core.utils.validation import MAX_SEED
 
 ARMS: tuple[ArmKind, ...] = get_args(ArmKind)
 """Every arm, in the order in which they are shown."""

@@ -15,8 +15,9 @@ from typing import Any
 
 from app.common.persona_choices import MAX_OWN_PERSONAS, merge_personas
 from prism_core.errors import InputError
-from prism_core.personas.library import MAX_YAML_CHARACTERS, parse_personas, persona_data
+from prism_core.personas.library import parse_personas, persona_data
 from prism_core.types import Persona
+from prism_core.utils.plain_yaml import MAX_YAML_CHARACTERS
 
 Stored = list[dict[str, Any]]
 """What the browser keeps."""

@@ -1,7 +1,7 @@
 """The RL form's raw values turned into a checked `RlSpec`, and the limits of this deployment.
 
 Nothing here knows Gradio. Values may come from the page or straight over HTTP, so limits are
-enforced here and not by the sliders.
+enforced here and not by the fields.
 """
 
 from __future__ import annotations
@@ -10,14 +10,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from app.common.form_values import check_model, read_number, read_whole
+from app.common.form_values import (
+    check_listed,
+    check_model,
+    check_within,
+    find_preset,
+    read_field,
+    within,
+)
 from app.services.settings import Settings
 from prism_core.errors import InputError
 from prism_core.rl.spec import RL_PRESETS, RlSpec, check_rl_spec
 
-WORDS = ("preset", "arm", "family", "mixing")
-TEXTS = ("name", "model")
-WHOLE = (
+RL_FIELDS: tuple[str, ...] = (
+    "preset",
+    "arm",
+    "family",
+    "mixing",
+    "name",
+    "model",
     "level",
     "steps",
     "prompts",
@@ -27,9 +38,11 @@ WHOLE = (
     "held_out",
     "repeats",
     "seed",
+    "persona_share",
+    "temperature",
+    "learning_rate",
+    "kl_weight",
 )
-REAL = ("persona_share", "temperature", "learning_rate", "kl_weight")
-RL_FIELDS: tuple[str, ...] = (*WORDS, *TEXTS, *WHOLE, *REAL)
 """The fields of a spec that the form sets one by one, in the form's order."""
 PUBLIC_MOST = {
     "steps": 40,
@@ -60,11 +73,9 @@ def rl_spec_of(values: Mapping[str, Any], settings: Settings) -> RlSpec:
         InputError: a value is missing or not allowed; the message quotes it and says what is.
         NotFoundError: there is no such family.
     """
-    found: dict[str, Any] = {n: str(values.get(n) or "").strip() for n in (*WORDS, *TEXTS)}
-    for name in (*WHOLE, *REAL):
-        found[name] = _number(name, values.get(name))
+    found = {name: read_field(RlSpec, name, values.get(name), _LABELS) for name in RL_FIELDS}
     found["model"] = check_model(found["model"])
-    preset = rl_preset(found["preset"])
+    preset = find_preset(RL_PRESETS, found["preset"])
     # What the form does not show comes from the preset.
     spec = check_rl_spec(replace(preset, **found, use_vllm=False, micro_batch=0))
     if settings.public:
@@ -72,25 +83,12 @@ def rl_spec_of(values: Mapping[str, Any], settings: Settings) -> RlSpec:
     return spec
 
 
-def rl_preset(name: str) -> RlSpec:
-    """A preset by name.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    for known, spec in RL_PRESETS.items():
-        if known == name:
-            return spec
-    raise InputError(f"There is no preset '{name[:40]}'; choose one of {', '.join(RL_PRESETS)}.")
-
-
 def rl_within(spec: RlSpec, settings: Settings) -> RlSpec:
     """The spec with what exceeds this deployment's limits lowered to them."""
     if not settings.public:
         return spec
-    lowered = {n: min(getattr(spec, n), most) for n, most in PUBLIC_MOST.items()}
     family = spec.family if spec.family in PUBLIC_FAMILIES else PUBLIC_FAMILIES[-1]
-    return replace(spec, **lowered, family=family)
+    return replace(within(spec, PUBLIC_MOST), family=family)
 
 
 def rl_plan(spec: RlSpec) -> str:
@@ -115,26 +113,10 @@ def rl_plan(spec: RlSpec) -> str:
 
 
 def _check_public(spec: RlSpec, settings: Settings) -> None:
-    for name, most in PUBLIC_MOST.items():
-        if getattr(spec, name) > most:
-            raise InputError(
-                f"{_label(name)} is {getattr(spec, name)}; at most {most} is allowed on this "
-                "public copy."
-            )
+    check_within(spec, PUBLIC_MOST, _LABELS)
     if spec.family not in PUBLIC_FAMILIES:
         raise InputError(
             f"The family '{spec.family}' cannot be used on this public copy; choose one of "
             f"{', '.join(PUBLIC_FAMILIES)}."
         )
-    if spec.model not in settings.models:
-        allowed = ", ".join(settings.models)
-        raise InputError(f"The model '{spec.model[:80]}' cannot be used here. Allowed: {allowed}.")
-
-
-def _label(name: str) -> str:
-    return _LABELS.get(name, name.replace("_", " ").capitalize())
-
-
-def _number(name: str, value: object) -> int | float:
-    read = read_whole if name in WHOLE else read_number
-    return read(_label(name), value)
+    check_listed(spec.model, settings)

@@ -7,16 +7,17 @@ from typing import Any
 
 import gradio as gr
 
+from app.common.form_values import find_preset
 from app.common.run_start import RunStarter, check_unfinished
 from app.common.run_watch import wire_controls
 from app.common.shared import QUIET, Shared
 from app.common.text import notice
 from app.rl.composer import RlForm, build_rl_form
-from app.rl.form import RL_FIELDS, rl_plan, rl_preset, rl_spec_of, rl_within
+from app.rl.form import RL_FIELDS, rl_plan, rl_spec_of, rl_within
 from app.rl.watch import RlWatch, RlWatcher, build_rl_watch
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
-from prism_core.rl.spec import RlSpec
+from prism_core.rl.spec import RL_PRESETS, RlSpec
 
 
 def build(shared: Shared, tab: gr.Tab) -> None:
@@ -47,7 +48,7 @@ class RlStarter(RunStarter[RlSpec]):
     def preset(self, preset: str, arm: str, model: str, name: str) -> list[Any]:
         """Fill the form in; arm, model and name stay."""
         try:
-            spec = rl_within(rl_preset(preset), self.shared.settings)
+            spec = rl_within(find_preset(RL_PRESETS, preset), self.shared.settings)
         except PrismError:
             return [gr.skip()] * len(RL_FIELDS)
         kept = {"arm": arm, "model": model, "name": name}

@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.common.form_values import check_model, read_number, read_whole
+from app.common.form_values import check_listed, check_model, read_field, read_number, read_whole
 from app.services.adapter_shelf import PREFIX as SHIPPED_ADAPTER
 from app.services.settings import Settings
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona
 from prism_core.study.plan import StudyPlan
-from prism_core.study.spec import RANGES as SPEC_RANGES
-from prism_core.study.spec import AdapterArm, StudySpec, check_spec
-from prism_core.study.spec_yaml import from_yaml
+from prism_core.study.spec import StudySpec, check_spec, from_yaml
 from prism_core.types import Persona
+from prism_core.utils.validation import build, range_of
 
 STUDY_FIELDS: tuple[str, ...] = (
     "name",
@@ -43,18 +42,16 @@ STUDY_FIELDS: tuple[str, ...] = (
     "executor",
 )
 """The values of the form, in its order."""
-LABELS = {
+_LABELS = {
     "n_per_category": "Items of each category",
     "repeats": "Repeats",
     "max_new_tokens": "Longest answer",
     "delta": "Margin",
     "item_seed": "Seed of the items",
-    "threshold": "Threshold",
-    "temperature": "Temperature",
 }
+_ALONE = ("name", "temperature", "max_new_tokens", "scoring", "delta", "item_seed", "executor")
+"""The fields whose values go into the spec as they are."""
 MAX_REPEATS = 20
-RANGES = {name: (low, high) for name, low, high in SPEC_RANGES} | {"threshold": (0.0, 1.0)}
-"""What a spec allows, and so what the form says is allowed."""
 
 
 @dataclass(frozen=True)
@@ -114,32 +111,38 @@ def study_of(
     chosen = _texts(values.get("personas"))
     for name in chosen:
         get_persona(name, dict(personas))
-    repeats = _whole("repeats", values.get("repeats"), 1, MAX_REPEATS)
-    temperature = _real("temperature", values.get("temperature"))
-    judge = str(values.get("judge") or "").strip()
-    spec = StudySpec(
-        name=str(values.get("name") or "").strip(),
-        models=tuple(check_model(m) for m in _texts(values.get("models"))),
-        tasks=_texts(values.get("tasks")),
-        personas=tuple(n for n in chosen if n in library),
-        own_personas=tuple(dump_persona(personas[n]) for n in chosen if n not in library),
-        lengths=_texts(values.get("lengths")),  # type: ignore[arg-type]  # check_spec checks
-        placements=_texts(values.get("placements")),  # type: ignore[arg-type]  # as above
-        adapters=_adapters(values),
-        sweep=bool(values.get("sweep")),
-        n_per_category=_whole("n_per_category", values.get("n_per_category"), 1, 5_000),
-        seeds=tuple(range(repeats)),
-        temperature=temperature,
-        judges=(judge,) if judge else (),
-        judgements=_texts(values.get("judgements")) if judge else ("pairwise",),  # type: ignore[arg-type]
-        max_new_tokens=_whole("max_new_tokens", values.get("max_new_tokens"), 1, 4_096),
-        scoring=str(values.get("scoring") or "auto"),  # type: ignore[arg-type]  # as above
-        delta=_real("delta", values.get("delta")),
-        item_seed=_whole("item_seed", values.get("item_seed"), 0, 2**31 - 1),
-        executor=str(values.get("executor") or "local"),  # type: ignore[arg-type]  # as above
+    repeats = read_whole(_LABELS["repeats"], values.get("repeats"), 1, MAX_REPEATS)
+    data = {name: read_field(StudySpec, name, values.get(name), _LABELS) for name in _ALONE}
+    # In a spec 0 means all there are; nobody is to type that by accident.
+    most = int(range_of(StudySpec, "n_per_category")[1])
+    data["n_per_category"] = read_whole(
+        _LABELS["n_per_category"], values.get("n_per_category"), 1, most
     )
-    _check_repeats(repeats, temperature)
-    return check_here(check_spec(spec), settings)
+    if repeats > 1 and data["temperature"] == 0:
+        raise InputError(
+            f"{repeats} repeats at temperature 0 would all be the same answer. Choose one repeat, "
+            "or a temperature above 0."
+        )
+    threshold = str(values.get("threshold") or "").strip()
+    arm = {"threshold": read_number("Threshold", threshold, 0, 1)} if threshold else {}
+    judge = str(values.get("judge") or "").strip()
+    data |= {
+        "models": [check_model(m) for m in _texts(values.get("models"))],
+        "tasks": _texts(values.get("tasks")),
+        "personas": [n for n in chosen if n in library],
+        "own_personas": [dump_persona(personas[n]) for n in chosen if n not in library],
+        "lengths": _texts(values.get("lengths")),
+        "placements": _texts(values.get("placements")),
+        "adapters": [
+            {"reference": name.removeprefix(SHIPPED_ADAPTER), **arm}
+            for name in _texts(values.get("adapters"))
+        ],
+        "sweep": bool(values.get("sweep")),
+        "seeds": list(range(repeats)),
+        "judges": [judge] if judge else [],
+        "judgements": _texts(values.get("judgements")) if judge else ["pairwise"],
+    }
+    return check_here(check_spec(build(StudySpec, data)), settings)
 
 
 def study_of_yaml(text: object, settings: Settings) -> StudySpec:
@@ -162,9 +165,7 @@ def check_here(spec: StudySpec, settings: Settings) -> StudySpec:
     if study_limits(settings).free:
         return spec
     for model in spec.models:
-        if model not in settings.models:
-            allowed = ", ".join(settings.models)
-            raise InputError(f"The model '{model[:80]}' cannot be used here. Allowed: {allowed}.")
+        check_listed(model, settings)
     for judge in spec.judges:
         if judge not in ("self", *settings.models):
             raise InputError(f"The judge '{judge[:80]}' cannot be used here; choose 'self'.")
@@ -192,29 +193,6 @@ def check_size(plan: StudyPlan, settings: Settings) -> None:
             )
 
 
-def _adapters(values: Mapping[str, Any]) -> tuple[AdapterArm, ...]:
-    given = str(values.get("threshold") or "").strip()
-    threshold = _real("threshold", given) if given else None
-    names = [n.removeprefix(SHIPPED_ADAPTER) for n in _texts(values.get("adapters"))]
-    return tuple(AdapterArm(name, threshold) for name in names)
-
-
-def _check_repeats(repeats: int, temperature: float) -> None:
-    if repeats > 1 and temperature == 0:
-        raise InputError(
-            f"{repeats} repeats at temperature 0 would all be the same answer. Choose one repeat, "
-            "or a temperature above 0."
-        )
-
-
 def _texts(value: object) -> tuple[str, ...]:
     items: Sequence[object] = value if isinstance(value, list | tuple) else ()
     return tuple(dict.fromkeys(str(v).strip() for v in items if str(v).strip()))
-
-
-def _real(name: str, value: object) -> float:
-    return read_number(LABELS[name], value, *RANGES[name])
-
-
-def _whole(name: str, value: object, low: int, high: int) -> int:
-    return read_whole(LABELS[name], value, low, high)

@@ -24,8 +24,8 @@ from prism_core.models.sources import REMOTE, resolve
 from prism_core.personas.library import load_personas
 from prism_core.study.plan import plan_study
 from prism_core.study.resolve import find_adapter
-from prism_core.study.spec import StudySpec
-from prism_core.study.spec_yaml import MAX_YAML_CHARACTERS, to_yaml
+from prism_core.study.spec import StudySpec, to_yaml
+from prism_core.utils.plain_yaml import MAX_YAML_CHARACTERS
 
 
 def build(shared: Shared, tab: gr.Tab) -> None:

@@ -13,12 +13,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.common.form_values import MAX_SEED
 from app.common.persona_choices import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
 from app.common.run_start import MEASURE
 from app.common.shared import fragment, typed_slider
 from app.services.settings import Settings
-from app.train.form import FORM_FIELDS, limits_of, limits_sentence, preset_values, within
+from app.train.form import FORM_FIELDS, limits_sentence, preset_values, range_here
 from prism_core.prism.spec import PAPER_PERSONAS, TrainSpec
 from prism_core.types import Persona
 
@@ -74,7 +73,7 @@ def form_values(values: tuple[Any, ...]) -> tuple[list[str], dict[str, Any]]:
 
 def fill(preset: str, model: str, settings: Settings) -> list[Any]:
     """The values that a preset gives `TrainForm.fields`, as far as they are allowed here."""
-    spec = within(preset_values(preset, model), settings)
+    spec = preset_values(preset, model, settings)
     if spec.judge == "verifiable":  # the demo's; it is no choice for other runs
         spec = replace(spec, judge="self")
     return [list(spec.personas), *(getattr(spec, name) for name in FORM_FIELDS)]
@@ -82,7 +81,7 @@ def fill(preset: str, model: str, settings: Settings) -> list[Any]:
 
 def build_form(settings: Settings, library: Mapping[str, Persona]) -> TrainForm:
     """Lay the form out."""
-    start = within(preset_values("demo", settings.default_model), settings)
+    start = preset_values("demo", settings.default_model, settings)
     start = replace(start, judge="self", personas=PAPER_PERSONAS)
     parts: dict[str, Any] = {}
     with (
@@ -160,7 +159,6 @@ def _naming(start: TrainSpec, settings: Settings) -> dict[str, Any]:
 def _people(
     start: TrainSpec, library: Mapping[str, Persona], settings: Settings
 ) -> tuple[gr.Dropdown, gr.Column, dict[str, Any]]:
-    limits = limits_of(settings)
     found: dict[str, Any] = {}
     with gr.Column(elem_classes="px-people", visible=start.preset != "demo") as people:
         personas = gr.Dropdown(
@@ -175,14 +173,14 @@ def _people(
             found["length"] = gr.Radio(LENGTH_CHOICES, value=start.length, label="Persona length")
             found["queries_per_persona"] = typed_slider(
                 1,
-                min(limits.queries_per_persona, 100),
+                min(range_here("queries_per_persona", settings)[1], 100),
                 value=start.queries_per_persona,
                 step=1,
                 label="Queries a persona",
                 elem_id="px-queries",
             )
         found["judge"] = gr.Radio(
-            [c for c in JUDGE_CHOICES if c[1] != "remote" or limits.remote_judge],
+            [c for c in JUDGE_CHOICES if c[1] != "remote" or not settings.public],
             value=start.judge,
             label="Judge",
             elem_id="px-train-judge",
@@ -198,15 +196,14 @@ def _people(
 
 
 def _advanced(start: TrainSpec, settings: Settings) -> dict[str, Any]:
-    limits = limits_of(settings)
-
-    def whole(name: str, label: str, low: int, high: int, info: str = "") -> gr.Number:
+    def whole(name: str, label: str, info: str = "") -> gr.Number:
+        low, high = range_here(name, settings)
         # Limits given to the component would end in its own error, which names no field.
         return gr.Number(
             getattr(start, name),
             label=label,
             precision=0,
-            info=info or f"{low} to {high:,}",
+            info=info or f"{low:g} to {high:,.10g}",
             elem_id=f"px-train-{name.replace('_', '-')}",
         )
 
@@ -216,28 +213,27 @@ def _advanced(start: TrainSpec, settings: Settings) -> dict[str, Any]:
     found: dict[str, Any] = {}
     fragment("<h3>Questions and answers</h3>")
     with gr.Row(elem_classes="px-row"):
-        found["answer_tokens"] = whole(
-            "answer_tokens", "Longest answer (tokens)", 8, limits.answer_tokens
-        )
-        found["rounds"] = whole("rounds", "Rounds", 1, limits.rounds, "Repeats stages 2 to 5.")
-        found["seed"] = whole("seed", "Seed", 0, MAX_SEED)
+        found["answer_tokens"] = whole("answer_tokens", "Longest answer (tokens)")
+        found["rounds"] = whole("rounds", "Rounds", "Repeats stages 2 to 5.")
+        found["seed"] = whole("seed", "Seed")
     found["placement"] = gr.Radio(
         PLACEMENT_CHOICES, value=start.placement, label="Placement of the persona's text"
     )
     fragment("<h3>Gate</h3>")
     found["feature"] = gr.Radio(FEATURE_CHOICES, value=start.feature, label="What the gate reads")
+    low, high = range_here("held_out_share", settings)
     found["held_out_share"] = typed_slider(
-        0.1, 0.5, value=start.held_out_share, step=0.05, label="Share of topics held out"
+        low, high, value=start.held_out_share, step=0.05, label="Share of topics held out"
     )
     fragment("<h3>Distillation</h3>")
     with gr.Row(elem_classes="px-row"):
-        found["rank"] = whole("rank", "LoRA rank", 1, limits.rank)
-        found["alpha"] = whole("alpha", "LoRA alpha", 1, 512)
-        found["epochs"] = whole("epochs", "Epochs", 1, limits.epochs)
-        found["batch_size"] = whole("batch_size", "Answers a step", 1, 128)
+        found["rank"] = whole("rank", "LoRA rank")
+        found["alpha"] = whole("alpha", "LoRA alpha")
+        found["epochs"] = whole("epochs", "Epochs")
+        found["batch_size"] = whole("batch_size", "Answers a step")
     with gr.Row(elem_classes="px-row"):
         found["learning_rate"] = gr.Number(start.learning_rate, label="Learning rate", step=1e-5)
         found["temperature"] = real("temperature", "Temperature of the KL")
-        found["top_k"] = whole("top_k", "Teacher's tokens", 2, 512)
-        found["max_tokens"] = whole("max_tokens", "Longest training text", 64, limits.max_tokens)
+        found["top_k"] = whole("top_k", "Teacher's tokens")
+        found["max_tokens"] = whole("max_tokens", "Longest training text")
     return found

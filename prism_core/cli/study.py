@@ -154,7 +154,7 @@ def read_spec(path: str) -> StudySpec:
         NotFoundError: there is no such file.
         InputError: it is no spec.
     """
-    from prism_core.study.spec_yaml import from_yaml
+    from prism_core.study.spec import from_yaml
 
     file = Path(path).expanduser()
     if not file.is_file():

@@ -25,8 +25,6 @@ LIBRARY = ASSETS / "personas"
 
 MAX_TEXT_CHARACTERS = 4_000
 """A persona's text may not be longer than this."""
-MAX_YAML_CHARACTERS = 400_000
-"""An imported file may not be longer than this."""
 MAX_PERSONAS = 100
 """An imported file may not hold more than this."""
 MAX_WORD_CHARACTERS = 200
@@ -82,10 +80,6 @@ def parse_personas(text: str) -> list[Persona]:
         InputError: not plain YAML, no persona or too many, two of one name, or a field is
             missing, too long or not allowed.
     """
-    if len(text) > MAX_YAML_CHARACTERS:
-        raise InputError(
-            f"The YAML has {len(text):,} characters; at most {MAX_YAML_CHARACTERS:,} are allowed."
-        )
     documents = plain_documents(text)
     if not documents:
         raise InputError("The YAML is empty; it needs at least one persona.")

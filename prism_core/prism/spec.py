@@ -9,17 +9,18 @@ answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
 
 from prism_core.errors import InputError
-from prism_core.types import LENGTHS, PLACEMENTS, Length, Placement
+from prism_core.types import Length, Placement
+from prism_core.utils.validation import Seed, check
 
 PresetName = Literal["demo", "quick", "full", "custom"]
 JudgeName = Literal["self", "verifiable", "remote"]
-FeatureName = Literal["auto", "last", "mean", "both"]
 PRESET_NAMES: tuple[PresetName, ...] = get_args(PresetName)
 JUDGE_NAMES: tuple[JudgeName, ...] = get_args(JudgeName)
-FEATURE_NAMES: tuple[FeatureName, ...] = get_args(FeatureName)
 STORE_FILE = "run.sqlite3"
 """The store of a run that the command line started, inside the run's folder."""
 
@@ -46,7 +47,6 @@ class TrainSpec:
     preset: PresetName = "quick"
     """Which preset the choices began with."""
     name: str = "My adapter"
-    """The adapter's name."""
     model: str = "embedded"
     """The base model's reference."""
     personas: tuple[str, ...] = PAPER_PERSONAS
@@ -57,37 +57,37 @@ class TrainSpec:
     """Which of the personas' texts is used."""
     placement: Placement = "system"
     """The turn that carries the persona's text."""
-    queries_per_persona: int = 4
+    queries_per_persona: Annotated[int, Field(ge=1, le=500)] = 4
     """Queries to be written for each persona (stage 1)."""
-    answer_tokens: int = 96
+    answer_tokens: Annotated[int, Field(ge=8, le=2048)] = 96
     """The most tokens an answer may have (stage 2)."""
     judge: JudgeName = "self"
     """Who compares the answers (stage 3)."""
     remote_model: str = ""
     """The remote judge's model name; empty unless the judge is remote."""
-    feature: FeatureName = "auto"
+    feature: Literal["auto", "last", "mean", "both"] = "auto"
     """What the gate reads (stage 4); `auto` chooses by cross-validation."""
-    held_out_share: float = 0.25
+    held_out_share: Annotated[float, Field(ge=0.1, le=0.5)] = 0.25
     """Share of the query groups kept for evaluation."""
-    rank: int = 16
+    rank: Annotated[int, Field(ge=1, le=128)] = 16
     """LoRA rank (stage 5)."""
-    alpha: int = 32
-    """LoRA alpha."""
-    learning_rate: float = 2e-4
-    """Peak learning rate."""
-    epochs: int = 3
+    alpha: Annotated[int, Field(ge=1, le=512)] = 32
+    """The LoRA's update is scaled by alpha / rank."""
+    learning_rate: Annotated[float, Field(ge=1e-6, le=1e-2)] = 2e-4
+    """Peak rate."""
+    epochs: Annotated[int, Field(ge=1, le=50)] = 3
     """Passes over the distil set."""
-    batch_size: int = 8
+    batch_size: Annotated[int, Field(ge=1, le=128)] = 8
     """Answers in one optimiser step."""
-    max_tokens: int = 1024
+    max_tokens: Annotated[int, Field(ge=64, le=8192)] = 1024
     """Longer prompts and answers are cut."""
-    temperature: float = 2.0
+    temperature: Annotated[float, Field(ge=0.25, le=10)] = 2.0
     """Softens teacher and student in the KL."""
-    top_k: int = 64
+    top_k: Annotated[int, Field(ge=2, le=512)] = 64
     """Teacher logits kept for each token."""
-    rounds: int = 1
+    rounds: Annotated[int, Field(ge=1, le=5)] = 1
     """How often stages 2-5 are done; later rounds answer with the adapter on."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything random."""
 
 
@@ -117,43 +117,14 @@ PRESETS: dict[PresetName, TrainSpec] = {
     "custom": TrainSpec(preset="custom"),
 }
 
-_LIMITS: tuple[tuple[str, float, float], ...] = (
-    ("queries_per_persona", 1, 500),
-    ("answer_tokens", 8, 2048),
-    ("held_out_share", 0.1, 0.5),
-    ("rank", 1, 128),
-    ("alpha", 1, 512),
-    ("learning_rate", 1e-6, 1e-2),
-    ("epochs", 1, 50),
-    ("batch_size", 1, 128),
-    ("max_tokens", 64, 8192),
-    ("temperature", 0.25, 10.0),
-    ("top_k", 2, 512),
-    ("rounds", 1, 5),
-    ("seed", 0, 2**31 - 1),
-)
-
 
 def check_spec(spec: TrainSpec) -> TrainSpec:
-    """Refuse choices that cannot be run.
+    """Return the spec if it can be run.
 
     Raises:
         InputError: a choice is not allowed; the message quotes it and says what is.
     """
-    for field, low, high in _LIMITS:
-        value = getattr(spec, field)
-        if not low <= value <= high:
-            raise InputError(f"{field} is {value}; it must lie between {low:g} and {high:g}.")
-    words: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("preset", spec.preset, PRESET_NAMES),
-        ("judge", spec.judge, JUDGE_NAMES),
-        ("feature", spec.feature, FEATURE_NAMES),
-        ("length", spec.length, LENGTHS),
-        ("placement", spec.placement, PLACEMENTS),
-    )
-    for field, word, allowed in words:
-        if word not in allowed:
-            raise InputError(f"{field} is '{word[:60]}'; it must be one of {', '.join(allowed)}.")
+    spec = check(spec)
     if spec.preset == "demo":
         return spec
     if not spec.personas and not spec.own_personas:

@@ -13,6 +13,7 @@ import yaml
 
 from prism_core.errors import InputError
 
+MAX_YAML_CHARACTERS = 400_000
 MAX_DEPTH = 4
 """How deeply lists and mappings may be nested."""
 
@@ -62,11 +63,15 @@ _PlainLoader.yaml_implicit_resolvers = {
 
 
 def plain_documents(text: str) -> list[Any]:
-    """The documents of a YAML text; empty ones are left out.
+    """Return the documents of a YAML text; empty ones are left out.
 
     Raises:
-        InputError: not YAML, or more than plain mappings, lists and texts.
+        InputError: not YAML, too long, or more than plain mappings, lists and texts.
     """
+    if len(text) > MAX_YAML_CHARACTERS:
+        raise InputError(
+            f"The YAML has {len(text):,} characters; at most {MAX_YAML_CHARACTERS:,} are allowed."
+        )
     try:
         # A subclass of SafeLoader: it builds no objects.
         documents = list(yaml.load_all(text, Loader=_PlainLoader))

@@ -14,7 +14,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, SchemaValidator
 
@@ -64,6 +64,8 @@ Whole = Annotated[int, BeforeValidator(_plain_number)]
 """A whole number that YAML gives as text."""
 Real = Annotated[float, BeforeValidator(_plain_number)]
 """A number that YAML gives as text."""
+MAX_SEED = 2**31 - 1
+Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
 
 
 def check(value: T) -> T:
@@ -94,6 +96,20 @@ def build(kind: type[T], data: object, where: str = "", *, texts: bool = False) 
     except ValidationError as error:
         raise InputError(_sentence(error, kind, data, where)) from error
     return built
+
+
+def check_name(name: str, most: int) -> str:
+    """Return a name that a person gave, with its blanks tidied.
+
+    Raises:
+        InputError: it is empty, longer than `most`, or has characters that cannot be seen.
+    """
+    clean = " ".join(name.split())
+    if not 0 < len(clean) <= most or not clean.isprintable():
+        raise InputError(
+            f"The name {clean[:60]!r} is not allowed: use 1 to {most} visible characters."
+        )
+    return clean
 
 
 def range_of(kind: type, field: str) -> tuple[float, float]:

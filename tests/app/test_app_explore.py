@@ -437,7 +437,7 @@ def test_the_form_makes_a_spec() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"name": ""}, "name is ''"),
+        ({"name": ""}, "name '' is not allowed"),
         ({"tasks": []}, "tasks is empty"),
         ({"personas": []}, "nothing to compare with neutral"),
         ({"lengths": []}, "at least one length"),

@@ -26,7 +26,7 @@ from app.services.downloads import KEEP_SECONDS
 from app.services.settings import Settings
 from app.services.visitor import need_visitor, new_visitor, read_visitor
 from app.train.composer import fill, form_values
-from app.train.form import FORM_FIELDS, PUBLIC_LIMITS, preset_values, spec_of, within
+from app.train.form import FORM_FIELDS, PUBLIC_MOST, preset_values, spec_of
 from app.train.results_panel import ResultHandlers
 from app.train.story import FindingsBook, PairFilter, read_findings, read_story
 from app.train.views.adapter_sheet import adapter_sheet
@@ -81,7 +81,7 @@ def values_of(spec: TrainSpec, **changes: object) -> dict[str, Any]:
 
 
 def form(settings: Settings = HOME, chosen: tuple[str, ...] = ("math",), **changes: object) -> Any:
-    start = values_of(within(preset_values("custom", "embedded"), settings), **changes)
+    start = values_of(preset_values("custom", "embedded", settings), **changes)
     return spec_of(start, chosen, PERSONAS, PERSONAS, settings)
 
 
@@ -114,12 +114,12 @@ def test_the_form_and_the_presets_go_together() -> None:
         values = tuple(fill(preset, "embedded", HOME))
         chosen, fields = form_values(values)
         spec = spec_of(fields, chosen, PERSONAS, PERSONAS, HOME)
-        assert spec == preset_values(preset, "embedded")
+        assert spec == preset_values(preset, "embedded", HOME)
 
 
 def test_the_visitors_own_personas_travel_as_yaml() -> None:
     mine = replace(PERSONAS["math"], name="my_math", title="My math")
-    values = values_of(preset_values("custom", "embedded"))
+    values = values_of(preset_values("custom", "embedded", HOME))
     everyone = {**PERSONAS, "my_math": mine}
     spec = spec_of(values, ["critic", "my_math", "critic"], everyone, PERSONAS, HOME)
     assert spec.personas == ("critic",)
@@ -133,7 +133,7 @@ def test_the_visitors_own_personas_travel_as_yaml() -> None:
         ({"queries_per_persona": None}, "Queries a persona is empty"),
         ({"queries_per_persona": 501}, "501"),
         ({"learning_rate": float("nan")}, "Learning rate is 'nan'"),
-        ({"learning_rate": 1}, "learning_rate is 1"),
+        ({"learning_rate": 1}, "Learning rate is '1'; it must be a number from 1e-06 to 0.01"),
         ({"rank": True}, "Rank is 'True'"),
         ({"epochs": "ten"}, "Epochs is 'ten'"),
         ({"name": "  "}, "name '' is not allowed"),
@@ -162,9 +162,9 @@ def test_bad_personas_are_refused() -> None:
 
 
 def test_a_public_copy_runs_small_things_only() -> None:
-    spec = within(preset_values("full", "embedded"), PUBLIC)
+    spec = preset_values("full", "embedded", PUBLIC)
     assert (spec.queries_per_persona, spec.answer_tokens, spec.epochs) == (8, 128, 5)
-    assert form(PUBLIC).rank == PUBLIC_LIMITS.rank
+    assert form(PUBLIC).rank == PUBLIC_MOST["rank"]
     for changes in ({"answer_tokens": 129}, {"rounds": 2}, {"rank": 17}):
         with pytest.raises(InputError, match="on this public copy"):
             form(PUBLIC, **changes)

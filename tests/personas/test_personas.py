@@ -24,7 +24,6 @@ from app.personas.views import counts_line, sheet
 from app.services.model_pool import ModelPool
 from prism_core.errors import InputError
 from prism_core.personas.library import (
-    MAX_YAML_CHARACTERS,
     dump_persona,
     dump_personas,
     load_personas,
@@ -33,6 +32,7 @@ from prism_core.personas.library import (
     parse_personas,
 )
 from prism_core.types import Persona
+from prism_core.utils.plain_yaml import MAX_YAML_CHARACTERS
 
 LIBRARY = load_personas()
 BASE = "name: bard\ntexts:\n  min: You are a bard.\n"

@@ -16,7 +16,7 @@ from prism_core.storage import Store
 from prism_core.study.choice_scoring import picked, score_choice_items
 from prism_core.study.file import load_study
 from prism_core.study.plan import plan_study
-from prism_core.study.spec_yaml import from_yaml
+from prism_core.study.spec import from_yaml
 from prism_core.study.table import Study
 from prism_core.tasks import get_task
 from prism_core.types import Message, PromptVariant, Sampling

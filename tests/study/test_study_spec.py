@@ -15,8 +15,7 @@ from prism_core.cli.main import main
 from prism_core.errors import InputError
 from prism_core.prism.speed_probe import SpeedProbe
 from prism_core.study.plan import plan_study, text_tokens
-from prism_core.study.spec import AdapterArm, StudySpec, TaskLimit, check_spec
-from prism_core.study.spec_yaml import from_yaml, to_yaml
+from prism_core.study.spec import AdapterArm, StudySpec, TaskLimit, check_spec, from_yaml, to_yaml
 from prism_core.utils.assets import ASSETS
 
 __all__ = ["small_tasks"]
@@ -71,7 +70,7 @@ def test_the_shipped_spec_is_the_issue_s_study() -> None:
         ("personas: [math]\nseeds: [1, 2]", "would give the same answers"),
         ("personas: [math]\njudges: [self, embedded]", "one judge at most"),
         ("personas: [math]\ntasks: [{name: open, n: 3}]", "no field 'n'"),
-        ("adapters: [{threshold: 0.5}]", "needs 'reference'"),
+        ("adapters: [{threshold: 0.5}]", "lacks the field 'reference'"),
         ("adapters: [{reference: demo, threshold: 2}]", "between 0 and 1"),
         ("personas: &a [math]", "anchor"),
         ("personas: !!python/name:os.system []", "tag"),
