@@ -6,158 +6,79 @@ uploaded file is deleted once it was read, so nothing of them stays on the serve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import gradio as gr
 
-from app.common.shared import QUIET, Shared, fragment
-from app.personas.editor import Editor, build_editor
-from app.personas.handlers import Listeners, choices
+from app.common.shared import QUIET, Shared, then_script
+from app.personas.handlers import PersonaHandlers
+from app.personas.panel import build_editor, build_panel
 from app.personas.token_counter import TokenCounter
 from prism_core.personas.library import load_personas
-from prism_core.types import Persona
-
-LOCAL = "Your own personas are kept in this browser alone. Export them to keep them for good."
-
-
-@dataclass(frozen=True)
-class Panel:
-    """The tab's components around the editor."""
-
-    picker: gr.Dropdown
-    sheet: gr.HTML
-    copy: gr.Button
-    edit: gr.Button
-    new: gr.Button
-    upload: gr.UploadButton
-    export: gr.Button
-    export_all: gr.Button
-    delete: gr.Button
-    confirm: gr.Row
-    confirm_text: gr.HTML
-    confirm_delete: gr.Button
-    confirm_keep: gr.Button
-    status: gr.HTML
-    payload: gr.Textbox
-    filename: gr.Textbox
-    editing: gr.State
-
-    @property
-    def shown(self) -> list[Any]:
-        """What `Listeners.show` sets."""
-        return [self.picker, self.sheet, self.edit, self.delete, self.export_all, self.confirm]
+from prism_core.types import LENGTHS
 
 
 def build(shared: Shared, tab: gr.Tab) -> None:
     """Lay the tab out and connect it."""
     library = load_personas()
-    panel = _build_panel(library)
-    editor = build_editor()
     counter = TokenCounter(shared.pool, shared.settings.default_model)
-    listeners = Listeners(library, counter)
-    _wire_reading(shared, tab, panel, listeners)
-    _wire_editor(shared, panel, editor, listeners)
-    _wire_files(shared, panel, listeners)
+    handlers = PersonaHandlers(
+        shared.personas_state, build_panel(library), build_editor(), library, counter
+    )
+    panel, shown = handlers.panel, [shared.personas_state, handlers.panel.picker]
+    gr.on([tab.select, panel.picker.input], handlers.show, shown, panel.shown, **QUIET)
+    _wire_editor(handlers)
+    _wire_delete(handlers)
+    _wire_files(handlers)
 
 
-def _build_panel(library: Mapping[str, Persona]) -> Panel:
-    parts: dict[str, Any] = {}
-    first = next(iter(library), None)
-    with gr.Column(elem_id="px-personas", elem_classes="px-card"):
-        fragment(
-            '<p class="px-help">A persona is a text that tells the model who to be, in three '
-            f"lengths. {LOCAL}</p>"
-        )
-        parts["picker"] = gr.Dropdown(
-            choices(library, {}), value=first, label="Persona", elem_id="px-pick"
-        )
-        parts["sheet"] = fragment(elem_id="px-sheet")
-        with gr.Row(elem_classes="px-tools"):
-            parts["copy"] = gr.Button("Edit a copy", size="sm", elem_id="px-copy")
-            parts["edit"] = gr.Button("Edit", size="sm", visible=False, elem_id="px-edit")
-            parts["new"] = gr.Button("New persona", size="sm", elem_id="px-new")
-            parts["upload"] = gr.UploadButton(
-                "Import YAML",
-                size="sm",
-                file_types=[".yaml", ".yml"],
-                file_count="multiple",
-                elem_id="px-import",
-            )
-            parts["export"] = gr.Button("Export YAML", size="sm", elem_id="px-export-persona")
-            parts["export_all"] = gr.Button(
-                "Export all of mine", size="sm", visible=False, elem_id="px-export-own"
-            )
-            parts["delete"] = gr.Button(
-                "Delete", size="sm", variant="stop", visible=False, elem_id="px-delete"
-            )
-        with gr.Row(visible=False, elem_classes="px-tools", elem_id="px-confirm") as confirm:
-            parts["confirm_text"] = fragment()
-            parts["confirm_delete"] = gr.Button(
-                "Delete it", size="sm", variant="stop", elem_id="px-confirm-delete"
-            )
-            parts["confirm_keep"] = gr.Button("Keep it", size="sm", elem_id="px-confirm-keep")
-        parts["status"] = fragment(elem_id="px-personas-status")
-        parts["payload"] = gr.Textbox(visible="hidden", show_label=False)
-        parts["filename"] = gr.Textbox(visible="hidden", show_label=False)
-    return Panel(confirm=confirm, editing=gr.State(""), **parts)
-
-
-def _wire_reading(shared: Shared, tab: gr.Tab, panel: Panel, listeners: Listeners) -> None:
-    own, picker = shared.personas_state, panel.picker
-    gr.on([tab.select, picker.input], listeners.show, [own, picker], panel.shown, **QUIET)
-
-
-def _wire_editor(shared: Shared, panel: Panel, editor: Editor, listeners: Listeners) -> None:
-    own, picker = shared.personas_state, panel.picker
-    opened = [editor.box, editor.heading, editor.status, panel.editing, *editor.fields]
+def _wire_editor(handlers: PersonaHandlers) -> None:
+    own, panel, editor = handlers.own, handlers.panel, handlers.editor
+    opened = [editor.box, editor.heading, editor.status, editor.editing, *editor.fields]
     for button, how in ((panel.new, "new"), (panel.copy, "copy"), (panel.edit, "edit")):
-        button.click(listeners.open_editor, [own, picker, gr.State(how)], opened, **QUIET).then(
-            None,
-            None,
-            None,
-            js="() => document.querySelector('#px-editor')?.scrollIntoView({block: 'nearest'})",
-            api_visibility="private",
-        )
+        listener = partial(handlers.open_editor, how)
+        event = button.click(listener, [own, panel.picker], opened, **QUIET)
+        script = "() => document.querySelector('#px-editor')?.scrollIntoView({block: 'nearest'})"
+        then_script(event, script)
+    texts = [editor.inputs[length] for length in LENGTHS]
     gr.on(
-        [text.change for text in editor.texts],
-        listeners.count,
-        editor.texts,
+        [text.change for text in texts],
+        handlers.count,
+        texts,
         editor.counts,
         trigger_mode="always_last",
         **QUIET,
     )
     editor.save.click(
-        listeners.save,
-        [own, panel.editing, *editor.fields],
-        [own, editor.box, editor.status, picker, panel.status],
+        handlers.save,
+        [own, editor.editing, *editor.fields],
+        [own, editor.box, editor.status, panel.picker, panel.status],
         **QUIET,
-    ).then(listeners.show, [own, picker], panel.shown, **QUIET)
+    ).then(handlers.show, [own, panel.picker], panel.shown, **QUIET)
     editor.cancel.click(lambda: gr.Column(visible=False), None, editor.box, **QUIET)
-    panel.delete.click(
-        listeners.ask_delete, [own, picker], [panel.confirm, panel.confirm_text], **QUIET
-    )
+
+
+def _wire_delete(handlers: PersonaHandlers) -> None:
+    own, panel = handlers.own, handlers.panel
+    picked = [own, panel.picker]
+    panel.delete.click(handlers.ask_delete, picked, [panel.confirm, panel.confirm_text], **QUIET)
     panel.confirm_keep.click(lambda: gr.Row(visible=False), None, panel.confirm, **QUIET)
     panel.confirm_delete.click(
-        listeners.delete, [own, picker], [own, panel.status, editor.box], **QUIET
-    ).then(listeners.show, [own, picker], panel.shown, **QUIET)
+        handlers.delete, picked, [own, panel.status, handlers.editor.box], **QUIET
+    ).then(handlers.show, picked, panel.shown, **QUIET)
 
 
-def _wire_files(shared: Shared, panel: Panel, listeners: Listeners) -> None:
-    own, picker = shared.personas_state, panel.picker
+def _wire_files(handlers: PersonaHandlers) -> None:
+    own, panel = handlers.own, handlers.panel
     panel.upload.upload(
-        listeners.import_files, [own, panel.upload], [own, picker, panel.status], **QUIET
-    ).then(listeners.show, [own, picker], panel.shown, **QUIET)
-    outputs = [panel.payload, panel.filename, panel.status]
+        handlers.import_files, [own, panel.upload], [own, panel.picker, panel.status], **QUIET
+    ).then(handlers.show, [own, panel.picker], panel.shown, **QUIET)
+    file = [panel.payload, panel.filename]
+    script = "(text, name) => { if (text) window.prism.save(name, 'application/yaml', text); }"
     for event in (
-        panel.export.click(listeners.export_one, [own, picker], outputs, **QUIET),
-        panel.export_all.click(listeners.export_own, own, outputs, **QUIET),
+        panel.export.click(
+            handlers.export_one, [own, panel.picker], [*file, panel.status], **QUIET
+        ),
+        panel.export_all.click(handlers.export_own, own, [*file, panel.status], **QUIET),
     ):
-        event.then(
-            None,
-            [panel.payload, panel.filename],
-            None,
-            js="(text, name) => { if (text) window.prism.save(name, 'application/yaml', text); }",
-            api_visibility="private",
-        )
+        then_script(event, script, file)

@@ -20,8 +20,14 @@ AIMS: Mapping[Length, int] = {"min": 5, "short": 75, "long": 150}
 """Tokens that a text of each length should have."""
 
 
+def choices(library: Mapping[str, Persona], own: Mapping[str, Persona]) -> list[tuple[str, str]]:
+    """Return all personas for the picker: shipped ones by kind, then the visitor's own."""
+    shipped = [(f"{p.title} · {KINDS[p.kind]}", p.name) for p in library.values()]
+    return shipped + [(f"{p.title} · {KINDS[p.kind]} (yours)", p.name) for p in own.values()]
+
+
 def sheet(persona: Persona | None, is_own: bool, count_tokens: Count) -> str:
-    """Everything about one persona."""
+    """Show everything about one persona."""
     if persona is None:
         return '<p class="px-help">Choose a persona to read it.</p>'
     owner = " · yours" if is_own else ""
@@ -54,7 +60,7 @@ def _text(persona: Persona, length: Length, count_tokens: Count) -> str:
 
 
 def counts_line(texts: Mapping[Length, str], count_tokens: Count) -> str:
-    """The number of tokens of each text while it is written, beside what it should have."""
+    """Say how many tokens each text has so far, beside what it should have."""
     parts = []
     for length in LENGTHS:
         tokens = count_tokens(texts.get(length, ""))

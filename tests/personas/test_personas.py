@@ -5,20 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 
 from app.common.persona_choices import MAX_OWN_PERSONAS
-from app.personas.editor import blank_values, persona_of, values_of
-from app.personas.handlers import Listeners
-from app.personas.own import (
-    free_name,
-    import_yaml,
-    keep,
-    name_from,
-    read_own,
-    read_uploads,
-    write_own,
-)
+from app.personas.form import FIELDS, free_name, name_from, persona_of, values_of
+from app.personas.handlers import PersonaHandlers
+from app.personas.own import import_yaml, keep, read_own, read_uploads, write_own
+from app.personas.panel import build_editor, build_panel
 from app.personas.token_counter import TokenCounter
 from app.personas.views import counts_line, sheet
 from app.services.model_pool import ModelPool
@@ -183,19 +177,20 @@ def test_uploads_are_read_and_deleted(tmp_path: Path) -> None:
 
 def test_the_editor_gives_back_what_it_was_given() -> None:
     for known in LIBRARY.values():
-        assert persona_of(*values_of(known)) == known
-    values = blank_values()
+        assert list(values_of(known)) == list(FIELDS)
+        assert persona_of(*values_of(known).values()) == known
+    values = values_of(None)
     with pytest.raises(InputError, match="title is empty"):
-        persona_of(*values)
-    values[0] = "Sea captain"
+        persona_of(*values.values())
+    values["title"] = "Sea captain"
     with pytest.raises(InputError, match="no text"):
-        persona_of(*values)
-    values[4] = "You are a captain."
-    made = persona_of(*values)
+        persona_of(*values.values())
+    values["min"] = "You are a captain."
+    made = persona_of(*values.values())
     assert (made.name, made.kind, made.domain) == ("sea_captain", "expert", "general questions")
-    values[0] = "你好"
+    values["title"] = "你好"
     with pytest.raises(InputError, match="No name can be made"):
-        persona_of(*values)
+        persona_of(*values.values())
 
 
 def test_a_sheet_shows_foreign_text_letter_by_letter() -> None:
@@ -222,37 +217,53 @@ def test_tokens_are_counted_once_the_model_is_there(tokenizer: object) -> None:
     assert counts_line({"min": "x"}, lambda text: None) == ""
 
 
-def test_listeners_leave_everything_as_it_was_after_a_mistake(tmp_path: Path) -> None:
+def handlers() -> PersonaHandlers:
     pool = ModelPool(lambda reference, progress: SimpleNamespace())  # type: ignore[arg-type,return-value]
-    listeners = Listeners(LIBRARY, TokenCounter(pool, "embedded"))
-    stored, box, status, picker, _ = listeners.save([], "", *values_of(LIBRARY["math"]))
-    assert "belongs to a persona that comes with" in status
-    assert all(update.get("__type__") == "update" for update in (stored, box, picker))
+    counter = TokenCounter(pool, "embedded")
+    with gr.Blocks():
+        own = gr.BrowserState([])
+        return PersonaHandlers(own, build_panel(LIBRARY), build_editor(), LIBRARY, counter)
+
+
+def test_listeners_leave_everything_as_it_was_after_a_mistake(tmp_path: Path) -> None:
+    made = handlers()
+    panel, editor = made.panel, made.editor
+    saved = made.save([], "", *values_of(LIBRARY["math"]).values())
+    assert set(saved) == {editor.status}, "neither kept nor closed"
+    assert "belongs to a persona that comes with" in saved[editor.status]
     upload = tmp_path / "bomb.yaml"
     upload.write_text(BOMB)
-    stored, _, status = listeners.import_files([], [str(upload)])
-    assert isinstance(stored, dict), "not a new list"
-    assert "Nothing was imported. Line 1" in status
-    stored, status, _ = listeners.delete([], "math")
-    assert isinstance(stored, dict)
-    assert "Only your own" in status
-    assert listeners.export_own([])[0] == ""
+    imported = made.import_files([], [str(upload)])
+    assert set(imported) == {panel.status}, "no new list"
+    assert "Nothing was imported. Line 1" in imported[panel.status]
+    deleted = made.delete([], "math")
+    assert set(deleted) == {panel.status}
+    assert "Only your own" in deleted[panel.status]
+    assert made.export_own([])[panel.payload] == ""
 
 
 def test_listeners_copy_save_export_delete() -> None:
-    pool = ModelPool(lambda reference, progress: SimpleNamespace())  # type: ignore[arg-type,return-value]
-    listeners = Listeners(LIBRARY, TokenCounter(pool, "embedded"))
-    _, heading, _, editing, *values = listeners.open_editor([], "math", "copy")
-    assert "copy" in heading
-    assert (editing, values[1]) == ("", "math_copy")
-    stored, *_ = listeners.save([], editing, *values)
-    text, name, _ = listeners.export_one(stored, "math_copy")
-    assert name == "math_copy.yaml"
-    assert parse_persona(text).texts == LIBRARY["math"].texts
-    _, _, _, editing, *values = listeners.open_editor(stored, "math_copy", "edit")
+    made = handlers()
+    own, panel, editor = made.own, made.panel, made.editor
+
+    def opened(stored: object, picked: str, how: str) -> tuple[str, dict[str, str]]:
+        updates = made.open_editor(how, stored, picked)
+        assert updates[editor.box].visible
+        assert how in updates[editor.heading].lower()
+        values = {name: updates[editor.inputs[name]] for name in FIELDS}
+        return updates[editor.editing], values
+
+    editing, values = opened([], "math", "copy")
+    assert (editing, values["name"]) == ("", "math_copy")
+    stored = made.save([], editing, *values.values())[own]
+    exported = made.export_one(stored, "math_copy")
+    assert exported[panel.filename] == "math_copy.yaml"
+    assert parse_persona(exported[panel.payload]).texts == LIBRARY["math"].texts
+    editing, values = opened(stored, "math_copy", "edit")
     assert editing == "math_copy"
-    values[0] = "Number lover"
-    stored, *_ = listeners.save(stored, editing, *values)
+    values["title"] = "Number lover"
+    stored = made.save(stored, editing, *values.values())[own]
     assert [p["title"] for p in stored] == ["Number lover"]
-    stored, *_ = listeners.delete(stored, "math_copy")
-    assert stored == []
+    assert made.show(stored, "math_copy")[panel.delete].visible
+    assert not made.show(stored, "math")[panel.delete].visible
+    assert made.delete(stored, "math_copy")[own] == []
