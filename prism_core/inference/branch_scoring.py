@@ -1,6 +1,6 @@
 """All choices of a question in one forward pass.
 
-A row is the question and behind it all its choices, one after the other. A mask lets each choice
+A row is the question followed by all its choices. A mask lets each choice
 see the question and itself, not its neighbours, and its positions begin where the question ends, so
 every choice is scored as if it stood alone. What all prompts begin with (a persona) is read once.
 Only for decoders whose attention is full everywhere and takes a mask of its own for every token.
@@ -8,18 +8,21 @@ Only for decoders whose attention is full everywhere and takes a mask of its own
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from prism_core.inference.kv_cache import is_mergeable, new_cache
-from prism_core.inference.prefill import ALIKE, groups_alike, shared_prefix
-
-Rows = Sequence[Sequence[int]]
-
-States = tuple[torch.Tensor, torch.Tensor]
+from prism_core.inference.prefill import (
+    ALIKE,
+    Rows,
+    batches_by_width,
+    groups_alike,
+    read_head,
+    shared_prefix,
+)
 
 PASS_TOKENS = (640, 8_192)
 """Tokens of one pass, on a CPU and on anything else: enough to keep it busy, little padding."""
@@ -30,8 +33,8 @@ _FAMILIES = frozenset(
 _ATTENTION = ("sdpa", "eager")
 
 
-def can_pack(model: PreTrainedModel) -> bool:
-    """Whether all choices of a question can be read in one pass."""
+def can_branch(model: PreTrainedModel) -> bool:
+    """Tell whether all choices of a question can be read in one pass."""
     return (
         model.config.model_type in _FAMILIES
         and getattr(model.config, "_attn_implementation", None) in _ATTENTION
@@ -40,13 +43,13 @@ def can_pack(model: PreTrainedModel) -> bool:
 
 
 @torch.inference_mode()
-def packed_logprobs(
+def branch_logprobs(
     model: PreTrainedModel, prompts: Rows, choices: Sequence[Rows]
 ) -> list[list[float]]:
-    """Sum of log p over the tokens of each choice after its prompt, in nats.
+    """Sum log p over the tokens of each choice after its prompt, in nats.
 
     Args:
-        model: a decoder for which `can_pack` holds.
+        model: a decoder for which `can_branch` holds.
         prompts: token ids of each prompt, at least one token each.
         choices: for each prompt the token ids of its choices, each at least one token.
     """
@@ -55,45 +58,26 @@ def packed_logprobs(
         rows = [prompts[i] for i in group]
         shared = shared_prefix(rows) if len(rows) > 1 else 0
         shared = shared if shared >= ALIKE else 0
-        head = _read_head(model, rows[0][:shared]) if shared else []
-        width = {i: len(prompts[i]) - shared + sum(len(c) - 1 for c in choices[i]) for i in group}
-        for batch in _batches(width, PASS_TOKENS[model.device.type != "cpu"]):
+        head = read_head(model, rows[0][:shared])
+        width = [len(prompts[i]) - shared + sum(len(c) - 1 for c in choices[i]) for i in group]
+        for chosen in batches_by_width(width, PASS_TOKENS[model.device.type != "cpu"]):
+            batch = [group[k] for k in chosen]
             layout = _Layout([prompts[i][shared:] for i in batch], [choices[i] for i in batch])
             for i, sums in zip(batch, _score(model, layout, head, shared), strict=True):
                 found[i] = sums
     return found
 
 
-def _batches(width: Mapping[int, int], limit: int) -> Iterator[list[int]]:
-    """Rows of similar width together, so that little is padding."""
-    batch: list[int] = []
-    for i in sorted(width, key=lambda i: -width[i]):
-        if batch and width[batch[0]] * (len(batch) + 1) > limit:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
-def _read_head(model: PreTrainedModel, ids: Sequence[int]) -> list[States]:
-    """Keys and values of each layer for the beginning that all prompts share."""
-    cache = new_cache(model.config)
-    head = torch.tensor([list(ids)], device=model.device)
-    model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    layers: list[Any] = list(cache.layers)
-    return [(layer.keys, layer.values) for layer in layers]
-
-
 def _score(
-    model: PreTrainedModel, layout: _Layout, head: Sequence[States], shared: int
+    model: PreTrainedModel, layout: _Layout, head: DynamicCache, shared: int
 ) -> list[list[float]]:
-    """One forward pass over a batch behind the shared beginning."""
+    """Score a batch in one forward pass behind the shared beginning."""
     cache = new_cache(model.config)
     rows = len(layout.choices)
-    layers: list[Any] = list(cache.layers)
-    for layer, (keys, values) in zip(layers, head, strict=False):
-        layer.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
+    if shared:
+        layers: list[tuple[Any, Any]] = list(zip(cache.layers, head.layers, strict=True))
+        for layer, read in layers:
+            layer.update(read.keys.expand(rows, -1, -1, -1), read.values.expand(rows, -1, -1, -1))
     out = model(
         input_ids=layout.ids.to(model.device),
         attention_mask=layout.mask(shared, model.dtype).to(model.device),
@@ -106,7 +90,7 @@ def _score(
 
 
 class _Layout:
-    """Where everything stands: questions end in one column, their choices begin behind it.
+    """Lay out a batch: questions end in one column, their choices begin behind it.
 
     A choice's last token predicts nothing that is asked for, so it is not fed.
     """
@@ -139,7 +123,7 @@ class _Layout:
         return self.back + 1
 
     def mask(self, shared: int, dtype: torch.dtype) -> torch.Tensor:
-        """What each column may attend to, (B, 1, T, shared + T): 0 where it may, else very low."""
+        """Mask what each column attends to, (B, 1, T, shared + T): 0 where it may, else low."""
         width = self.part.shape[1]
         query, key = self.part[:, :, None], self.part[:, None, :]
         before = torch.ones(width, width, dtype=torch.bool).tril()
@@ -150,7 +134,7 @@ class _Layout:
         return low[:, None]
 
     def sums(self, logits: torch.Tensor) -> list[list[float]]:
-        """Log p of each choice from the logits (B, back + 1, V) of the kept columns."""
+        """Sum log p of each choice from the logits (B, back + 1, V) of the kept columns."""
         rows, columns, targets, owners = [], [], [], []
         for i, row in enumerate(self.choices):
             column = 0

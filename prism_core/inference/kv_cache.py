@@ -56,7 +56,7 @@ def _append(room: torch.Tensor, old: torch.Tensor, new: torch.Tensor) -> torch.T
 
 
 def new_cache(config: PretrainedConfig) -> DynamicCache:
-    """An empty cache for a decoder, with growing layers wherever attention is full."""
+    """Make an empty cache for a decoder, with growing layers wherever attention is full."""
     cache = DynamicCache(config=config)
     cache.layers = [
         GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
@@ -65,14 +65,14 @@ def new_cache(config: PretrainedConfig) -> DynamicCache:
 
 
 def is_mergeable(cache: DynamicCache) -> bool:
-    """Whether every layer is one of full attention, which `merged` can put together."""
+    """Tell whether every layer is one of full attention, which `merged` can put together."""
     return all(type(layer) is GrowingLayer for layer in cache.layers)
 
 
 def merged(
     caches: Sequence[DynamicCache], order: torch.Tensor, config: PretrainedConfig
 ) -> DynamicCache:
-    """One cache from several of growing layers, padded on the left to the longest.
+    """Make one cache of several with growing layers, padded on the left to the longest.
 
     Args:
         caches: caches of groups of rows; they are emptied, layer by layer, to save memory.

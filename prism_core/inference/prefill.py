@@ -10,7 +10,7 @@ A `Router` that decides by what it sees must see every row whole, so its rows sh
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -28,6 +28,8 @@ _WORTH_SHARING = 256
 _PASS_COST = 32
 """What a forward pass costs on a CPU beside its tokens, in tokens."""
 
+Rows = Sequence[Sequence[int]]
+"""Token ids, row by row."""
 Read = tuple[torch.Tensor, DynamicCache, torch.Tensor]
 """Logits of each row's last token (B, V), the cache, and the mask (B, T) of real tokens."""
 
@@ -40,10 +42,10 @@ class Router(Protocol):
         """Whether it must see each prompt whole, so that no beginning may be read for several."""
 
     def prefill(self, mask: torch.Tensor, rows: Sequence[int]) -> AbstractContextManager[None]:
-        """Wraps a forward pass over some rows; `mask` (rows, T) is 0 where a row is padded."""
+        """Wrap a forward pass over some rows; `mask` (rows, T) is 0 where a row is padded."""
 
     def decode(self) -> AbstractContextManager[None]:
-        """Wraps the forward pass of one decoding step."""
+        """Wrap the forward pass of one decoding step."""
 
     def select(self, rows: torch.Tensor) -> None:
         """Keep only these rows of the batch."""
@@ -57,8 +59,8 @@ class Router(Protocol):
         """Which rows use the adapter, (B,), on the CPU; told once the prefill is done."""
 
 
-def shared_prefix(rows: Sequence[Sequence[int]]) -> int:
-    """Length of the common beginning, leaving at least one token of every row."""
+def shared_prefix(rows: Rows) -> int:
+    """Count the tokens that all rows begin with, leaving at least one token of every row."""
     shortest = min(len(r) for r in rows) - 1
     first = rows[0]
     for i in range(shortest):
@@ -67,35 +69,38 @@ def shared_prefix(rows: Sequence[Sequence[int]]) -> int:
     return shortest
 
 
-def prefill(
-    model: PreTrainedModel, rows: Sequence[Sequence[int]], router: Router | None = None
-) -> Read:
+def prefill(model: PreTrainedModel, rows: Rows, router: Router | None = None) -> Read:
     """Read a batch of token rows, by a router that decides, if one is given."""
+    # Backwards, so that the first of several equal rows is the one that stays.
     first = {tuple(row): i for i, row in reversed(list(enumerate(rows)))}
     if router is None and len(first) < len(rows):
         unique = sorted(first.values())
         place = {tuple(rows[i]): k for k, i in enumerate(unique)}
         index = torch.tensor([place[tuple(row)] for row in rows], device=model.device)
         logits, cache, mask = prefill(model, [rows[i] for i in unique])
+        # The copies share nothing afterwards: each sample goes its own way.
         cache.batch_select_indices(index)
         return logits[index], cache, mask[index]
+    # Caches of a sliding window or of linear attention cannot be cut apart and put together.
     can_part = is_mergeable(new_cache(model.config))
     groups = groups_alike(rows) if router is None and can_part else [list(range(len(rows)))]
     parts, order = [], []
     for group in groups:
         shared = _worth_sharing([rows[i] for i in group]) if router is None else 0
-        head = _read_head(model, rows[group[0]][:shared])
+        head = read_head(model, rows[group[0]][:shared])
         width = [len(rows[i]) - shared for i in group]
+        # A GPU reads padding for nothing; there, one large pass is faster than several small.
         apart = can_part and model.device.type == "cpu"
         for chunk in _by_width(width) if apart else [range(len(group))]:
             members = [group[k] for k in chunk]
+            # Reading writes into the head's cache, and the next chunk needs it as it was.
             parts.append(_read(model, rows, members, copy.deepcopy(head), shared, router))
             order += members
     return parts[0] if len(parts) == 1 else _together(model, parts, order)
 
 
 def _together(model: PreTrainedModel, parts: Sequence[Read], order: Sequence[int]) -> Read:
-    """One batch from several; `order` names the place of each of their rows."""
+    """Make one batch of several; `order` names the caller's place of each of their rows."""
     back = torch.tensor(order, device=model.device).argsort()
     width = max(mask.shape[1] for _, _, mask in parts)
     masks = [pad(mask, (width - mask.shape[1], 0)) for _, _, mask in parts]
@@ -106,8 +111,8 @@ def _together(model: PreTrainedModel, parts: Sequence[Read], order: Sequence[int
     )
 
 
-def groups_alike(rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Rows that begin alike, group by group; rows that begin like no other make one group."""
+def groups_alike(rows: Rows) -> list[list[int]]:
+    """Group rows that begin alike; rows that begin like no other make one group together."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for i, row in enumerate(rows):
         alike.setdefault(tuple(row[:ALIKE]), []).append(i)
@@ -115,17 +120,19 @@ def groups_alike(rows: Sequence[Sequence[int]]) -> list[list[int]]:
     return [group for group in alike.values() if len(group) > 1] + ([alone] if alone else [])
 
 
-def _worth_sharing(rows: Sequence[Sequence[int]]) -> int:
-    """Length of the beginning that is to be read once for all these rows."""
+def _worth_sharing(rows: Rows) -> int:
+    """Count the tokens of the beginning that is to be read once for all these rows."""
     shared = shared_prefix(rows) if len(rows) > 1 else 0
+    # A short beginning pays off only where many rows have it: reading it apart is a pass more.
     is_worth_it = shared >= ALIKE or shared * (len(rows) - 1) >= _WORTH_SHARING
     return shared if is_worth_it else 0
 
 
 def _by_width(width: Sequence[int]) -> list[list[int]]:
-    """Rows in chunks, so that padding and passes together cost least.
+    """Cut rows into chunks so that padding and passes together cost least.
 
     With the rows sorted, longest first, a chunk costs its first row's width for each of its rows.
+    So the best cut of the first n rows follows from those of fewer (dynamic programming).
     """
     ranked = sorted(range(len(width)), key=lambda i: -width[i])
     cost, begin = [0.0], [0]
@@ -143,28 +150,30 @@ def _by_width(width: Sequence[int]) -> list[list[int]]:
     return chunks
 
 
-def _read_head(model: PreTrainedModel, ids: Sequence[int]) -> DynamicCache:
-    """The cache of the beginning that rows share, of one row; empty where they share none."""
+def read_head(model: PreTrainedModel, ids: Sequence[int]) -> DynamicCache:
+    """Return one row's cache of the beginning that rows share; empty where they share none."""
     cache = new_cache(model.config)
     if ids:
         head = torch.tensor([list(ids)], device=model.device)
+        # The decoder alone: nobody asks what follows here, and the head is a large product.
         model.get_decoder()(input_ids=head, past_key_values=cache, use_cache=True)
     return cache
 
 
 def _read(
     model: PreTrainedModel,
-    rows: Sequence[Sequence[int]],
+    rows: Rows,
     members: Sequence[int],
     cache: DynamicCache,
     shared: int,
     router: Router | None,
 ) -> Read:
-    """One forward pass over some of the rows, padded together, behind what they share."""
+    """Read some of the rows in one forward pass, padded together, behind what they share."""
     if shared:
         cache.batch_repeat_interleave(len(members))
     ids, mask = pad_left([rows[i][shared:] for i in members], model.device)
     mask = torch.cat([mask.new_ones((len(members), shared)), mask], dim=1)
+    # A row's first real token is at position 0, however much padding stands before it.
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
     with router.prefill(mask, members) if router else nullcontext():
         out = model(
@@ -179,14 +188,38 @@ def _read(
     return out.logits[:, -1], cache, mask
 
 
-def pad_left(
-    rows: Sequence[Sequence[int]], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask of shape (B, T), padded on the left with id 0."""
+def pad_left(rows: Rows, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask of shape (B, T), padded on the left with id 0."""
+    return _pad(rows, device, is_left=True)
+
+
+def pad_right(rows: Rows, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask of shape (B, T), padded on the right with id 0."""
+    return _pad(rows, device, is_left=False)
+
+
+def _pad(rows: Rows, device: torch.device, *, is_left: bool) -> tuple[torch.Tensor, torch.Tensor]:
     width = max(len(r) for r in rows)
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    ids, mask = torch.zeros((2, len(rows), width), dtype=torch.long)
     for i, row in enumerate(rows):
-        ids[i, width - len(row) :] = torch.tensor(list(row))
-        mask[i, width - len(row) :] = 1
+        start = width - len(row) if is_left else 0
+        ids[i, start : start + len(row)] = torch.tensor(list(row))
+        mask[i, start : start + len(row)] = 1
     return ids.to(device), mask.to(device)
+
+
+def batches_by_width(
+    width: Sequence[int], max_cells: int, max_rows: int | None = None
+) -> Iterator[list[int]]:
+    """Yield indices in batches of similar width whose padded size stays within `max_cells`."""
+    batch: list[int] = []
+    for i in sorted(range(len(width)), key=lambda i: -width[i]):
+        is_full = len(batch) == max_rows or (
+            batch and width[batch[0]] * (len(batch) + 1) > max_cells
+        )
+        if is_full:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

@@ -2,7 +2,7 @@
 
 The draw is Gumbel-max: the token with the largest logit plus noise. The noise is a hash of (seed,
 step, token id), so what a row draws depends on its logits and its seed, never on its batch mates;
-two prompts with one seed share their luck. Top-k and top-p look only at the few most probable
+two prompts with one seed share their noise. Top-k and top-p look only at the few most probable
 tokens: the nucleus is sought in a small partial selection, which grows only where it is larger.
 """
 
@@ -50,7 +50,7 @@ def check_sampling(sampling: Sampling) -> None:
 
 
 def row_keys(seeds: Sequence[int]) -> torch.Tensor:
-    """One 64-bit key a row, of shape (B,), from which all its noise follows."""
+    """Return one 64-bit key a row, of shape (B,), from which all its noise follows."""
     return _mix(torch.tensor([s & _MASK63 for s in seeds], dtype=torch.int64))
 
 
@@ -61,7 +61,7 @@ def draw_tokens(
     sampling: Sampling,
     seen: torch.Tensor | None,
 ) -> torch.Tensor:
-    """One token a row.
+    """Draw one token a row.
 
     Args:
         logits: scores of shape (B, V).
@@ -91,7 +91,7 @@ def _draw(
     sampling: Sampling,
     seen: torch.Tensor | None,
 ) -> torch.Tensor:
-    # Nought would divide by nought; the largest is the largest at any temperature.
+    # Temperature 0 must not divide; the largest is the largest at any temperature.
     logits = logits.float() / (sampling.temperature or 1.0)
     if sampling.repetition_penalty != 1.0 and seen is not None:
         _penalise(logits, seen, sampling.repetition_penalty)
@@ -106,7 +106,7 @@ def _draw(
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:
-    """The finaliser of splitmix64: every input bit reaches every output bit."""
+    """Apply the finaliser of splitmix64: every input bit reaches every output bit."""
     x = x + _STEP
     x = (x ^ ((x >> 30) & _LOW34)) * _FACTOR1
     x = (x ^ ((x >> 27) & _LOW37)) * _FACTOR2
@@ -114,7 +114,7 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
 
 
 def _gumbel(keys: torch.Tensor, step: int | torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Standard Gumbel noise of shape (B, K) for token ids (B, K) or (1, K)."""
+    """Return standard Gumbel noise of shape (B, K) for token ids (B, K) or (1, K)."""
     row = _mix(keys.to(ids.device) + step)
     bits = (_mix(row[:, None] ^ (ids * _ID_SALT)) >> 40) & _LOW24
     uniform = (bits.float() + 0.5) * 2.0**-24
@@ -128,7 +128,7 @@ def _penalise(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> None:
 
 
 def _nucleus(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (minus infinity where cut) and ids of the candidates, most probable first, (B, K)."""
+    """Return logits (minus infinity where cut) and ids of the likeliest tokens, sorted, (B, K)."""
     vocabulary = logits.shape[-1]
     if sampling.top_k:
         values, ids = _largest(logits, min(sampling.top_k, vocabulary))
@@ -145,10 +145,10 @@ def _nucleus(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, to
 
 
 def _largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The largest logits and their ids, largest first, (B, count).
+    """Return the largest logits and their ids, largest first, (B, count).
 
     They lie in the `count` blocks whose largest are the largest: every other block has so many
-    better ones before it. To look there alone takes a third of the time of a plain selection.
+    better ones before it. Looking there alone takes a third of the time of a plain selection.
     """
     rows, vocabulary = logits.shape
     blocks = vocabulary // _BLOCK
@@ -163,7 +163,7 @@ def _largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tens
 
 
 def _log_sum_exp(logits: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
-    """The logarithm of the summed exponentials of each row, given its largest, (B, 1)."""
+    """Return the log of the summed exponentials of each row, given its largest, (B, 1)."""
     # Results too small for normal numbers cost a hundred times more, and add nothing to the sum.
     return peak + (logits - peak).clamp_(min=_NEGLIGIBLE).exp_().sum(dim=-1, keepdim=True).log()
 

@@ -1,17 +1,45 @@
-"""Stopping inside a forward pass: a long prompt or a large batch takes many seconds on a CPU.
+"""When decoding ends: by a stop id, at the longest answer, or on request.
 
-The wish to stop is read after every decoder layer, so that it is obeyed within one layer's time.
+A long prompt or a large batch takes many seconds a pass on a CPU, so the wish to stop is read after
+every decoder layer and obeyed within one layer's time.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
+import torch
 from transformers import PreTrainedModel
 
 from prism_core.errors import CancelledError
+from prism_core.types import Sampling
+
+
+@dataclass(frozen=True)
+class DecodingJob:
+    """What all steps of decoding one batch have in common."""
+
+    sampling: Sampling
+    keys: torch.Tensor
+    """The rows' random keys, (B,), from `row_keys`."""
+    stop_ids: frozenset[int]
+    cancel: threading.Event | None
+    lock: AbstractContextManager[object]
+    """Held during the arithmetic, and released between steps so that other streams take turns."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has asked to stop."""
+        return self.cancel is not None and self.cancel.is_set()
+
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """Hold the model, and keep no gradients."""
+        with self.lock, torch.inference_mode():
+            yield
 
 
 @contextmanager

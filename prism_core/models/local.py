@@ -18,16 +18,16 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.inference.branch_scoring import can_pack
-from prism_core.inference.cpu.fused_llama import LeanDecoder, is_lean
+from prism_core.inference.branch_scoring import can_branch
+from prism_core.inference.cpu.fused_llama import FusedDecoder, can_fuse
 from prism_core.inference.decoding import decode
 from prism_core.inference.logprobs import answer_logprobs, choice_logprobs
-from prism_core.inference.prefill import Router
+from prism_core.inference.prefill import Router, batches_by_width
 from prism_core.inference.sampling import check_sampling
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt, encode_text, has_system_role
-from prism_core.models.generator import Seed
+from prism_core.models.generator import Seed, check_choices, seeds_of
 from prism_core.models.thoughts import split_thought
 from prism_core.models.weights import LoadedWeights, load_weights, resolve
 from prism_core.progress import Progress
@@ -41,7 +41,7 @@ SCORED_TOKENS = 6_144
 """Tokens read together where logits of many positions are needed (they take V floats each)."""
 
 RouterFactory = Callable[[Sequence[int]], Router]
-"""Makes the router of one batch from the indices of its rows in the caller's list."""
+"""Make the router of one batch from the indices of its rows in the caller's list."""
 
 
 @dataclass
@@ -50,9 +50,18 @@ class _Row:
 
     prompt: list[int]
     ids: list[int] = field(default_factory=list)
-    first: float | None = None
+    first: float | None = None  # seconds to the first token, and to the latest
     last: float = 0.0
     finish: Finish = "running"
+
+    def grow(self, token: int, now: float, stop_ids: frozenset[int], most: int) -> None:
+        self.first = now if self.first is None else self.first
+        self.last = now
+        self.ids.append(token)
+        if token in stop_ids:
+            self.finish = "stop"
+        elif len(self.ids) >= most:
+            self.finish = "length"
 
 
 class LocalModel:
@@ -65,11 +74,11 @@ class LocalModel:
         self.weights = weights
         self.model: PreTrainedModel = weights.model
         self.tokenizer: PreTrainedTokenizerBase = weights.tokenizer
+        self.name, self.fingerprint = weights.source.label, weights.fingerprint
+        self.has_system_role = has_system_role(self.tokenizer)
+        self.stop_ids = _stop_ids(self.model, self.tokenizer)
         self.lock = threading.RLock()
-        self._has_system_role = has_system_role(self.tokenizer)
-        self._stop_ids = _stop_ids(self.model, self.tokenizer)
-        self._cell_bytes = _cache_bytes_per_token(self.model)
-        self._packed: LeanDecoder | None = None
+        self._decoder: FusedDecoder | None = None
 
     @classmethod
     def load(
@@ -80,7 +89,7 @@ class LocalModel:
         dtype: torch.dtype | None = None,
         progress: Progress | None = None,
     ) -> LocalModel:
-        """Load a model by name, folder or file; see `prism_core.models.weights.resolve`.
+        """Load a model by name, folder or file; see `prism_core.models.sources.resolve`.
 
         Raises:
             InputError, NotFoundError: the reference is not a model that may be loaded.
@@ -88,26 +97,6 @@ class LocalModel:
         """
         source = resolve(reference)
         return cls(load_weights(source, device=device, dtype=dtype, progress=progress))
-
-    @property
-    def name(self) -> str:
-        """The model's name as shown to people."""
-        return self.weights.source.label
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of weights, dtype and chat template."""
-        return self.weights.fingerprint
-
-    @property
-    def has_system_role(self) -> bool:
-        """Whether the chat template takes a system turn."""
-        return self._has_system_role
-
-    @property
-    def stop_ids(self) -> frozenset[int]:
-        """Every token id that ends an answer."""
-        return self._stop_ids
 
     @property
     def context_tokens(self) -> int:
@@ -123,7 +112,7 @@ class LocalModel:
         cancel: threading.Event | None = None,
         router: RouterFactory | None = None,
     ) -> list[Completion]:
-        """Answer every prompt, in the order given. See `Generator.generate`."""
+        """Answer every prompt, rows with a router by its adapter."""
         start = time.perf_counter()
         rows = self._rows(prompts, sampling)
         for _ in self._decode(rows, sampling, seed, start, cancel, router):
@@ -139,7 +128,7 @@ class LocalModel:
         cancel: threading.Event | None = None,
         router: RouterFactory | None = None,
     ) -> Iterator[list[Completion]]:
-        """Yield all answers so far after every token. See `Generator.stream`."""
+        """Yield all answers so far, rows with a router by its adapter."""
         start = time.perf_counter()
         rows = self._rows(prompts, sampling)
         done = [self._completion(row) for row in rows]
@@ -156,22 +145,15 @@ class LocalModel:
         cancel: threading.Event | None = None,
         adapter: LoraWeights | None = None,
     ) -> list[list[ChoiceScore]]:
-        """Log-likelihood of each choice as the start of the answer, with the adapter if given.
-
-        Raises:
-            InputError: a choice is empty, or a prompt is too long.
-            CancelledError: `cancel` was set.
-        """
+        """Return each choice's log-likelihood, with the adapter if given."""
+        check_choices(choices)
         rows = [self._encode(p) for p in prompts]
         encoded = [[encode_text(self.tokenizer, c) for c in row] for row in choices]
-        for texts, row in zip(choices, encoded, strict=True):
-            if not row or any(not ids for ids in row):
-                raise InputError(f"A choice is empty: {list(texts)!r}. Every choice needs text.")
         scores: list[list[ChoiceScore]] = [[] for _ in prompts]
         width = [len(r) + sum(len(c) for c in cs) for r, cs in zip(rows, encoded, strict=True)]
-        # A packed pass makes its own small batches, and reads a common beginning once a call.
-        limit = SCORED_TOKENS * (16 if can_pack(self.model) else 1)
-        for batch in _batches(width, MAX_ROWS, limit):
+        # A branching pass makes its own small batches; it reads a common beginning once a call.
+        limit = SCORED_TOKENS * (16 if can_branch(self.model) else 1)
+        for batch in batches_by_width(width, limit, MAX_ROWS):
             if cancel is not None and cancel.is_set():
                 raise CancelledError("scoring was stopped on request")
             with self.lock, stoppable(self.model, cancel), self._with(adapter):
@@ -191,7 +173,7 @@ class LocalModel:
         *,
         adapter: LoraWeights | None = None,
     ) -> list[list[TokenScore]]:
-        """Log p of each token of given answers, with the adapter if given."""
+        """Return log p of each token of given answers, with the adapter if given."""
         rows = [self._encode(p) for p in prompts]
         encoded = [encode_text(self.tokenizer, a) for a in answers]
         if any(not ids for ids in encoded):
@@ -203,7 +185,7 @@ class LocalModel:
                 f"{self.context_tokens:,}."
             )
         scores: list[list[TokenScore]] = [[] for _ in prompts]
-        for batch in _batches(width, MAX_ROWS, SCORED_TOKENS):
+        for batch in batches_by_width(width, SCORED_TOKENS, MAX_ROWS):
             with self.lock, self._with(adapter):
                 lines = answer_logprobs(
                     self.model, [rows[i] for i in batch], [encoded[i] for i in batch]
@@ -214,7 +196,7 @@ class LocalModel:
         return scores
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a plain text under this model's tokenizer."""
+        """Count the tokens of a plain text."""
         return len(encode_text(self.tokenizer, text))
 
     def _rows(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[_Row]:
@@ -242,28 +224,26 @@ class LocalModel:
         router: RouterFactory | None,
     ) -> Iterator[list[int]]:
         """Decode all batches; yield the indices of the rows that grew."""
-        seeds = [seed] * len(rows) if isinstance(seed, int) else list(seed)
-        if len(seeds) != len(rows):
-            raise InputError(f"{len(rows)} prompts need as many seeds; {len(seeds)} were given.")
-        cells = int(CACHE_BYTES // self._cell_bytes)
-        lean = self._lean()
+        seeds = seeds_of(seed, len(rows))
+        cells = CACHE_BYTES // _cache_bytes_per_token(self.model)
+        fused = self._fused()
         width = [len(r.prompt) + sampling.max_new_tokens for r in rows]
-        for batch in _batches(width, MAX_ROWS, cells):
+        for batch in batches_by_width(width, cells, MAX_ROWS):
             steps = decode(
                 self.model,
                 [rows[i].prompt for i in batch],
                 sampling,
                 [seeds[i] for i in batch],
-                self._stop_ids,
+                self.stop_ids,
                 cancel=cancel,
                 lock=self.lock,
                 router=router(batch) if router else None,
-                lean=lean,
+                fused=fused,
             )
             for step in steps:
                 now = time.perf_counter() - start
                 for local, token in step:
-                    self._grow(rows[batch[local]], token, now, sampling)
+                    rows[batch[local]].grow(token, now, self.stop_ids, sampling.max_new_tokens)
                 yield [batch[local] for local, _ in step]
         if cancel is not None and cancel.is_set():
             cut = [i for i, row in enumerate(rows) if row.finish == "running"]
@@ -274,24 +254,15 @@ class LocalModel:
     def _with(self, adapter: LoraWeights | None) -> AbstractContextManager[None]:
         return adapter.active(self.model) if adapter else nullcontext()
 
-    def _lean(self) -> Callable[[], LeanDecoder] | None:
-        """How to get the weights packed for decoding; None where the library's layers decode."""
+    def _fused(self) -> Callable[[], FusedDecoder] | None:
+        """Return how to get the fused decoder; None where the library's layers decode."""
         with self.lock:
-            return self._pack if is_lean(self.model) else None
+            return self._fuse if can_fuse(self.model) else None
 
-    def _pack(self) -> LeanDecoder:
-        if self._packed is None or not self._packed.fits(self.model):
-            self._packed = LeanDecoder(self.model)
-        return self._packed
-
-    def _grow(self, row: _Row, token: int, now: float, sampling: Sampling) -> None:
-        row.first = now if row.first is None else row.first
-        row.last = now
-        row.ids.append(token)
-        if token in self._stop_ids:
-            row.finish = "stop"
-        elif len(row.ids) >= sampling.max_new_tokens:
-            row.finish = "length"
+    def _fuse(self) -> FusedDecoder:
+        if self._decoder is None or not self._decoder.fits(self.model):
+            self._decoder = FusedDecoder(self.model)
+        return self._decoder
 
     def _completion(self, row: _Row) -> Completion:
         raw = str(self.tokenizer.decode(row.ids, skip_special_tokens=True))
@@ -309,20 +280,8 @@ class LocalModel:
         )
 
 
-def _batches(width: Sequence[int], max_rows: int, max_cells: int) -> Iterator[list[int]]:
-    """Indices in batches of similar width whose padded size stays within `max_cells`."""
-    batch: list[int] = []
-    for i in sorted(range(len(width)), key=lambda i: -width[i]):
-        if batch and (len(batch) >= max_rows or width[batch[0]] * (len(batch) + 1) > max_cells):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Every id that ends an answer, from the tokenizer and the generation settings."""
+    """Find every id that ends an answer, by the tokenizer and the generation settings."""
     settings = getattr(model, "generation_config", None)
     listed = getattr(settings, "eos_token_id", None)
     ids = list(listed) if isinstance(listed, list | tuple) else [listed]
@@ -337,7 +296,7 @@ def _cache_bytes_per_token(model: PreTrainedModel) -> int:
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
-    """Each token's own text; together they spell the answer."""
+    """Decode each token by itself; together the pieces spell the answer."""
     pieces, before = [], ""
     for end in range(1, len(ids) + 1):
         whole = str(tokenizer.decode(ids[:end])).rstrip("\ufffd")

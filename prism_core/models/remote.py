@@ -27,9 +27,8 @@ from openai import BadRequestError, OpenAI, OpenAIError
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
 from prism_core.inference.sampling import check_sampling
-from prism_core.models.generator import Seed
-from prism_core.models.remote_answer import RemoteAnswer
-from prism_core.models.remote_errors import explain
+from prism_core.models.generator import Seed, check_choices, seeds_of
+from prism_core.models.remote_answer import RemoteAnswer, explain
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 
 PATIENCE = 0.05
@@ -51,6 +50,9 @@ class _Update:
 
 class RemoteGenerator:
     """A model behind an OpenAI-compatible endpoint: `Generator`."""
+
+    has_system_role = True
+    """Such an endpoint takes system turns and places them itself."""
 
     def __init__(
         self,
@@ -84,29 +86,13 @@ class RemoteGenerator:
             raise InputError("The remote key holds characters that no key has (not quoted here).")
         if parallel < 1:
             raise InputError(f"parallel is {parallel}; it must be at least 1.")
-        self.host = parts.hostname
-        self.parallel = parallel
-        self._model, self._key, self._limit_field = model, key, "max_tokens"
+        self.name, self.host, self.parallel = model, parts.hostname, parallel
+        self._key, self._limit_field = key, "max_tokens"
         identity = f"{url}\0{model}".encode()
-        self._fingerprint = f"remote-{hashlib.sha256(identity).hexdigest()[:16]}"
+        self.fingerprint = f"remote-{hashlib.sha256(identity).hexdigest()[:16]}"
         self._client = OpenAI(
             base_url=url, api_key=key or "none", timeout=timeout, max_retries=retries
         )
-
-    @property
-    def name(self) -> str:
-        """The model's name at the endpoint."""
-        return self._model
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of address and name; the weights behind them cannot be seen."""
-        return self._fingerprint
-
-    @property
-    def has_system_role(self) -> bool:
-        """True: an OpenAI-compatible endpoint takes system turns and places them itself."""
-        return True
 
     def generate(
         self,
@@ -116,7 +102,7 @@ class RemoteGenerator:
         *,
         cancel: threading.Event | None = None,
     ) -> list[Completion]:
-        """Answer every prompt, in the order given. See `Generator.generate`.
+        """Answer every prompt.
 
         Raises:
             RemoteError: the endpoint refused, failed or did not answer.
@@ -134,15 +120,13 @@ class RemoteGenerator:
         *,
         cancel: threading.Event | None = None,
     ) -> Iterator[list[Completion]]:
-        """Yield all answers so far whenever one grew. See `Generator.stream`.
+        """Yield all answers so far whenever one grew.
 
         Raises:
             RemoteError: the endpoint refused, failed or did not answer.
         """
         check_sampling(sampling)
-        seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
-        if len(seeds) != len(prompts):
-            raise InputError(f"{len(prompts)} prompts need as many seeds; {len(seeds)} were given.")
+        seeds = seeds_of(seed, len(prompts))
         if not all(prompts):
             raise InputError("A prompt is empty; it needs at least one message.")
         return self._merge(prompts, sampling, seeds, cancel or threading.Event())
@@ -154,16 +138,8 @@ class RemoteGenerator:
         *,
         cancel: threading.Event | None = None,
     ) -> list[list[ChoiceScore]]:
-        """Log-likelihood of each choice after 'Question: ... Answer:' in plain text.
-
-        Raises:
-            InputError: a choice is empty.
-            ModelError: this endpoint cannot score choices.
-            CancelledError: `cancel` was set between two requests.
-        """
-        for row in choices:
-            if not row or not all(choice.strip() for choice in row):
-                raise InputError(f"A choice is empty: {list(row)!r}. Every choice needs text.")
+        """Return each choice's log-likelihood after 'Question: ... Answer:' in plain text."""
+        check_choices(choices)
 
         def score(job: tuple[str, str]) -> ChoiceScore:
             if cancel is not None and cancel.is_set():
@@ -235,7 +211,7 @@ class RemoteGenerator:
                     if answer.take(chunk):
                         updates.put(_Update(row, answer.completion("running")))
         except OpenAIError as error:
-            said = explain(error, self.host, self._model, self._key, has_begun=answer.has_begun)
+            said = explain(error, self.host, self.name, self._key, has_begun=answer.has_begun)
             raise said from None
         except json.JSONDecodeError:
             raise RemoteError(f"{self.host} does not speak the OpenAI protocol.") from None
@@ -251,7 +227,7 @@ class RemoteGenerator:
         if sampling.repetition_penalty != 1.0:
             extra["repetition_penalty"] = sampling.repetition_penalty
         body: dict[str, Any] = {
-            "model": self._model,
+            "model": self.name,
             "messages": [{"role": m.role, "content": m.content} for m in prompt],
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -276,28 +252,28 @@ class RemoteGenerator:
         text = prompt + (choice if choice[0].isspace() else f" {choice}")
         try:
             reply = self._client.completions.create(
-                model=self._model, prompt=text, max_tokens=1, echo=True, logprobs=1, temperature=0
+                model=self.name, prompt=text, max_tokens=1, echo=True, logprobs=1, temperature=0
             )
         except BadRequestError as error:
             raise ModelError(UNSCORABLE.format(host=self.host)) from error
         except OpenAIError as error:
-            raise explain(error, self.host, self._model, self._key) from None
+            raise explain(error, self.host, self.name, self._key) from None
         found = reply.choices[0].logprobs if reply.choices else None
         if found is None or not found.tokens or not found.token_logprobs or not found.text_offset:
             raise ModelError(UNSCORABLE.format(host=self.host))
-        values = []
-        for token, logprob, offset in zip(
-            found.tokens, found.token_logprobs, found.text_offset, strict=True
-        ):
-            if offset < len(text) and offset + len(token) > len(prompt):
-                values.append(logprob)
+        tokens = zip(found.tokens, found.token_logprobs, found.text_offset, strict=True)
+        values = [
+            logprob
+            for token, logprob, offset in tokens
+            if offset < len(text) and offset + len(token) > len(prompt)
+        ]
         if not values or any(value is None for value in values):
             raise ModelError(UNSCORABLE.format(host=self.host))
         return ChoiceScore(float(sum(values)), len(values))
 
 
 def from_environment(model: str) -> RemoteGenerator:
-    """A remote model at `PRISM_REMOTE_URL` with the key `PRISM_REMOTE_KEY` (may be empty).
+    """Make a remote model at `PRISM_REMOTE_URL` with the key `PRISM_REMOTE_KEY` (may be empty).
 
     Raises:
         InputError: the address is missing or malformed.
@@ -309,7 +285,7 @@ def from_environment(model: str) -> RemoteGenerator:
 
 
 def _drain(updates: queue.SimpleQueue[_Update], done: list[Completion]) -> bool:
-    """Wait a moment, then take all updates there are; True if any came."""
+    """Wait a moment, then take all updates there are; return whether any came."""
     try:
         update = updates.get(timeout=PATIENCE)
     except queue.Empty:
@@ -326,6 +302,6 @@ def _drain(updates: queue.SimpleQueue[_Update], done: list[Completion]) -> bool:
 
 
 def _plain(prompt: Prompt) -> str:
-    """A prompt as plain text that ends where the answer starts."""
+    """Write a prompt as plain text that ends where the answer starts."""
     marks = {"system": "", "user": "Question: ", "assistant": "Answer: "}
     return "\n".join(f"{marks[m.role]}{m.content}" for m in prompt) + "\nAnswer:"

@@ -32,11 +32,10 @@ class ModelSource:
     """A model that can be loaded."""
 
     kind: Literal["embedded", "hub", "folder", "gguf"]
-    """What sort of place it comes from."""
     reference: str
     """What a person writes to name it; paths are absolute."""
     label: str
-    """A short name to show."""
+    """The model's name as shown to people."""
 
 
 def resolve(reference: str) -> ModelSource:
@@ -84,7 +83,7 @@ def open_model(reference: str, progress: Progress | None = None) -> Generator:
 
 
 def _resolve_public(name: str) -> ModelSource:
-    """Accept what the deployment's owner listed, as Hub ids only: a path is never looked at."""
+    """Accept what the deployment's owner listed, as Hub ids only."""
     listed = os.environ.get("PRISM_MODEL_ALLOWLIST", "").split(",")
     allowed = [entry.strip() for entry in listed if entry.strip()]
     if name not in allowed:

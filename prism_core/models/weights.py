@@ -67,13 +67,12 @@ class LoadedWeights:
     tokenizer: PreTrainedTokenizerBase
     """Has a pad token and a chat template."""
     source: ModelSource
-    """Where it came from."""
     fingerprint: str
     """Changes with the weights, the chat template or the dtype."""
 
 
 def choose_device() -> torch.device:
-    """The fastest device at hand: CUDA, then Apple's GPU, then the CPU."""
+    """Choose the fastest device at hand: CUDA, then Apple's GPU, then the CPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -84,7 +83,7 @@ def choose_device() -> torch.device:
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
-    """The number format that is fastest and safe there.
+    """Choose the number format that is fastest and safe there.
 
     A CPU gets bf16 only with AMX matrix units: with AVX512-BF16 alone, bf16 was measured slower
     than fp32 (125 against 172 GFLOP/s with 64 rows). MPS gets fp32.
@@ -99,7 +98,7 @@ def choose_dtype(device: torch.device) -> torch.dtype:
 
 
 def _has_amx_bf16() -> bool:
-    """Whether this CPU multiplies bf16 matrices in hardware (Linux tells; elsewhere: no)."""
+    """Tell whether this CPU multiplies bf16 matrices in hardware (known on Linux alone)."""
     try:
         return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
     except OSError:
@@ -140,7 +139,7 @@ def load_weights(
 
 
 def _checked_embedded(progress: Progress) -> tuple[Path, PreTrainedTokenizerBase]:
-    """The embedded model's folder and tokenizer; the weights are hashed in the meantime."""
+    """Return the embedded model's folder and tokenizer, hashing the weights in the meantime."""
     source = resolve(EMBEDDED)
     folder = embedded_folder(progress, verify=False)
     with ThreadPoolExecutor(1) as pool:
@@ -170,7 +169,7 @@ def _folder_of(source: ModelSource, progress: Progress) -> Path:
 
 
 def _manifest_identity(folder: Path) -> str:
-    """Hashes of the weights and the tokenizer, so that every machine agrees."""
+    """Join the hashes of weights and tokenizer, so that every machine agrees."""
     names = ("model.safetensors", "tokenizer.json")
     return "\n".join(f"{r.name} {r.sha256}" for r in read_manifest(folder) if r.name in names)
 
@@ -181,14 +180,10 @@ def _files_identity(folder: Path, source: ModelSource) -> str:
         return f"{source.reference} {folder.name}"  # the folder is named after the commit
     if source.kind == "gguf":
         return folder.name
-    lines = []
-    for path in sorted(folder.glob("*.safetensors")):
-        status = path.stat()
-        lines.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
-    for path in sorted(folder.glob("*.json")):
-        if path.name != MANIFEST:
-            lines.append(f"{path.name} {sha256_of(path)}")
-    return "\n".join(lines)
+    stats = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    lines = [f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in stats]
+    small = [path for path in sorted(folder.glob("*.json")) if path.name != MANIFEST]
+    return "\n".join([*lines, *(f"{path.name} {sha256_of(path)}" for path in small)])
 
 
 def _load_tokenizer(folder: Path, source: ModelSource) -> PreTrainedTokenizerBase:

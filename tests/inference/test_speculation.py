@@ -1,4 +1,4 @@
-"""Packed and guessed decoding writes what plain decoding writes, and notices a changed model."""
+"""Fused and speculative decoding writes what plain decoding writes, and notices a changed model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import torch
 from support.tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core.inference.cpu import linear_kernels as packed
-from prism_core.inference.cpu import speculation
-from prism_core.inference.cpu.fused_llama import LeanDecoder, is_lean
+from prism_core.inference.cpu import linear_kernels, speculation
+from prism_core.inference.cpu.fused_llama import FusedDecoder, can_fuse
 from prism_core.inference.cpu.linear_kernels import (
     Int4Linear,
     Int8Linear,
@@ -44,14 +43,14 @@ SETTINGS = [
 ]
 
 
-def token_rows(model: LocalModel, prompts: list[Prompt], sampling: Sampling, lean: bool) -> list:
-    """The token ids of each row, by packed steps or by the library's."""
+def token_rows(model: LocalModel, prompts: list[Prompt], sampling: Sampling, fused: bool) -> list:
+    """The token ids of each row, by fused steps or by the library's."""
     rows = [encode_prompt(model.tokenizer, p) for p in prompts]
     written: list[list[int]] = [[] for _ in rows]
     seeds = list(range(len(rows)))
-    how = model._lean() if lean else None
-    assert (how is not None) is lean
-    for step in decode(model.model, rows, sampling, seeds, model._stop_ids, lean=how):
+    how = model._fused() if fused else None
+    assert (how is not None) is fused
+    for step in decode(model.model, rows, sampling, seeds, model.stop_ids, fused=how):
         for row, token in step:
             written[row].append(token)
     return written
@@ -62,8 +61,8 @@ def token_rows(model: LocalModel, prompts: list[Prompt], sampling: Sampling, lea
 def test_guessing_writes_what_plain_decoding_writes(
     model: LocalModel, sampling: Sampling, rows: int
 ) -> None:
-    plain = token_rows(model, PROMPTS[:rows], sampling, lean=False)
-    assert token_rows(model, PROMPTS[:rows], sampling, lean=True) == plain
+    plain = token_rows(model, PROMPTS[:rows], sampling, fused=False)
+    assert token_rows(model, PROMPTS[:rows], sampling, fused=True) == plain
 
 
 @pytest.mark.parametrize("gates", ["open", ["closed", "open", "closed"]], ids=["open", "mixed"])
@@ -74,19 +73,19 @@ def test_guesses_with_an_adapter_are_checked_and_mostly_right(
     rates = []
     true_note = speculation._DraftLength.note
 
-    def note(luck: speculation._DraftLength, right: int, wrong: int) -> None:
+    def note(length: speculation._DraftLength, right: int, wrong: int) -> None:
         rates.append((right, wrong))
-        true_note(luck, right, wrong)
+        true_note(length, right, wrong)
 
     monkeypatch.setattr(speculation._DraftLength, "note", note)
     sampling = SETTINGS[0]
-    packed = gated.generate(PROMPTS, sampling, gates=gates)
+    fused = gated.generate(PROMPTS, sampling, gates=gates)
     right, wrong = map(sum, zip(*rates, strict=True))
     assert right / (right + wrong) > 0.7
-    monkeypatch.setattr(model, "_lean", lambda: None)
+    monkeypatch.setattr(model, "_fused", lambda: None)
     plain = gated.generate(PROMPTS, sampling, gates=gates)
-    assert [c.text for c in packed] == [c.text for c in plain]
-    assert packed[1].text != model.generate(PROMPTS[1:2], sampling)[0].text
+    assert [c.text for c in fused] == [c.text for c in plain]
+    assert fused[1].text != model.generate(PROMPTS[1:2], sampling)[0].text
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
@@ -105,10 +104,10 @@ def test_bad_guesses_cost_time_but_change_nothing(
     true_guess = speculation._guess
     monkeypatch.setattr(speculation, "_guess", contrary)
     sampling = Sampling(max_new_tokens=20, temperature=0.7, repetition_penalty=1.2)
-    guessed = token_rows(model, PROMPTS, sampling, lean=True)
+    guessed = token_rows(model, PROMPTS, sampling, fused=True)
     assert counts[0] > 1
     assert min(counts) < counts[0], "it guesses less when it is wrong"
-    assert guessed == token_rows(model, PROMPTS, sampling, lean=False)
+    assert guessed == token_rows(model, PROMPTS, sampling, fused=False)
 
 
 def test_many_rows_are_decoded_without_guesses(tiny: LocalModel) -> None:
@@ -119,16 +118,16 @@ def test_many_rows_are_decoded_without_guesses(tiny: LocalModel) -> None:
         assert together[i].text == tiny.generate([prompts[i]], sampling, seed=i)[0].text
 
 
-def test_packed_steps_give_the_library_s_logits(model: LocalModel) -> None:
+def test_fused_steps_give_the_library_s_logits(model: LocalModel) -> None:
     rows = [encode_prompt(model.tokenizer, p) for p in PROMPTS]
-    lean = LeanDecoder(model.model)
+    fused = FusedDecoder(model.model)
     with torch.inference_mode():
         _, cache, mask = prefill(model.model, rows)
         slots = SlotCache.from_prefill(cache, mask)
         new = torch.tensor([[7, 8, 9], [10, 11, 12], [13, 14, 15]])
-        first = lean.step(slots, new[:, :1])
+        first = fused.step(slots, new[:, :1])
         slots.used = slots.used + 1
-        rest = lean.step(slots, new[:, 1:])
+        rest = fused.step(slots, new[:, 1:])
         for i, row in enumerate(rows):
             whole = model.model(torch.tensor([row + new[i].tolist()])).logits[0, -3:]
             assert torch.allclose(torch.cat([first[i], rest[i]]), whole, atol=2e-3)
@@ -143,16 +142,16 @@ def test_a_changed_or_hooked_model_is_noticed(tokenizer: PreTrainedTokenizerBase
     after = model.generate(PROMPTS[:1], Sampling(max_new_tokens=8))[0].text
     assert after != before
     fresh = LocalModel(model.weights).generate(PROMPTS[:1], Sampling(max_new_tokens=8))[0].text
-    assert after == fresh, "the packed weights followed the change"
+    assert after == fresh, "the fused weights followed the change"
     linear = model.model.get_submodule("model.layers.1.mlp.up_proj")
     handle = linear.register_forward_hook(lambda *_: None)
-    assert not is_lean(model.model)
+    assert not can_fuse(model.model)
     handle.remove()
-    assert is_lean(model.model)
+    assert can_fuse(model.model)
 
 
 def test_gemma_decodes_by_the_library_s_layers(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert not is_lean(tiny_model("gemma", tokenizer).model)
+    assert not can_fuse(tiny_model("gemma", tokenizer).model)
 
 
 def test_cancelling_stops_between_guesses(model: LocalModel) -> None:
@@ -198,9 +197,9 @@ def test_blocks_of_either_library_hold_the_very_weights(
 
 
 def test_without_mkl_the_blocks_are_onednns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "mkl_blocks_fit_all", lambda: False)
+    monkeypatch.setattr(linear_kernels, "mkl_blocks_fit_all", lambda: False)
     assert isinstance(exact_linear(torch.ones(2, 3)), OneDnnLinear)
-    monkeypatch.setattr(packed, "mkl_blocks_fit_all", lambda: True)
+    monkeypatch.setattr(linear_kernels, "mkl_blocks_fit_all", lambda: True)
     assert isinstance(exact_linear(torch.ones(2, 3)), MklLinear)
 
 

@@ -163,13 +163,13 @@ def test_template_without_system_turn_keeps_the_instruction(tiny: LocalModel) ->
     from prism_core.lm_eval.model import PrismLM
 
     harness = PrismLM(model=tiny)
-    harness.base._has_system_role = False
+    harness.base.has_system_role = False
     try:
         text = harness.apply_chat_template(
             [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
         )
     finally:
-        harness.base._has_system_role = True
+        harness.base.has_system_role = True
     assert "Be brief.\n\nWhy?" in text
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.inference.cpu import fused_prefill as lean_prefill
-from prism_core.inference.cpu.fused_llama import LeanDecoder
+from prism_core.inference.cpu import fused_prefill
+from prism_core.inference.cpu.fused_llama import FusedDecoder
 from prism_core.inference.cpu.slot_cache import SlotCache
 from prism_core.inference.prefill import _by_width, prefill, shared_prefix
 from prism_core.models.chat import encode_prompt, encode_text
@@ -173,24 +173,24 @@ SHARED_ROWS = {
 
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", SHARED_ROWS)
-def test_packed_weights_read_many_rows_as_the_library_does(
+def test_fused_weights_read_many_rows_as_the_library_does(
     tiny: LocalModel, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(lean_prefill, "_PASS_TOKENS", 100)  # several passes
-    rows, lean = SHARED_ROWS[kind], LeanDecoder(tiny.model)
-    logits, cache = lean_prefill.read_rows(lean, rows)
+    monkeypatch.setattr(fused_prefill, "_PASS_TOKENS", 100)  # several passes
+    rows, fused = SHARED_ROWS[kind], FusedDecoder(tiny.model)
+    logits, cache = fused_prefill.read_rows(fused, rows)
     theirs, their_cache, mask = prefill(tiny.model, rows)
     assert torch.allclose(logits, theirs, atol=1e-4)
     same = SlotCache.from_prefill(their_cache, mask)
     # The cache goes on as the library's does.
     ids = logits.argmax(dim=-1)[:, None]
-    assert torch.allclose(lean.step(cache, ids), lean.step(same, ids), atol=1e-4)
+    assert torch.allclose(fused.step(cache, ids), fused.step(same, ids), atol=1e-4)
 
 
 def test_what_rows_share_is_read_once() -> None:
     read = {
         kind: sum(len(p.tokens) for level in [*tree.levels, tree.ends] for p in level)
-        for kind, tree in ((k, lean_prefill._Tree(rows)) for k, rows in SHARED_ROWS.items())
+        for kind, tree in ((k, fused_prefill._Tree(rows)) for k, rows in SHARED_ROWS.items())
     }
     assert read["nothing"] == sum(map(len, SHARED_ROWS["nothing"]))
     assert read["a beginning"] == 61 + (1 + 1 + 1 + 1) + 7 * (3 + 1 + 4 + 2)
@@ -204,12 +204,12 @@ def test_reading_many_rows_stops_within_a_layer(tiny: LocalModel) -> None:
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(CancelledError):
-        lean_prefill.read_rows(LeanDecoder(tiny.model), [[1, 2], [3]], cancel)
+        fused_prefill.read_rows(FusedDecoder(tiny.model), [[1, 2], [3]], cancel)
 
 
 def test_large_batches_answer_as_small_ones_do(model: LocalModel) -> None:
     prompts = [ask(f"Name {n} things that are blue and say why.") for n in range(2, 34)]
-    assert lean_prefill.is_worth_packing([encode_prompt(model.tokenizer, p) for p in prompts])
+    assert fused_prefill.is_worth_fusing([encode_prompt(model.tokenizer, p) for p in prompts])
     together = model.generate(prompts, Sampling(max_new_tokens=6))
     alone = [model.generate([p], Sampling(max_new_tokens=6))[0] for p in prompts[::8]]
     assert [c.text for c in together[::8]] == [c.text for c in alone]

@@ -12,8 +12,8 @@ from support.tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
 from prism_core.errors import InputError
-from prism_core.inference import branch_scoring as packed_choices
-from prism_core.inference.branch_scoring import can_pack, packed_logprobs
+from prism_core.inference import branch_scoring
+from prism_core.inference.branch_scoring import branch_logprobs, can_branch
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
@@ -51,11 +51,11 @@ def plainly(model: LocalModel, item: Item, variant: PromptVariant, way: str) -> 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma"])
 @pytest.mark.parametrize("way", ["letters", "cloze"])
-def test_a_packed_pass_equals_a_pass_for_each_choice(
+def test_one_branching_pass_equals_a_pass_for_each_choice(
     kind: str, way: str, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     model = tiny_model(kind, tokenizer)
-    assert can_pack(model.model)
+    assert can_branch(model.model)
     items = [*pick_items(get_task("knowledge"), 2), ITEM]
     for variant in (PERSONA, PromptVariant()):
         found = score_choice_items(model, variant, items, way)
@@ -92,9 +92,9 @@ def test_small_batches_and_mixed_beginnings_change_nothing(
 ) -> None:
     rows = [[1, *range(100, 160), 7, 8], [1, *range(100, 160), 9], [5, 6, 7], [2] * 70]
     choices = [[[3], [4, 5, 6]], [[9, 9]], [[1, 2], [3], [4, 5]], [[8]]]
-    whole = packed_logprobs(tiny.model, rows, choices)
-    monkeypatch.setattr(packed_choices, "PASS_TOKENS", (1, 1))
-    for line, other in zip(packed_logprobs(tiny.model, rows, choices), whole, strict=True):
+    whole = branch_logprobs(tiny.model, rows, choices)
+    monkeypatch.setattr(branch_scoring, "PASS_TOKENS", (1, 1))
+    for line, other in zip(branch_logprobs(tiny.model, rows, choices), whole, strict=True):
         assert line == pytest.approx(other, abs=2e-4)
 
 

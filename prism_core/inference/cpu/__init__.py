@@ -1,1 +1,1 @@
-"""The fused CPU path: packed weights, a cache without padding, guessed tokens."""
+"""The fused CPU path: fused weights, a cache of slots, drafted tokens."""

@@ -1,10 +1,10 @@
-"""The passes of a Llama-type model that decodes on a CPU, without the library's cost per layer.
+"""Forward passes of a Llama-type model that decodes on a CPU, without the library's cost a layer.
 
 The library takes some 40 small operations a layer, many of them copies; with few rows they cost
 more than the weights' arithmetic. Here a layer takes about 20: query, key and value are one
 product, and so are gate and up; keys are read where they lie, once a group of heads. The numbers
 are the library's up to rounding. Rows that use an adapter get its low-rank updates on top
-(`prism_core/lean_lora.py`). A model of another make, or one that carries hooks, decodes by the
+(`fused_lora.py`). A model of another make, or one that carries hooks, decodes by the
 library's own layers.
 """
 
@@ -36,12 +36,12 @@ from prism_core.inference.cpu.linear_kernels import (
 from prism_core.inference.cpu.slot_cache import SlotCache, places, visible
 
 _MOST_PARAMETERS = 600_000_000
-"""Packing keeps a second copy of the weights; larger models do without."""
+"""Fusing keeps a second copy of the weights; larger models do without."""
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """All linear maps, exact or coarse."""
+    """All linear maps, exact or rounded for drafts."""
 
     layers: tuple[LayerMaps, ...]
     head: LinearMap | Int8Linear
@@ -51,33 +51,23 @@ class _Weights:
 class _Pass:
     """Which tokens a forward pass reads, and where they stand."""
 
-    rows: slice
-    """The cache's rows that it is about."""
-    ids: torch.Tensor
-    """The tokens of all rows, end to end, (N,)."""
-    row: torch.Tensor
-    """The row of each, among all rows of the cache, (N,)."""
-    slot: torch.Tensor
-    """The slot that each is written to, (N,)."""
-    position: torch.Tensor
-    """The position of each in its row, (N,)."""
-    first: int | None
-    """The slot of every row's first token, where that is one; their tokens fill the grid then."""
-    grid: tuple[int, int]
-    """Rows and the most tokens of one: how attention lays the tokens out."""
-    cell: torch.Tensor | None
-    """The cell of each token in the grid, (N,); None where they fill it."""
-    bias: torch.Tensor | None
-    """0 where a cell may look and minus infinity elsewhere, (rows, 1, cells * groups, reach)."""
-    reach: int
-    """Slots to look at."""
+    rows: slice  # the cache's rows that it is about
+    ids: torch.Tensor  # (N,), the tokens of all rows, end to end
+    row: torch.Tensor  # (N,), the row of each, among all rows of the cache
+    slot: torch.Tensor  # (N,), the slot that each is written to
+    position: torch.Tensor  # (N,), the position of each in its row
+    first: int | None  # the one slot where every row's tokens begin, filling the grid; else None
+    grid: tuple[int, int]  # rows and the most tokens of one: how attention lays tokens out
+    cell: torch.Tensor | None  # (N,), the cell of each token in the grid; None where they fill it
+    bias: torch.Tensor | None  # 0 or minus infinity, (rows, 1, cells * groups, reach)
+    reach: int  # slots to look at
 
 
-class LeanDecoder:
-    """The forward pass of decoding steps over a `SlotCache`, exact or coarse."""
+class FusedDecoder:
+    """The forward pass of decoding steps over a `SlotCache`, exact or for drafts."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Pack the weights of a model that `is_lean` accepts."""
+        """Fuse the weights of a model that `can_fuse` accepts."""
         decoder: Any = model.get_decoder()
         config = model.config
         attention: Any = decoder.layers[0].self_attn
@@ -89,17 +79,17 @@ class LeanDecoder:
         self._rotary = decoder.rotary_emb
         pairs = [(la.input_layernorm, la.post_attention_layernorm) for la in decoder.layers]
         self._norms = [norm.weight for norm in (*chain.from_iterable(pairs), decoder.norm)]
-        self.exact = _pack(model, exact_linear, exact_linear)
+        self.exact = _fuse(model, exact_linear, exact_linear)
         fits = all(fits_int4(m.weight.shape) for m in _linears(model))
-        self.coarse = _pack(model, Int4Linear, Int8Linear) if fits else None
+        self.draft = _fuse(model, Int4Linear, Int8Linear) if fits else None
         self._built_from = _versions(model)
 
     def fits(self, model: PreTrainedModel) -> bool:
-        """Whether the model still has the weights that were packed."""
+        """Tell whether the model still has the weights that were fused."""
         return _versions(model) == self._built_from
 
     def new_cache(self, lengths: Sequence[int]) -> SlotCache:
-        """A cache for rows of these lengths, padded on the left, for `read` to fill."""
+        """Make a cache for rows of these lengths, padded on the left, for `read` to fill."""
         return SlotCache.empty(lengths, len(self.exact.layers), self._kv, self._size)
 
     def read(
@@ -114,7 +104,7 @@ class LeanDecoder:
 
         Args:
             cache: it holds what stands before these tokens.
-            rows: the rows, one behind the other.
+            rows: which rows, neighbours in the cache.
             ends: each row's last tokens, at least one.
             before: how many tokens each row has before them.
             cancel: ends the pass at the next layer.
@@ -160,7 +150,7 @@ class LeanDecoder:
         ids: torch.Tensor,
         ahead: int = 0,
         *,
-        coarse: bool = False,
+        draft: bool = False,
         lora: RowLora | None = None,
     ) -> torch.Tensor:
         """Read ids (B, S) into the slots that start `ahead` of each row's end.
@@ -169,13 +159,13 @@ class LeanDecoder:
             cache: keys and values so far.
             ids: the tokens.
             ahead: how many tokens lie between each row's end and these.
-            coarse: take the rounded weights.
+            draft: take the rounded weights, where there are any.
             lora: the adapter and the rows that use it, if any do.
 
         Returns:
             Logits (B, S, V). The cache's `used` is left to the caller.
         """
-        weights = self.coarse if coarse and self.coarse else self.exact
+        weights = self.draft if draft and self.draft else self.exact
         rows, new = ids.shape
         starts = (cache.used + ahead).tolist()
         slots = torch.tensor(starts)[:, None] + torch.arange(new)
@@ -206,7 +196,7 @@ class LeanDecoder:
         read: _Pass,
         cancel: threading.Event | None = None,
     ) -> torch.Tensor:
-        """What the last layer makes of each token, (N, C); keys and values go to the cache."""
+        """Run the layers over each token, (N, C); keys and values go to the cache."""
         x = self._embedding[read.ids]
         cos, sin = self._angles(x, read.position)
         for i, layer in enumerate(layers):
@@ -225,7 +215,7 @@ class LeanDecoder:
     def _attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, read: _Pass
     ) -> torch.Tensor:
-        """Attention; the heads that share a key count as more queries of it, (N, C)."""
+        """Attend, (N, C); the heads that share a key count as more queries of it."""
         rows, new = read.grid
         groups = self._heads // self._kv
         if read.cell is not None:
@@ -242,22 +232,22 @@ class LeanDecoder:
         return mixed if read.cell is None else mixed[read.cell]
 
     def _normed(self, x: torch.Tensor, norm: int) -> torch.Tensor:
-        """The root-mean-square norm of that number, of rows (N, C), in few passes over them."""
+        """Apply the root-mean-square norm of that number to rows (N, C), in few passes."""
         scale = vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
         return (x * scale.add_(self._epsilon).rsqrt_()).mul_(self._norms[norm])
 
     def _angles(
         self, x: torch.Tensor, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines, and sines with the sign of the half they turn, (N, 1, head size)."""
+        """Return cosines, and sines with the sign of the half they turn, (N, 1, head size)."""
         cos, sin = self._rotary(x, positions[None])
         sin = sin[0].clone()
         sin[..., : self._size // 2].neg_()
         return cos[0][:, None], sin[:, None]
 
 
-def is_lean(model: PreTrainedModel) -> bool:
-    """Whether a model's decoding steps can be taken here as it is now."""
+def can_fuse(model: PreTrainedModel) -> bool:
+    """Tell whether a model's decoding steps can be taken here as it is now."""
     if type(model) not in (LlamaForCausalLM, Qwen2ForCausalLM):
         return False
     config = model.config
@@ -285,11 +275,11 @@ def _linears(model: PreTrainedModel) -> Iterator[Any]:
 
 
 def _versions(model: PreTrainedModel) -> tuple[tuple[int, int], ...]:
-    """Changes whenever a parameter is replaced or written to."""
+    """Identify the weights: it changes whenever a parameter is replaced or written to."""
     return tuple((p.data_ptr(), p._version) for p in model.parameters())
 
 
-def _pack(
+def _fuse(
     model: PreTrainedModel,
     make: Callable[..., LinearMap],
     last: Callable[..., LinearMap | Int8Linear],
@@ -304,14 +294,14 @@ def _pack(
 
 
 def _stacked(parts: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Weights and biases of linear maps of the same input, one behind the other."""
+    """Concatenate weights and biases of linear maps of the same input."""
     weight = torch.cat([p.weight.detach() for p in parts])
     biases = [p.bias.detach() for p in parts if p.bias is not None]
     return weight, torch.cat(biases) if biases else None
 
 
 def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding of (N, heads, head size)."""
+    """Apply the rotary embedding to (N, heads, head size)."""
     (low, high), (sin_low, sin_high) = x.chunk(2, dim=-1), sin.chunk(2, dim=-1)
     turned = x * cos
     turned_low, turned_high = turned.chunk(2, dim=-1)
@@ -324,6 +314,6 @@ def _write(states: torch.Tensor, read: _Pass, new: torch.Tensor) -> None:
     """Put keys or values (N, kv heads, head size) into one layer's buffer."""
     if read.first is None:
         states.index_put_((read.row, read.slot), new)
-    else:  # a third of the time
+    else:  # a slice, in a third of the time
         rows, tokens = read.grid
         states.narrow(1, read.first, tokens).copy_(new.view(rows, tokens, *new.shape[1:]))

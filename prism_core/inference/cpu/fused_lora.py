@@ -1,9 +1,9 @@
-"""A LoRA on top of packed weights, for the rows of a batch that use it.
+"""A LoRA on top of fused weights, for the rows of a batch that use it.
 
-1. Maps that share an input are one product in `prism_core/lean.py`, and so are their updates: the
-   downward matrices lie one behind the other, the upward ones on a diagonal of blocks.
-2. A row that is switched off has the few numbers in the middle multiplied by nought, which leaves
-   its result as it was, to the bit.
+1. Maps that share an input are one product in `fused_llama.py`, and so are their updates: the
+   downward matrices are concatenated, the upward ones stand on a diagonal of blocks.
+2. A row that is switched off has the few numbers in the middle multiplied by 0, which leaves its
+   result as it was, to the bit.
 """
 
 from __future__ import annotations
@@ -25,13 +25,11 @@ from prism_core.lora.weights import LoraPair, LoraWeights
 class LowRank:
     """The update of one map: `x -> x @ down @ up`."""
 
-    down: torch.Tensor
-    """Of shape (inputs, ranks)."""
-    up: torch.Tensor
-    """Of shape (ranks, outputs), times the adapter's scale."""
+    down: torch.Tensor  # (inputs, ranks)
+    up: torch.Tensor  # (ranks, outputs), times the adapter's scale
 
     def over(self, linear: LinearMap, on: torch.Tensor | None) -> LinearMap:
-        """The map with this update in rows where `on` (M, 1) is 1; None stands for all."""
+        """Add this update to a map in rows where `on` (M, 1) is 1; None stands for all."""
         return _Updated(linear, self, on)
 
     def add_to(self, out: torch.Tensor, x: torch.Tensor, on: torch.Tensor | None) -> torch.Tensor:
@@ -60,16 +58,12 @@ class LayerLora:
     """One decoder layer's updates, of the maps that `LayerMaps` names; None where there is none."""
 
     qkv: LowRank | None
-    """Query, key and value."""
     out: LowRank | None
-    """Attention's output."""
     gate_up: LowRank | None
-    """The MLP's gate and its upward map."""
     down: LowRank | None
-    """The MLP's downward map."""
 
     def over(self, maps: LayerMaps, on: torch.Tensor | None) -> LayerMaps:
-        """The layer's maps, updated in rows where `on` is 1."""
+        """Update the layer's maps in rows where `on` is 1."""
         return LayerMaps(
             self.qkv.over(maps.qkv, on) if self.qkv else maps.qkv,
             self.out.over(maps.out, on) if self.out else maps.out,
@@ -83,19 +77,18 @@ class RowLora:
     """An adapter and the rows of a batch that use it."""
 
     layers: tuple[LayerLora, ...]
-    """The updates, layer by layer."""
     is_open: torch.Tensor
-    """Which rows use them, (B,)."""
+    """Which rows use the adapter, (B,)."""
 
     def over(self, layers: Sequence[LayerMaps], tokens: int) -> list[LayerMaps]:
-        """The maps for so many tokens of each row, with the open rows' updates."""
+        """Update the maps for so many tokens of each row, in the open rows alone."""
         on = None
         if not bool(self.is_open.all()):
             on = self.is_open.float().repeat_interleave(tokens)[:, None]
         return [mine.over(maps, on) for mine, maps in zip(self.layers, layers, strict=True)]
 
     def keep(self, index: torch.Tensor) -> RowLora | None:
-        """The same for these rows alone; None where none of them uses the adapter."""
+        """Keep these rows alone; None where none of them uses the adapter."""
         is_open = self.is_open[index]
         return RowLora(self.layers, is_open) if bool(is_open.any()) else None
 
@@ -105,7 +98,7 @@ _FUSED: WeakKeyDictionary[LoraWeights, tuple[LayerLora, ...] | None] = WeakKeyDi
 
 
 def row_lora(lora: LoraWeights, model: PreTrainedModel, is_open: torch.Tensor) -> RowLora | None:
-    """An adapter for the packed steps of a batch, on a model that `is_lean` accepts.
+    """Prepare an adapter for the fused steps of a batch, on a model that `can_fuse` accepts.
 
     Args:
         lora: the adapter.
@@ -134,7 +127,7 @@ def _fuse(lora: LoraWeights, model: PreTrainedModel) -> tuple[LayerLora, ...] | 
 
 
 def _diagonal(parts: Sequence[nn.Linear], pairs: Sequence[LoraPair | None]) -> LowRank | None:
-    """The updates of maps of the same input, whose outputs lie one behind the other."""
+    """Put the updates of maps of the same input, whose outputs are concatenated, into one."""
     found = [pair for pair in pairs if pair is not None]
     if not found:
         return None

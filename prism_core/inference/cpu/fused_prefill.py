@@ -1,10 +1,10 @@
-"""The prefill of many rows by packed weights: all their tokens in one product, without padding.
+"""The prefill of many rows by fused weights: all their tokens in one product, without padding.
 
 1. What several rows begin with is read once: a template for all, a persona for its questions, a
    question for its samples. Such beginnings form a tree, which is read level by level.
 2. A linear map sees the tokens of all rows end to end; only attention lays them out row by row.
 3. A pass takes so many tokens that the processor is busy and little memory is needed.
-The cache is that of the decoding steps which follow (`prism_core/lean.py`).
+The cache is that of the decoding steps which follow (`fused_llama.py`).
 """
 
 from __future__ import annotations
@@ -15,48 +15,42 @@ from dataclasses import dataclass
 
 import torch
 
-from prism_core.inference.cpu.fused_llama import LeanDecoder
+from prism_core.inference.cpu.fused_llama import FusedDecoder
 from prism_core.inference.cpu.slot_cache import SlotCache
-from prism_core.inference.prefill import shared_prefix
+from prism_core.inference.prefill import Rows, shared_prefix
 
 _FEWEST_TOKENS = 1_024
-"""Fewer are read by the library's layers, so that a first answer need not wait for packing."""
+"""Fewer are read by the library's layers, so that a first answer need not wait for fusing."""
 _LONGEST_ROW = 1_024
 """Attention keeps a number for each pair of a row's tokens; longer rows are the library's."""
 _PASS_TOKENS = 2_048
 _WORTH_SHARING = 32
 """Tokens that a beginning has to save: what a pass costs beside its tokens, in tokens."""
 
-Rows = Sequence[Sequence[int]]
-
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of tokens behind those of another piece."""
+    """A stretch of tokens behind those of another piece, its parent."""
 
     tokens: Sequence[int]
-    """What is read."""
-    start: int
-    """How many tokens stand before it."""
-    level: int
-    """The level of the piece before it; -1 where it begins its rows."""
-    parent: int
-    """That piece's place in its level."""
+    start: int  # how many tokens stand before it
+    level: int  # its parent's level; -1 where it begins its rows
+    parent: int  # its parent's place in that level
 
 
-def is_worth_packing(rows: Rows) -> bool:
-    """Whether a batch has so many tokens, in rows so short, that `read_rows` is the faster way."""
+def is_worth_fusing(rows: Rows) -> bool:
+    """Tell whether a batch has so many tokens, in rows so short, that `read_rows` is faster."""
     lengths = [len(row) for row in rows]
     return len(rows) > 1 and sum(lengths) >= _FEWEST_TOKENS and max(lengths) <= _LONGEST_ROW
 
 
 def read_rows(
-    lean: LeanDecoder, rows: Rows, cancel: threading.Event | None = None
+    decoder: FusedDecoder, rows: Rows, cancel: threading.Event | None = None
 ) -> tuple[torch.Tensor, SlotCache]:
     """Read a batch of token rows.
 
     Args:
-        lean: the packed weights.
+        decoder: the fused weights.
         rows: token ids, at least one a row.
         cancel: ends the reading; asked at every layer.
 
@@ -69,7 +63,7 @@ def read_rows(
     tree = _Tree(rows)
     caches: list[SlotCache] = []
     for level in [*tree.levels, tree.ends]:
-        cache = lean.new_cache([piece.start + len(piece.tokens) for piece in level])
+        cache = decoder.new_cache([piece.start + len(piece.tokens) for piece in level])
         for number, earlier in enumerate(caches):
             behind = [i for i, piece in enumerate(level) if piece.level == number]
             if behind:
@@ -77,7 +71,7 @@ def read_rows(
                 cache.copy_beginnings(behind, earlier, parents, [level[i].start for i in behind])
         logits = torch.cat(
             [
-                lean.read(
+                decoder.read(
                     cache,
                     span,
                     [level[i].tokens for i in span],
@@ -125,7 +119,7 @@ class _Tree:
 
 
 def _spans(lengths: Sequence[int]) -> Iterator[range]:
-    """Neighbouring rows whose tokens make a pass."""
+    """Yield neighbouring rows whose tokens make a pass."""
     start = total = 0
     for i, length in enumerate(lengths):
         if total and total + length > _PASS_TOKENS:

@@ -1,8 +1,7 @@
 """Copies of a linear map's weights, laid out for decoding on a CPU.
 
 `exact_linear` holds them in the blocks that a library's kernels read, MKL's or else oneDNN's: the
-same numbers, faster. The others are for guesses that an exact pass checks
-(`prism_core/speculation.py`):
+same numbers, faster. The others are for drafts that an exact pass checks (`speculation.py`):
 `Int4Linear` rounds to 4 bits, in groups of 32 with a scale and an offset each, an eighth of the
 memory to read; `Int8Linear` rounds to 8 bits, for the last map, where an error decides.
 """
@@ -39,26 +38,22 @@ class LayerMaps:
     """One decoder layer's linear maps; those with the same input are one."""
 
     qkv: LinearMap
-    """Query, key and value."""
     out: LinearMap
     """Attention's output."""
     gate_up: LinearMap
-    """The MLP's gate and its upward map."""
     down: LinearMap
-    """The MLP's downward map."""
 
 
 def fused_parts(layer: nn.Module) -> tuple[tuple[nn.Linear, ...], ...]:
-    """A decoder layer's linear maps, those of one input together, in the order of `LayerMaps`."""
+    """Return a layer's linear maps, those of one input together, in the order of `LayerMaps`."""
     parts: Any = layer
     a, m = parts.self_attn, parts.mlp
     return (a.q_proj, a.k_proj, a.v_proj), (a.o_proj,), (m.gate_proj, m.up_proj), (m.down_proj,)
 
 
 def exact_linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> LinearMap:
-    """`x -> x @ weight.T + bias` in fp32, by the fastest kernel that there is."""
-    kind = MklLinear if mkl_blocks_fit_all() else OneDnnLinear
-    return kind(weight, bias)
+    """Make `x -> x @ weight.T + bias` in fp32, by the fastest kernel that there is."""
+    return (MklLinear if mkl_blocks_fit_all() else OneDnnLinear)(weight, bias)
 
 
 class MklLinear:
@@ -85,10 +80,9 @@ class MklLinear:
 
 @cache
 def mkl_blocks_fit_all() -> bool:
-    """Whether MKL is there, and reads blocks laid out for some number of rows with any other.
+    """Try whether MKL is there, and reads blocks laid out for one number of rows with any other.
 
-    Its reference says neither that it does nor that it does not, and how it lays blocks out is the
-    processor's affair. So ask it, once.
+    Its reference does not say, and the layout depends on the processor.
     """
     if not torch.backends.mkl.is_available():
         return False
@@ -160,7 +154,7 @@ class Int8Linear:
 
 
 def fits_int4(shape: Sequence[int]) -> bool:
-    """Whether the 4-bit kernel takes a weight of this shape (outputs, inputs)."""
+    """Tell whether the 4-bit kernel takes a weight of this shape (outputs, inputs)."""
     return shape[0] % _MULTIPLE == 0 and shape[1] % GROUP == 0
 
 

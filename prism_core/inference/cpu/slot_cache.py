@@ -1,7 +1,7 @@
 """Keys and values of a batch whose rows grow each at its own pace, one slot a token.
 
-The passes of `prism_core/lean.py` read and write it. A prefill by the library's layers hands its
-cache over; a prefill by packed weights fills an empty one.
+The passes of `fused_llama.py` read and write it. A prefill by the library's layers hands its cache
+over; a prefill by fused weights fills an empty one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SlotCache:
     def __init__(
         self, is_real: torch.Tensor, keys: list[torch.Tensor], values: list[torch.Tensor]
     ) -> None:
-        """Buffers for rows of which some slots are padding and the others hold tokens, (B, T)."""
+        """Take buffers of rows; `is_real` (B, T) is false where a slot is padding."""
         width = is_real.shape[1]
         self.is_real = is_real
         self.padding = width - is_real.sum(dim=1)
@@ -47,7 +47,7 @@ class SlotCache:
 
     @classmethod
     def empty(cls, lengths: Sequence[int], layers: int, heads: int, size: int) -> SlotCache:
-        """Room for rows of these lengths, padded on the left, and `layers` layers."""
+        """Make room for rows of these lengths, padded on the left, and `layers` layers."""
         width = max(lengths)
         is_real = torch.arange(width) >= width - torch.tensor(list(lengths))[:, None]
         shape = (len(lengths), width + _SPARE, heads, size)
@@ -80,7 +80,7 @@ class SlotCache:
 
 
 def places(lengths: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Row and column of each of so many tokens a row, laid end to end, (N,) each."""
+    """Return row and column of each of so many tokens a row, laid end to end, (N,) each."""
     counts = torch.tensor(list(lengths))
     row = torch.arange(len(counts)).repeat_interleave(counts)
     return row, torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
@@ -88,7 +88,7 @@ def places(lengths: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _roomy(old: torch.Tensor, slots: int) -> torch.Tensor:
     rows, length, heads, size = old.shape
-    # Slots not yet written must hold numbers: a weight of nought times NaN would be NaN.
+    # Slots not yet written must hold numbers: attention's weight 0 times NaN would be NaN.
     room = old.new_zeros((rows, slots, heads, size))
     room[:, :length] = old
     return room
@@ -97,7 +97,7 @@ def _roomy(old: torch.Tensor, slots: int) -> torch.Tensor:
 def visible(
     is_real: torch.Tensor, slots: torch.Tensor, reach: int, groups: int
 ) -> torch.Tensor | None:
-    """0 where a token may look and minus infinity elsewhere, (B, 1, S * groups, reach)."""
+    """Return 0 where a token may look, else minus infinity, (B, 1, S * groups, reach)."""
     if slots.shape[1] == 1 and bool((slots == reach - 1).all()) and bool(is_real.all()):
         return None
     hidden = torch.arange(reach) > slots[:, :, None]

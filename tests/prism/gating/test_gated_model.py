@@ -12,7 +12,7 @@ from support.tiny_models import TINY_CONFIGS, tiny_model
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from prism_core.errors import InputError, ModelError
-from prism_core.inference.cpu.fused_llama import LeanDecoder
+from prism_core.inference.cpu.fused_llama import FusedDecoder
 from prism_core.inference.cpu.fused_lora import row_lora
 from prism_core.inference.cpu.slot_cache import SlotCache
 from prism_core.inference.decoding import decode
@@ -29,9 +29,9 @@ QUESTIONS = ("Tell me of the sea.", "2 + 2?", "Name a flightless bird.", "Why is
 PROMPTS: list[Prompt] = [(Message("user", q),) for q in QUESTIONS]
 SHORT = Sampling(max_new_tokens=8)
 KINDS = sorted(TINY_CONFIGS)
-PACKED = [kind for kind in KINDS if kind != "gemma"]
-"""Those that decode by packed steps; Gemma decodes by the library's layers."""
-packed_kinds = pytest.mark.parametrize("pair", PACKED, indirect=True)
+FUSED = [kind for kind in KINDS if kind != "gemma"]
+"""Those that decode by fused steps; Gemma decodes by the library's layers."""
+fused_kinds = pytest.mark.parametrize("pair", FUSED, indirect=True)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -96,11 +96,11 @@ def test_open_equals_peft(pair: tuple[GatedModel, Path]) -> None:
     assert not torch.allclose(ours, logits_of(model, "closed"), atol=1e-2), "the adapter does act"
 
 
-def greedy_ids(model: GatedModel, mode: str, is_lean: bool) -> list[list[int]]:
-    """Sixteen greedy tokens of each row, by packed steps or by the library's."""
+def greedy_ids(model: GatedModel, mode: str, is_fused: bool) -> list[list[int]]:
+    """Sixteen greedy tokens of each row, by fused steps or by the library's."""
     written: list[list[int]] = [[] for _ in PROMPTS]
-    how = model.base._lean() if is_lean else None
-    assert (how is not None) is is_lean
+    how = model.base._fused() if is_fused else None
+    assert (how is not None) is is_fused
     steps = decode(
         model.base.model,
         rows_of(model),
@@ -108,7 +108,7 @@ def greedy_ids(model: GatedModel, mode: str, is_lean: bool) -> list[list[int]]:
         [0] * 4,
         frozenset(),
         router=router_of(model, mode),
-        lean=how,
+        fused=how,
     )
     for step in steps:
         for row, token in step:
@@ -117,49 +117,47 @@ def greedy_ids(model: GatedModel, mode: str, is_lean: bool) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_which_kinds_decode_by_packed_steps(tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
-    assert (tiny_model(kind, tokenizer)._lean() is not None) is (kind in PACKED)
+def test_which_kinds_decode_by_fused_steps(tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
+    assert (tiny_model(kind, tokenizer)._fused() is not None) is (kind in FUSED)
 
 
-@packed_kinds
+@fused_kinds
 @pytest.mark.parametrize("mode", ["open", "auto"])
-def test_packed_steps_write_what_the_library_s_write(
+def test_fused_steps_write_what_the_library_s_write(
     pair: tuple[GatedModel, Path], mode: str
 ) -> None:
-    packed = greedy_ids(pair[0], mode, is_lean=True)
-    assert packed == greedy_ids(pair[0], mode, is_lean=False)
-    assert packed != greedy_ids(pair[0], "closed", is_lean=True)
+    fused = greedy_ids(pair[0], mode, is_fused=True)
+    assert fused == greedy_ids(pair[0], mode, is_fused=False)
+    assert fused != greedy_ids(pair[0], "closed", is_fused=True)
 
 
-@packed_kinds
+@fused_kinds
 @torch.inference_mode()
-def test_packed_steps_write_what_peft_writes(pair: tuple[GatedModel, Path]) -> None:
+def test_fused_steps_write_what_peft_writes(pair: tuple[GatedModel, Path]) -> None:
     model, folder = pair
     fresh = AutoModelForCausalLM.from_config(model.base.model.config)
     fresh.load_state_dict(model.base.model.state_dict())
     peft = PeftModel.from_pretrained(fresh, folder).eval()
-    for row, ours in zip(rows_of(model), greedy_ids(model, "open", is_lean=True), strict=True):
+    for row, ours in zip(rows_of(model), greedy_ids(model, "open", is_fused=True), strict=True):
         ids = list(row)
         for _ in ours:
             ids.append(int(peft(torch.tensor([ids])).logits[0, -1].argmax()))
         assert ids[len(row) :] == ours
 
 
-@packed_kinds
+@fused_kinds
 @pytest.mark.parametrize("part", ["_proj", "v_proj", "up_proj", "layers.2"])
 @torch.inference_mode()
-def test_a_packed_step_updates_the_open_rows_alone(
-    pair: tuple[GatedModel, Path], part: str
-) -> None:
+def test_a_fused_step_updates_the_open_rows_alone(pair: tuple[GatedModel, Path], part: str) -> None:
     model, _ = pair
     base, opened = model.base.model, torch.tensor([True, False, False, True])
     lora = LoraWeights({path: p for path, p in model.lora.pairs.items() if part in path})
-    packed, new = LeanDecoder(base), torch.tensor([[7, 8], [9, 10], [11, 12], [13, 14]])
+    fused, new = FusedDecoder(base), torch.tensor([[7, 8], [9, 10], [11, 12], [13, 14]])
 
-    def logits(is_open: torch.Tensor | None, *, coarse: bool = False) -> torch.Tensor:
+    def logits(is_open: torch.Tensor | None, *, draft: bool = False) -> torch.Tensor:
         _, cache, mask = prefill(base, rows_of(model))
         rows = None if is_open is None else row_lora(lora, base, is_open)
-        return packed.step(SlotCache.from_prefill(cache, mask), new, lora=rows, coarse=coarse)
+        return fused.step(SlotCache.from_prefill(cache, mask), new, lora=rows, draft=draft)
 
     mixed, plain, all_open = logits(opened), logits(None), logits(torch.ones(4, dtype=torch.bool))
     assert torch.equal(mixed[~opened], plain[~opened]), "closed rows keep the base to the bit"
@@ -174,8 +172,8 @@ def test_a_packed_step_updates_the_open_rows_alone(
         ).logits
     assert torch.allclose(all_open, whole, atol=1e-3)
     if part == "_proj":  # guesses have the adapter too
-        gap = (logits(opened, coarse=True) - mixed)[opened].std()
-        assert gap < (logits(None, coarse=True) - mixed)[opened].std()
+        gap = (logits(opened, draft=True) - mixed)[opened].std()
+        assert gap < (logits(None, draft=True) - mixed)[opened].std()
 
 
 def test_an_adapter_outside_the_layers_takes_the_library_s_steps(
