@@ -1,28 +1,36 @@
 """Programs that look at an answer: one for each way in which an answer can be verified.
 
-`CHECKS` is the list of all there are. `run_check` cleans the answer (digits of any script, curly
-quotes, control characters), refuses what is empty, and calls the one that a `Check` names.
+`CHECKS` lists them all. `run_check` cleans the answer (digits of any script, curly quotes, control
+characters), fails an empty one, and calls the program that a `Check` names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from prism_core.checks import extraction, formats
-from prism_core.checks.check import Aspect, Check, Grade, check_from_record, check_to_json
+from prism_core.checks import text as read
+from prism_core.checks.check import (
+    Aspect,
+    Check,
+    Grade,
+    MissingPackageError,
+    Options,
+    check_from_record,
+    check_to_json,
+)
 from prism_core.checks.ifeval import grade_ifeval
-from prism_core.checks.maths import MissingPackageError, grade_maths
+from prism_core.checks.maths import grade_maths
 from prism_core.checks.numeric import grade_number
 from prism_core.checks.programs import grade_code
 from prism_core.checks.text import clean
 from prism_core.errors import InputError
 
-CheckFunction = Callable[[Mapping[str, Any], str], Grade]
+CheckFunction = Callable[[Options, str], Grade]
 
 
-def _all_of(options: Mapping[str, Any], text: str) -> Grade:
-    """Every one of `checks`; the score is the mean of theirs."""
+def _all_of(options: Options, text: str) -> Grade:
+    """Require every one of `checks`; the score is the mean of theirs."""
     grades = [_run(check_from_record(record), text) for record in options["checks"]]
     failed = [g.why for g in grades if not g.passed]
     score = sum(g.score or 0.0 for g in grades) / len(grades)
@@ -39,12 +47,12 @@ CHECKS: dict[str, CheckFunction] = {
     "table": extraction.table,
     "contains_all": formats.contains_all,
     "contains_none": formats.contains_none,
-    "bullets": formats.bullets,
+    "bullets": formats.counting("bullets", read.bullets),
     "numbered": formats.numbered,
-    "sentences": formats.sentence_count,
-    "words": formats.word_count,
-    "lines": formats.line_count,
-    "paragraphs": formats.paragraph_count,
+    "sentences": formats.counting("sentences", read.sentences),
+    "words": formats.counting("words", read.words),
+    "lines": formats.counting("lines", read.lines),
+    "paragraphs": formats.counting("paragraphs", read.paragraphs),
     "lower_case": formats.lower_case,
     "upper_case": formats.upper_case,
     "starts_with": formats.starts_with,
@@ -62,8 +70,8 @@ def run_check(check: Check, text: str) -> Grade:
     """Check an answer.
 
     Raises:
-        InputError: there is no such check, or an option it needs is missing or of the wrong sort.
-        MissingPackageError: it needs a package that is not installed.
+        InputError: there is no such check, or one of its options is missing or of the wrong sort.
+        MissingPackageError: the check needs a package that is not installed.
     """
     text = clean(text)
     if not text.strip():

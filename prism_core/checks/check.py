@@ -12,9 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prism_core.errors import InputError
+from prism_core.errors import InputError, PrismError
 
 Aspect = Literal["accuracy", "alignment"]
+Options = Mapping[str, Any]
+"""What a check needs to know, as plain JSON values."""
+
+
+class MissingPackageError(PrismError, ImportError):
+    """A check needs a package that is not installed; the message says how to install it."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +28,10 @@ class Check:
     """A programmatic check of an answer."""
 
     name: str
-    """Which check; one of `prism_core.checks.CHECKS`."""
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """What the check needs to know, as plain JSON values."""
+    """A key of `prism_core.checks.CHECKS`."""
+    options: Options = field(default_factory=dict, hash=False)
     aspect: Aspect = "accuracy"
-    """Whether passing means a right answer or an obeyed wish about form or tone."""
-
-    @property
-    def is_form(self) -> bool:
-        """Whether it is a check of form or tone, which counts for alignment."""
-        return self.aspect == "alignment"
+    """Whether passing means a right answer, or an obeyed wish about form or tone (alignment)."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,19 @@ class Grade:
     """The reason in one sentence."""
 
 
+def pass_or_fail(passed: bool, why: str) -> Grade:
+    """Grade all or nothing."""
+    return Grade(float(passed), passed, why)
+
+
 def check_to_json(check: Check) -> str:
-    """A check as one line of JSON."""
+    """Write a check as one line of JSON."""
     record = {"name": check.name, "options": dict(check.options), "aspect": check.aspect}
     return json.dumps(record, ensure_ascii=False, sort_keys=True)
 
 
 def check_from_record(record: object) -> Check:
-    """A check from parsed JSON; the inverse of `check_to_json` behind `json.loads`.
+    """Read a check from parsed JSON, the record that `check_to_json` writes.
 
     Raises:
         InputError: a part is missing, unknown or of the wrong sort.

@@ -1,4 +1,4 @@
-"""Checks of what was picked out of a text: labels, lists, JSON objects and tables."""
+"""Checks of what can be picked out of a text: labels, lists, JSON objects and tables."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from prism_core.checks import text as read
-from prism_core.checks.check import Grade
+from prism_core.checks.check import Grade, Options, pass_or_fail
 from prism_core.checks.numeric import parse_number
 
-Options = Mapping[str, Any]
 _MAX_JSON = 100_000
 
 
 def label(options: Options, text: str) -> Grade:
-    """One of `allowed` is the answer: the last one that is named, as whole words.
+    """Take the last of `allowed` that is named, as whole words, for the answer.
 
     Two in one breath ("yes and no", "Monday or Tuesday") are no answer.
     """
@@ -27,45 +26,43 @@ def label(options: Options, text: str) -> Grade:
     for match in re.finditer(rf"(?<!\w)(?:{pattern})(?!\w)", folded):
         before, last = last, match
     if last is None:
-        return Grade(0.0, False, f"No label is named; '{options['answer']}' was expected.")
+        return pass_or_fail(False, f"No label is named; '{options['answer']}' was expected.")
     if before is not None and before[0] != last[0]:
         between = folded[before.end() : last.start()][:20].strip(" ,*\"'")
         if between in ("and", "or", "/", "and/or"):
-            return Grade(0.0, False, f"It named both '{before[0]}' and '{last[0]}'.")
+            return pass_or_fail(False, f"It named both '{before[0]}' and '{last[0]}'.")
     ok = last[0] == str(options["answer"]).casefold()
-    return Grade(float(ok), ok, f"It said '{last[0]}'; '{options['answer']}' was expected.")
+    return pass_or_fail(ok, f"It said '{last[0]}'; '{options['answer']}' was expected.")
 
 
 def same_list(options: Options, text: str) -> Grade:
-    """The entries are exactly `values`, in that order if `ordered`."""
+    """Require exactly the entries `values`, in that order if `ordered`."""
     wanted = [read.normal(str(v)) for v in options["values"]]
     found = read.entries(read.unfenced(text))
     is_ordered = bool(options.get("ordered", False))
     ok = found == wanted if is_ordered else sorted(found) == sorted(wanted)
     right = len(set(found) & set(wanted))
-    return Grade(
-        float(ok), ok, f"{right} of {len(wanted)} expected entries, {len(found)} were given."
-    )
+    return pass_or_fail(ok, f"{right} of {len(wanted)} expected entries, {len(found)} were given.")
 
 
 def json_object(options: Options, text: str) -> Grade:
-    """The answer holds one JSON object with exactly `keys`, or with the given `values`."""
-    found = find_object(text)
+    """Require a JSON object with exactly `keys`, or with the given `values`."""
+    found = _first_object(text)
     if found is None:
-        return Grade(0.0, False, "There is no JSON object in the answer.")
+        return pass_or_fail(False, "There is no JSON object in the answer.")
     values: Mapping[str, Any] = options.get("values", {})
     keys = set(options.get("keys", values))
     if set(found) != keys:
-        return Grade(0.0, False, f"The keys are {sorted(found)[:12]}; wanted {sorted(keys)}.")
+        return pass_or_fail(False, f"The keys are {sorted(found)[:12]}; wanted {sorted(keys)}.")
     wrong = sorted(k for k, v in values.items() if not _same(found[k], v))
     if wrong:
         share = 1 - len(wrong) / len(values)
         return Grade(share, False, f"Wrong values: {', '.join(wrong)}.")
-    return Grade(1.0, True, "The JSON object is as asked for.")
+    return pass_or_fail(True, "The JSON object is as asked for.")
 
 
-def find_object(text: str) -> dict[str, Any] | None:
-    """The first JSON object of a text, code fence or not, or None."""
+def _first_object(text: str) -> dict[str, Any] | None:
+    """Return the first JSON object of a text, in a code fence or not; None without one."""
     body = read.unfenced(text)[:_MAX_JSON]
     start = body.find("{")
     tries = 0
@@ -80,7 +77,7 @@ def find_object(text: str) -> dict[str, Any] | None:
 
 
 def _same(found: object, wanted: object) -> bool:
-    """Equal as numbers, as texts without case and marks, or entry by entry."""
+    """Whether two values are equal as numbers, as texts without case and marks, or by entry."""
     if isinstance(wanted, list):
         return (
             isinstance(found, list)
@@ -98,17 +95,17 @@ def _same(found: object, wanted: object) -> bool:
 
 
 def table(options: Options, text: str) -> Grade:
-    """A Markdown table with the given `columns` (names) and `rows` (how many below the head)."""
+    """Require a Markdown table with these `columns` (names) and `rows` (count below the head)."""
     rows = [line for line in read.lines(text) if line.count("|") >= 2]
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in rows]
     is_rule = [all(re.fullmatch(r":?-+:?", c) for c in line) for line in cells]
     if len(cells) < 2 or not is_rule[1]:
-        return Grade(0.0, False, "There is no Markdown table with a head and a rule below it.")
+        return pass_or_fail(False, "There is no Markdown table with a head and a rule below it.")
     head = [read.normal(c) for c in cells[0]]
     wanted = [read.normal(c) for c in options["columns"]]
     if head != wanted:
-        return Grade(0.0, False, f"The columns are {head[:8]}; wanted {wanted}.")
+        return pass_or_fail(False, f"The columns are {head[:8]}; wanted {wanted}.")
     body = [c for c, rule in zip(cells[1:], is_rule[1:], strict=True) if not rule]
     count, n = len(body), options.get("rows")
     ok = (n is None or count == n) and all(len(c) == len(wanted) for c in body)
-    return Grade(float(ok), ok, f"{count} rows; wanted {n if n is not None else 'any number'}.")
+    return pass_or_fail(ok, f"{count} rows; wanted {n if n is not None else 'any number'}.")

@@ -1,8 +1,8 @@
-"""Were verifiable instructions followed (IFEval)? By the verifiers of lm-evaluation-harness.
+"""Were verifiable instructions followed (IFEval)? The verifiers of lm-evaluation-harness say so.
 
-The strict rule: every instruction of the prompt on the answer as it is. The score is the share of
-instructions followed. Two verifiers split text by nltk's `punkt_tab` data; where that is not
-installed, sentences are counted by our own rule, and the reason says so.
+The strict rule: every instruction of the prompt is verified on the answer as it is. The score is
+the share of instructions followed. Two verifiers split text by nltk's `punkt_tab` data; where that
+is not installed, sentences are counted by our own rule, and the reason says so.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from prism_core.checks import text as read
-from prism_core.checks.check import Grade
-from prism_core.checks.maths import MissingPackageError
+from prism_core.checks.check import Grade, MissingPackageError, Options
 from prism_core.errors import InputError
 
 MAX_CHARACTERS = 200_000
@@ -27,7 +26,7 @@ _SENTENCES = "length_constraints:number_sentences"
 _CAPITAL_WORDS = "change_case:capital_word_frequency"
 
 
-def grade_ifeval(options: Mapping[str, Any], text: str) -> Grade:
+def grade_ifeval(options: Options, text: str) -> Grade:
     """Check `instructions` (ids) with their `kwargs`, both as in the published file.
 
     Raises:
@@ -60,7 +59,7 @@ def grade_ifeval(options: Mapping[str, Any], text: str) -> Grade:
 
 @lru_cache(maxsize=1)
 def verifiers() -> Mapping[str, Any]:
-    """The verifiers by instruction id.
+    """Load the verifiers, by instruction id.
 
     Raises:
         MissingPackageError: they are not installed.
@@ -89,7 +88,7 @@ def has_punkt() -> bool:
 
 
 def _by_own_rule(name: str, kwargs: Mapping[str, Any], text: str) -> bool:
-    """The two verifiers that need nltk's data, counted without it."""
+    """Verify without nltk's data what the two verifiers that need it would."""
     if name == _SENTENCES:
         count, wanted = len(read.sentences(text)), int(kwargs["num_sentences"])
         relation = kwargs["relation"]

@@ -1,8 +1,8 @@
-r"""Is the mathematics right? By `math-verify`, which knows that 1/2, 0.5 and \frac{1}{2} are one.
+r"""Is the mathematics right? `math-verify` knows that 1/2, 0.5 and \frac{1}{2} are the same.
 
 Plain numbers are compared without it. Formulas are read by a helper process that lives on between
 calls: a formula such as 9^{9^{9^9}} can keep an algebra system busy for ever, and only a process
-can be stopped for sure. Only the end of a long answer is read: the answer stands there.
+is sure to stop. Only the end of a long answer is read: the answer stands there.
 """
 
 from __future__ import annotations
@@ -10,19 +10,14 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import json
-import os
-import selectors
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prism_core.checks.check import Grade
+from prism_core.checks.check import Grade, MissingPackageError, Options, pass_or_fail
 from prism_core.checks.numeric import final_number, parse_number
-from prism_core.errors import PrismError
 
 READ_CHARACTERS = 3_000
 """How much of an answer's end is read."""
@@ -32,11 +27,7 @@ _WALL_SECONDS = 60.0
 _CHILD = Path(__file__).with_name("maths_child.py")
 
 
-class MissingPackageError(PrismError, ImportError):
-    """A check needs a package that is not installed; the message says how to install it."""
-
-
-def grade_maths(options: Mapping[str, Any], text: str) -> Grade:
+def grade_maths(options: Options, text: str) -> Grade:
     """Compare an answer with `answer`, a formula in LaTeX or a number.
 
     Raises:
@@ -46,12 +37,11 @@ def grade_maths(options: Mapping[str, Any], text: str) -> Grade:
     number, found = parse_number(expected), final_number(end)
     has_formula = "\\" in end or "$" in end
     if number is not None and found is not None and (found == number or not has_formula):
-        ok = found == number
-        return Grade(float(ok), ok, f"The answer is {found}; {expected} was expected.")
+        return pass_or_fail(found == number, f"The answer is {found}; {expected} was expected.")
     same = _HELPER.compare(expected, end)
     if same is None:
-        return Grade(0.0, False, f"The answer could not be read as a formula within {SECONDS} s.")
-    return Grade(float(same), same, "As expected." if same else f"{expected} was expected.")
+        return pass_or_fail(False, f"The answer could not be read as a formula within {SECONDS} s.")
+    return pass_or_fail(same, "As expected." if same else f"{expected} was expected.")
 
 
 class _Helper:
@@ -63,41 +53,37 @@ class _Helper:
         self._asked = 0
 
     def compare(self, expected: str, answer: str) -> bool | None:
-        """Whether both are the same; None if that could not be found out in time."""
+        """Whether both are the same; None if that cannot be found out in time."""
         with self._lock:
             process = self._running()
             self._asked += 1
             asked = {"id": self._asked, "expected": expected, "answer": answer}
-            line = json.dumps({**asked, "seconds": SECONDS})
             try:
                 assert process.stdin is not None
-                process.stdin.write(line.encode() + b"\n")
+                process.stdin.write(json.dumps({**asked, "seconds": SECONDS}).encode() + b"\n")
                 process.stdin.flush()
+                said = _read_line(process)
             except BrokenPipeError:
-                self.stop()
-                return None
-            said = _read_line(process, _WALL_SECONDS)
+                said = None
             if said is None:
                 self.stop()
                 return None
             return bool(said["same"]) if said.get("id") == self._asked else None
 
     def _running(self) -> subprocess.Popen[bytes]:
-        process = self._process
-        if process is not None and process.poll() is None:
-            return process
+        if self._process is not None and self._process.poll() is None:
+            return self._process
         if importlib.util.find_spec("math_verify") is None:
             raise MissingPackageError(
                 "Checking formulas needs the package math-verify: pip install math-verify"
             )
-        process = subprocess.Popen(
-            [sys.executable, "-P", str(_CHILD)],  # -P: this folder has a code.py and a numbers.py
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-P", str(_CHILD)],  # -P: our modules must not shadow its packages
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        self._process = process
-        if _read_line(process, _WALL_SECONDS) is None:
+        if _read_line(process) is None:
             self.stop()
             raise MissingPackageError(
                 "The package math-verify could not be started; try: pip install math-verify"
@@ -112,20 +98,16 @@ class _Helper:
             self._process = None
 
 
-def _read_line(process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any] | None:
-    """One JSON line of the process, or None when it says nothing in time or ends."""
+def _read_line(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
+    """Read one JSON line of the process, or None when it says nothing in time or ends."""
     assert process.stdout is not None
-    said, end = b"", time.monotonic() + seconds
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while not said.endswith(b"\n"):
-            if not selector.select(max(0.0, end - time.monotonic())):
-                return None
-            part = os.read(process.stdout.fileno(), 4096)
-            if not part:
-                return None
-            said += part
-    found: dict[str, Any] = json.loads(said)
+    timer = threading.Timer(_WALL_SECONDS, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
+    found: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
     return found
 
 

@@ -1,4 +1,4 @@
-"""The helper process of `maths.py`: reads lines of JSON, compares, and writes lines of JSON.
+"""The helper process of `maths.py`: it reads formulas as lines of JSON and says which are equal.
 
 It is run as a file, in a process of its own, and imports nothing of this package.
 """

@@ -1,7 +1,7 @@
 r"""Is the number right? The last answer counts, not any number that happens to stand there.
 
 1. What is marked as the answer ("the answer is", `####`, `\boxed{}`) counts; the last mark wins.
-2. Behind a correction ("wait", "actually") only what follows it counts.
+2. After a correction ("wait", "actually") only what follows it counts.
 3. Without a mark the last number of the text is the answer.
 4. Two numbers offered as alternatives ("12 or 13") are no answer.
 """
@@ -9,11 +9,9 @@ r"""Is the number right? The last answer counts, not any number that happens to 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
 
-from prism_core.checks.check import Grade
+from prism_core.checks.check import Grade, Options, pass_or_fail
 from prism_core.errors import InputError
 
 _NUMBER = re.compile(
@@ -35,7 +33,7 @@ _WORDS = {word: Fraction(i) for i, word in enumerate(_SPELLED.split())}
 
 
 def parse_number(text: str) -> Fraction | None:
-    """The value of a number as people write it (`1,200`, `-3/4`, `$2.50`), or None."""
+    """Return the value of a number as people write it (`1,200`, `-3/4`, `$2.50`), or None."""
     plain = re.sub(r"[,$\u00a3\u20ac\s]", "", text).rstrip("%.")
     if not plain or len(plain) > _MAX_DIGITS:
         return None
@@ -46,11 +44,7 @@ def parse_number(text: str) -> Fraction | None:
 
 
 def final_number(text: str) -> Fraction | None:
-    """The number that a text gives as its answer, or None where there is none.
-
-    Args:
-        text: an answer that has been through `clean`.
-    """
+    """Return the number that a cleaned text gives as its answer, or None where there is none."""
     before: re.Match[str] | None = None
     last: re.Match[str] | None = None
     for found in _NUMBER.finditer(text):
@@ -68,7 +62,7 @@ def final_number(text: str) -> Fraction | None:
 
 
 def _marked(text: str, start: int) -> Fraction | None:
-    """The number behind a mark: the first one, or behind an equals sign in the same sentence."""
+    """Return the first number after a mark, or after an equals sign in the same sentence."""
     line = text[start : start + 400].lstrip().split("\n")[0]
     sentence = re.split(r"[.;](?:\s|$)", line)[0]
     _, sign, result = sentence.rpartition("=")
@@ -87,7 +81,7 @@ def _alternatives(text: str, first: re.Match[str], second: re.Match[str]) -> boo
     return _ALTERNATIVE.fullmatch(text[first.end() : second.start()][:20]) is not None
 
 
-def grade_number(options: Mapping[str, Any], text: str) -> Grade:
+def grade_number(options: Options, text: str) -> Grade:
     """Compare the final number with `answer`, within `tolerance` (absolute, 0 unless given)."""
     expected = parse_number(str(options["answer"]))
     if expected is None:
@@ -95,10 +89,10 @@ def grade_number(options: Mapping[str, Any], text: str) -> Grade:
     tolerance = parse_number(str(options.get("tolerance", 0))) or Fraction(0)
     found = final_number(text)
     if found is None:
-        return Grade(0.0, False, "No single number is given as the answer.")
+        return pass_or_fail(False, "No single number is given as the answer.")
     if abs(found - expected) <= tolerance:
-        return Grade(1.0, True, f"The answer is {_shown(found)}, as expected.")
-    return Grade(0.0, False, f"The answer is {_shown(found)}; {_shown(expected)} was expected.")
+        return pass_or_fail(True, f"The answer is {_shown(found)}, as expected.")
+    return pass_or_fail(False, f"The answer is {_shown(found)}; {_shown(expected)} was expected.")
 
 
 def _shown(value: Fraction) -> str:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from prism_core.checks.check import Grade
+from prism_core.checks.check import Grade, Options, pass_or_fail
 from prism_core.checks.sandbox import Limits, run_function
 
 _FENCE = re.compile(r"```[ \t]*(?:python|py|python3)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.I)
 
 
 def find_code(text: str, entry: str) -> str | None:
-    """The Python of an answer that defines `entry`: the last such fence, else the bare text."""
+    """Return the Python that defines `entry`: the last such fence, else the bare text."""
     mark = f"def {entry}"
     blocks = [block for block in _FENCE.findall(text) if mark in block]
     if blocks:
@@ -26,17 +24,16 @@ def find_code(text: str, entry: str) -> str | None:
     first = next((i for i, line in enumerate(lines) if line.startswith(starts)), None)
     if first is None:
         return None
-    end = len(lines)
-    for i in range(first, len(lines)):
-        line = lines[i]
-        # Prose behind the code begins at the margin and is no statement.
+    code = []
+    for line in lines[first:]:
+        # Prose after the code begins at the margin and is no statement.
         if line and not line[0].isspace() and not line.startswith((*starts, "#", ")", "]", "}")):
-            end = i
             break
-    return "\n".join(lines[first:end])
+        code.append(line)
+    return "\n".join(code)
 
 
-def grade_code(options: Mapping[str, Any], text: str) -> Grade:
+def grade_code(options: Options, text: str) -> Grade:
     """Call the function `entry` of the answer's code on `tests` (each has `args` and `expected`).
 
     Everything has to be right: a share of the tests would reward answers that always say the same.
@@ -44,25 +41,24 @@ def grade_code(options: Mapping[str, Any], text: str) -> Grade:
     entry, tests = str(options["entry"]), list(options["tests"])
     code = find_code(text, entry)
     if code is None:
-        return Grade(0.0, False, f"There is no Python function '{entry}' in the answer.")
+        return pass_or_fail(False, f"There is no Python function '{entry}' in the answer.")
     limits = Limits(seconds=float(options.get("seconds", 4)))
     result = run_function(code, entry, [t["args"] for t in tests], limits)
     if result.outcome != "done":
-        return Grade(0.0, False, f"The code did not run to its end: {result.error}")
+        return pass_or_fail(False, f"The code did not run to its end: {result.error}")
     for test, value in zip(tests, result.values, strict=True):
         if not _equal(value, test["expected"]):
             given = ", ".join(repr(a) for a in test["args"])
-            return Grade(
-                0.0,
+            return pass_or_fail(
                 False,
                 f"{entry}({given[:80]}) gave {repr(value)[:80]}; "
                 f"{repr(test['expected'])[:80]} was expected.",
             )
-    return Grade(1.0, True, f"All {len(tests)} tests pass.")
+    return pass_or_fail(True, f"All {len(tests)} tests pass.")
 
 
 def _equal(found: object, wanted: object) -> bool:
-    """Equal as JSON values; floats within rounding; true is not 1."""
+    """Whether two JSON values are equal: floats within rounding; true is not 1."""
     if isinstance(found, bool) or isinstance(wanted, bool):
         return found is wanted
     if isinstance(found, int | float) and isinstance(wanted, int | float):

@@ -66,7 +66,7 @@ _NO_REFUSAL = re.compile(
 def is_refusal(text: str) -> bool:
     """Whether an answer declines to do what was asked, by its words alone.
 
-    An empty answer is no refusal: it says nothing.
+    An empty answer does not refuse: it says nothing.
     """
     beginning = clean(text[: 4 * READ_CHARACTERS]).casefold().lstrip(" \n\t\"'*_#>")
     beginning = _NO_REFUSAL.sub("|", " ".join(beginning[:READ_CHARACTERS].split()))

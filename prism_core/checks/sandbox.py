@@ -28,8 +28,6 @@ _CHILD = Path(__file__).with_name("sandbox_child.py")
 MAX_CODE_CHARACTERS = 50_000
 """Longer programs are not run."""
 
-Outcome = Literal["done", "error", "timeout", "refused"]
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -40,19 +38,18 @@ class Limits:
     memory_bytes: int = 512_000_000
     """Address space."""
     result_bytes: int = 200_000
-    """Size of any file it writes, its results included."""
+    """Size of any file the run writes, its results included."""
 
 
 @dataclass(frozen=True)
 class SandboxResult:
     """What came of a run."""
 
-    outcome: Outcome
-    """`done`, or why there are no results."""
+    outcome: Literal["done", "error", "timeout", "refused"]
     values: tuple[Any, ...] = ()
     """The function's results as JSON values, one for each call."""
     error: str = ""
-    """What went wrong, in one line."""
+    """What went wrong, in one line; empty if `done`."""
 
 
 def run_function(
@@ -96,7 +93,7 @@ def run_function(
 
 
 def _run_child(folder: str, asked: Any, results: Any, seconds: float) -> bool:
-    """Run the child to its end or kill its whole group; whether it had to be killed."""
+    """Run the child to its end, or kill its whole group; say whether it took too long."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-B", str(_CHILD)],
         stdin=asked,
@@ -120,16 +117,15 @@ def _run_child(folder: str, asked: Any, results: Any, seconds: float) -> bool:
 
 
 def _read(written: bytes, calls: int) -> SandboxResult:
-    """The child's report, which the stranger's code may have spoilt."""
+    """Read the child's report, which the stranger's code may have spoilt."""
     try:
         report = json.loads(written)
     except (ValueError, RecursionError):
-        return SandboxResult("error", error="It ended without results.")
-    if not isinstance(report, dict):
-        return SandboxResult("error", error="It ended without results.")
-    if "error" in report:
-        return SandboxResult("error", error=str(report["error"])[:200])
-    values = report.get("values")
-    if not isinstance(values, list) or len(values) != calls:
-        return SandboxResult("error", error="It ended without results.")
-    return SandboxResult("done", tuple(values))
+        report = None
+    if isinstance(report, dict):
+        if "error" in report:
+            return SandboxResult("error", error=str(report["error"])[:200])
+        values = report.get("values")
+        if isinstance(values, list) and len(values) == calls:
+            return SandboxResult("done", tuple(values))
+    return SandboxResult("error", error="It ended without results.")

@@ -20,35 +20,10 @@ operator random re statistics string textwrap time types typing unicodedata warn
 _NOBODY = 65534
 _CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
-_REFUSED = (
-    "os.",
-    "shutil.",
-    "socket.",
-    "subprocess.",
-    "ctypes.",
-    "pty.",
-    "signal.",
-    "resource.",
-    "fcntl.",
-    "mmap.",
-    "sqlite3.",
-    "tempfile.",
-    "glob.",
-    "webbrowser.",
-    "ftplib.",
-    "smtplib.",
-    "urllib.",
-    "http.",
-    "sys.settrace",
-    "sys.setprofile",
-    "sys._getframe",
-    "gc.",
-    "syslog.",
-    "import_native",
-    "code.__new__",
-    "builtins.input",
-    "builtins.breakpoint",
-)
+_REFUSED = """os. shutil. socket. subprocess. ctypes. pty. signal. resource. fcntl. mmap. sqlite3.
+tempfile. glob. webbrowser. ftplib. smtplib. urllib. http. sys.settrace sys.setprofile
+sys._getframe gc. syslog. import_native code.__new__ builtins.input builtins.breakpoint"""
+"""Beginnings of the audit events that are refused."""
 _NATIVE = {"ctypes", "_ctypes", "_posixsubprocess", "_socket", "mmap", "_multiprocessing", "gc"}
 
 
@@ -112,7 +87,7 @@ def _become_nobody() -> None:
 
 def _guard(library: tuple[str, ...]) -> Any:
     """An audit hook that lets code compute and import the standard library, and nothing else."""
-    realpath, refused, native = os.path.realpath, _REFUSED, _NATIVE
+    realpath, refused, native = os.path.realpath, tuple(_REFUSED.split()), _NATIVE
     sep, write_flags = os.sep, os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     listing = ("os.listdir", "os.scandir")
 
@@ -137,7 +112,7 @@ def _guard(library: tuple[str, ...]) -> Any:
 
 
 def _run(code: str, entry: str, calls: list[list[Any]]) -> dict[str, Any]:
-    """Define the code, call its function, and keep what it returns as JSON."""
+    """Define the code, call its function, and return what it gives as JSON."""
     space: dict[str, Any] = {"__name__": "answer"}
     try:
         exec(compile(code, "answer.py", "exec"), space)
