@@ -1,7 +1,7 @@
 """How long work reports what it has done, and learns that it should stop.
 
 A `Progress` is handed down to every stage. It carries the cancel event that decoding loops read at
-every token, and passes (stage, done, total, note) on to whoever listens: a store, a terminal.
+every token, and passes reports on to whoever listens: a store, a terminal.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ class ProgressReport:
     """One moment of a piece of long work."""
 
     stage: str
-    """Which stage is at work."""
     done: float
     """Units finished in this stage."""
     total: float
-    """Units that the stage has in all."""
     note: str
     """What is being done, in a few words."""
     seconds_left: float | None
-    """Estimate for this stage from its speed so far; None before it can be known."""
+    """Estimate for this stage from its speed so far; None until it has one."""
 
 
 class Progress:

@@ -8,7 +8,7 @@ judge turns two completions into a `Verdict`; every number shown to a person is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -30,9 +30,7 @@ class Message:
     """One turn of a conversation."""
 
     role: Role
-    """Who speaks."""
     content: str
-    """What is said, as plain text."""
 
 
 Prompt = tuple[Message, ...]
@@ -46,13 +44,11 @@ class Persona:
     name: str
     """Short identifier, unique in a library: lower-case letters, digits, `_`."""
     title: str
-    """The name shown to people."""
     kind: PersonaKind
-    """Task expert, behaviour, or control."""
     domain: str
     """What questions the persona would serve, as a short phrase."""
     texts: Mapping[str, str]
-    """The persona's text for each length: `min` ~5, `short` ~75, `long` ~150 tokens."""
+    """A text for each length: `min` ~5, `short` ~75, `long` ~150 tokens."""
     subtopics: tuple[str, ...] = ()
     """Topics within the domain, used to spread self-written queries."""
 
@@ -62,15 +58,14 @@ class PromptVariant:
     """A persona (or none) at a length and a placement."""
 
     persona: Persona | None = None
-    """The persona, or None for the neutral prompt."""
+    """None for the neutral prompt."""
     length: Length = "long"
-    """Which of the persona's texts is used."""
     placement: Placement = "system"
     """The turn that carries the persona's text."""
 
     @property
     def label(self) -> str:
-        """A short unique name such as `math/long/system`, or `neutral`."""
+        """A short unique name, such as `math/long/system`; `neutral` without a persona."""
         if self.persona is None:
             return "neutral"
         return f"{self.persona.name}/{self.length}/{self.placement}"
@@ -81,7 +76,6 @@ class Sampling:
     """How the next token is drawn. Temperature 0 is greedy decoding."""
 
     max_new_tokens: int = 256
-    """The most tokens that an answer may have."""
     temperature: float = 0.0
     """Divides the logits; 0 takes the most probable token."""
     top_p: float = 1.0
@@ -89,7 +83,7 @@ class Sampling:
     top_k: int = 0
     """Keep this many most probable tokens; 0 keeps all."""
     repetition_penalty: float = 1.0
-    """Divides (or multiplies) the logits of tokens already seen; 1 changes nothing."""
+    """Divides positive logits of tokens already seen, multiplies negative ones; 1 does nothing."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ class GateReading:
     """What the gate said about one row (PRISM, equation 5)."""
 
     probability: float
-    """P(persona helps | query), between 0 and 1."""
+    """P(persona helps | query)."""
     is_open: bool
     """Whether the adapter answered."""
 
@@ -115,17 +109,16 @@ class Completion:
     tokens: int = 0
     """Tokens drawn so far."""
     first_token_seconds: float | None = None
-    """Seconds from the call to the first token; None before it."""
+    """Time from the call to the first token; None before it."""
     seconds: float = 0.0
-    """Seconds from the call to the latest token of this row."""
+    """Time from the call to the latest token of this row."""
     finish: Finish = "running"
-    """Why the row ended, or `running`."""
     gate: GateReading | None = None
-    """The gate's reading where a gated model answered."""
+    """None unless a gated model answered."""
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Decoding speed of this row, or None before the second token."""
+        """Decoding speed of this row; None before the second token."""
         if self.first_token_seconds is None or self.tokens < 2:
             return None
         span = self.seconds - self.first_token_seconds
@@ -139,7 +132,6 @@ class ChoiceScore:
     logprob: float
     """Sum of the tokens' log-probabilities, in nats."""
     tokens: int
-    """Tokens in the choice."""
 
     @property
     def mean_logprob(self) -> float:
@@ -152,7 +144,6 @@ class TokenScore:
     """The log-probability of one token of a given answer."""
 
     text: str
-    """The token as text."""
     logprob: float
     """log p(token | prompt and earlier tokens), in nats."""
 
@@ -179,14 +170,13 @@ class Estimate:
     """A number with its uncertainty. Every number shown to a person is one."""
 
     value: float | None
-    """The point estimate; None where the data cannot define it."""
+    """None where the data cannot define it."""
     low: float | None
-    """Lower end of the interval, or None."""
     high: float | None
-    """Upper end of the interval, or None."""
+    """Ends of the interval; None where there is none."""
     n: int
     """How many independent items it rests on."""
-    level: float = field(default=0.95)
+    level: float = 0.95
     """Coverage of the interval."""
 
     def __str__(self) -> str:

@@ -23,49 +23,49 @@ class Asking:
     """How questions are put to a model."""
 
     examples: tuple[Message, ...]
-    """Worked examples in front of each."""
+    """Worked examples before each question."""
     tokens: int
     """The most tokens of an answer."""
     temperature: float = 0.0
-    """0 takes the most probable answer."""
     repeats: int = 1
     """Answers to each question."""
     persona: str = ""
     """A persona's text for the system turn."""
     seed: int = 0
-    """Draws the answers."""
+    purpose: str = "held"
+    """Enters the seed, so that a probe and an evaluation draw different answers."""
 
 
 def rewards_of(
     model: Generator, items: Sequence[Item], asking: Asking, progress: Progress
 ) -> Rewards:
-    """Ask every item and grade its answers.
+    """Ask every item and grade the answers.
 
     Raises:
         CancelledError: stopped on request.
     """
-    asked = [item for item in items for _ in range(asking.repeats)]
-    seeds = [seed_of("held", asking.seed, i.id, k) for i in items for k in range(asking.repeats)]
+    asked = [(item, k) for item in items for k in range(asking.repeats)]
     answers = model.generate(
-        [ask(item, asking.examples, asking.persona) for item in asked],
+        [ask(item, asking.examples, asking.persona) for item, _ in asked],
         Sampling(max_new_tokens=asking.tokens, temperature=asking.temperature),
-        seeds,
+        [seed_of(asking.purpose, asking.seed, item.id, k) for item, k in asked],
         cancel=progress.cancel,
     )
     progress.check()
-    found: dict[str, list[float]] = {}
-    for item, answer in zip(asked, answers, strict=True):
-        found.setdefault(item.id, []).append(float(bool(grade(item, answer.text).passed)))
-    return {name: tuple(values) for name, values in found.items()}
+    found: Rewards = {}
+    for (item, _), answer in zip(asked, answers, strict=True):
+        reward = float(bool(grade(item, answer.text).passed))
+        found[item.id] = (*found.get(item.id, ()), reward)
+    return found
 
 
 def scores_of(rewards: Rewards) -> ItemScores:
-    """Rewards as scores clustered by item."""
+    """Turn rewards into scores clustered by item."""
     pairs = [(name, value) for name, values in rewards.items() for value in values]
     return item_scores([p[0] for p in pairs], [p[1] for p in pairs])
 
 
 def gain_of(trained: Rewards, base: Rewards, seed: int = 0) -> Estimate:
-    """Mean reward of the trained model minus the base's, paired by item."""
+    """Estimate the trained model's mean reward minus the base's, paired by item."""
     pairs = pair(scores_of(trained), scores_of(base))
     return paired_difference(pairs, bounds=(0.0, 1.0), seed=seed)

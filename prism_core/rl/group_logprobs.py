@@ -2,10 +2,10 @@
 
 trl reads prompt and answer of each rollout as a row of its own and, where there is no Triton, sends
 every position of it through the vocabulary. The rollouts of a group share their prompt, which is
-most of the row. Here a group is one row, prompt first, then its answers one behind the other; each
-answer's tokens see the prompt and their own answer alone (a 4-D mask), at the positions that they
-have in a row of their own, and only the answers go through the vocabulary. The numbers and their
-gradients are the same; on a CPU a step takes a fraction of the time.
+most of the row. Here a group is one row: the prompt, then its answers in turn. Each answer's tokens
+see the prompt and their own answer alone (a 4-D mask), at the positions that they would have in a
+row of their own, and only the answers go through the vocabulary. The numbers and their gradients
+are the same; on a CPU a step takes a fraction of the time.
 """
 
 from __future__ import annotations
@@ -20,19 +20,15 @@ from prism_core.inference.kv_cache import is_mergeable, new_cache
 
 _HEAD_ROWS = 256
 """Positions that go through the vocabulary together."""
+_LOGIT_SCALES = """final_logit_softcapping logit_scale logits_scaling lm_head_multiplier
+output_multiplier"""
+"""Settings with which some models change the logits after the head."""
 
 
 def can_share(model: PreTrainedModel) -> bool:
     """Whether every layer has full attention that takes a mask of our own, and logits are plain."""
     config = model.config.get_text_config(decoder=True)
-    scaled = (
-        "final_logit_softcapping",
-        "logit_scale",
-        "logits_scaling",
-        "lm_head_multiplier",
-        "output_multiplier",
-    )
-    plain = all(getattr(config, name, None) is None for name in scaled)
+    plain = all(getattr(config, name, None) is None for name in _LOGIT_SCALES.split())
     attention = getattr(config, "_attn_implementation", "")
     return plain and attention in ("sdpa", "eager") and is_mergeable(new_cache(config))
 
@@ -40,7 +36,7 @@ def can_share(model: PreTrainedModel) -> bool:
 def shared_logps(
     model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, keep: int, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability and entropy of each answer token.
+    """Compute the log-probability and entropy of each answer token.
 
     Args:
         model: the decoder with its head; a LoRA in place acts as usual.
@@ -97,7 +93,7 @@ class _Row:
         self.sources = self._sources(arange)
 
     def _sources(self, arange: torch.Tensor) -> torch.Tensor:
-        """The position that predicts each answer token: the prompt's end, then the answer's own."""
+        """Find the position that predicts each answer token: the prompt's end, then the answer."""
         found, start = [], self.prompt
         for n in self.sizes:
             if n:
@@ -106,14 +102,13 @@ class _Row:
         return torch.cat(found) if found else arange[:0]
 
     def visible(self, width: int) -> torch.Tensor:
-        """Which position sees which, (width, width); padding sees itself, to stay finite."""
+        """Say which position sees which, (width, width); padding sees itself, to stay finite."""
         device = self.tokens.device
-        part = torch.full((width,), -1, device=device)
-        part[: self.prompt] = 0
-        start = self.prompt
-        for number, n in enumerate(self.sizes, start=1):
-            part[start : start + n] = number
-            start += n
+        sizes = [self.prompt, *self.sizes, width - len(self.tokens)]
+        # 0 is the prompt, then one number for each answer, then the padding.
+        part = torch.arange(len(sizes), device=device).repeat_interleave(
+            torch.tensor(sizes, device=device)
+        )
         order = torch.arange(width, device=device)
         causal = order[:, None] >= order[None, :]
         same = part[:, None] == part[None, :]
@@ -121,7 +116,7 @@ class _Row:
 
 
 def _groups(ids: torch.Tensor, mask: torch.Tensor, keep: int) -> list[list[int]]:
-    """Rows of one prompt together."""
+    """Group the rows that share a prompt."""
     split = ids.shape[1] - keep
     found: dict[tuple[int, ...], list[int]] = {}
     for i, (row, real) in enumerate(
@@ -135,7 +130,7 @@ def _groups(ids: torch.Tensor, mask: torch.Tensor, keep: int) -> list[list[int]]
 def _through_head(
     model: PreTrainedModel, states: torch.Tensor, targets: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability of each target and entropy at each position, (N,)."""
+    """Compute the log-probability of each target and the entropy at its position, (N,) each."""
     head: Any = model.get_output_embeddings()
     logps, entropies = [], []
     for start in range(0, len(targets), _HEAD_ROWS):
@@ -146,6 +141,5 @@ def _through_head(
         with torch.no_grad():
             entropies.append(-(spread.exp() * spread).sum(-1))
     if not logps:
-        nothing = states.new_zeros(0)
-        return nothing, nothing
+        return states.new_zeros(0), states.new_zeros(0)
     return torch.cat(logps), torch.cat(entropies)

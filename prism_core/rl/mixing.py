@@ -1,8 +1,8 @@
 """Which persona stands in which prompt: persona mixing (PerMix-RLVR).
 
-A plan is drawn before training, from the seed alone: for each question of each step, one persona
-or none for every rollout of its group. So a run that goes on after a stop meets the same personas,
-and the arms differ in nothing but this plan.
+The plan is drawn before training, from the seed alone: for each question of each step, one persona
+or none for every rollout of its group. So a resumed run meets the same personas, and the arms
+differ in nothing but this plan.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Mixed = tuple[str, ...]
 
 
 def plan_personas(spec: RlSpec, pool: Sequence[PoolPersona]) -> tuple[Mixed, ...]:
-    """One tuple of `spec.rollouts` names for each question, in the order they are trained on.
+    """Draw `spec.rollouts` names for each question, in the order they are trained on.
 
     Raises:
         InputError: the pool is empty or holds a persona that training must not see.

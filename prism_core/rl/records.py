@@ -1,10 +1,13 @@
-"""What a reinforcement-learning run writes down, as frozen values: questions, steps, rollouts."""
+"""What a reinforcement-learning run reads and writes down: questions, steps, rollouts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from prism_core.rl.tasks import ask
 from prism_core.tasks import Item
+from prism_core.types import Message, Prompt
 
 METRICS, ROLLOUTS = "rl_steps", "rl_rollouts"
 """Stages of the journal that a page can follow while the run goes on."""
@@ -15,9 +18,26 @@ class Question:
     """One item of the training plan."""
 
     item: Item
-    """What is asked, and how an answer is verified."""
     personas: tuple[str, ...]
     """The persona of each rollout, "" for none."""
+
+
+@dataclass(frozen=True)
+class RlInputs:
+    """What a training run reads."""
+
+    questions: Sequence[Question]
+    """`spec.steps * spec.prompts` questions in the order they are trained on."""
+    texts: Mapping[str, str]
+    """The personas' texts by name."""
+    examples: tuple[Message, ...]
+    """Worked examples before every question."""
+
+    def prompt(self, number: int, rollout: int) -> Prompt:
+        """Return the prompt of one rollout of a question, its persona included."""
+        question = self.questions[number]
+        persona = question.personas[rollout]
+        return ask(question.item, self.examples, self.texts[persona] if persona else "")
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,6 @@ class StepRecord:
     reward: float | None = None
     """Mean reward of the step's rollouts, 0 to 1."""
     loss: float | None = None
-    """The trainer's loss."""
     kl: float | None = None
     """KL towards the base model, nats a token."""
     length: float | None = None
@@ -41,7 +60,6 @@ class StepRecord:
     entropy: float | None = None
     """Mean entropy of the next token, in nats."""
     seconds: float | None = None
-    """How long the step took."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +67,10 @@ class RolloutRecord:
     """One sampled answer with its verdict."""
 
     question: str
-    """What was asked."""
     persona: str
     """The persona's text in the prompt, "" for none."""
     text: str
     """What the model wrote."""
     reward: float
-    """What it earned."""
     why: str
     """The verifier's reason."""

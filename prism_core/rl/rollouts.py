@@ -22,30 +22,29 @@ from prism_core.types import Message, Prompt, Sampling
 
 
 def as_messages(prompt: Prompt) -> list[dict[str, str]]:
-    """A prompt as the plain dicts that trl keeps in its data set."""
+    """Turn a prompt into the plain dicts that trl keeps in its data set."""
     return [{"role": m.role, "content": m.content} for m in prompt]
 
 
 def as_prompt(messages: Sequence[dict[str, Any]]) -> Prompt:
-    """The way back."""
+    """Turn such dicts into a prompt."""
     return tuple(Message(m["role"], m["content"]) for m in messages)
 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """Writes the answers of one generation batch; called by trl."""
+    """Writes the answers of one generation batch; trl calls it."""
 
     model: LocalModel
     """The model whose weights are trained in place."""
     sampling: Sampling
-    """Length and temperature."""
     seed: int
     """The run's seed."""
     cancel: threading.Event
     """Read at every token."""
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
-        """Token ids of prompts and answers, row by row.
+        """Return the token ids of prompts and answers, row by row, stop tokens included.
 
         Raises:
             CancelledError: stopped on request.
@@ -54,10 +53,6 @@ class Rollouts:
         first = trainer.accelerator.process_index * len(rows)
         step = int(trainer.state.global_step)
         seeds = [seed_of("rollout", self.seed, step, first + i) for i in range(len(rows))]
-        return {"prompt_ids": rows, "completion_ids": self.write(rows, seeds), "logprobs": None}
-
-    def write(self, rows: list[list[int]], seeds: list[int]) -> list[list[int]]:
-        """The ids of one answer a row, the stop token included."""
         answers: list[list[int]] = [[] for _ in rows]
         steps = decode(
             self.model.model,
@@ -73,4 +68,4 @@ class Rollouts:
                 answers[row].append(token)
         if self.cancel.is_set():
             raise CancelledError("stopped on request")
-        return answers
+        return {"prompt_ids": rows, "completion_ids": answers, "logprobs": None}

@@ -1,30 +1,30 @@
 """Reinforcement learning with verifiable rewards, with or without personas in the prompts.
 
 PerMix-RLVR (Oh et al., arXiv 2604.08986): a model trained on verifiable rewards becomes steady
-under personas but loses the power to be one; personas mixed into the training prompts, the reward
-unchanged, are to keep both.
+under personas but loses the ability to play one; personas mixed into the training prompts, with the
+reward unchanged, are meant to keep both.
 1. The level: given, or chosen by a probe of the base model (`prism_core.rl.probe`).
 2. The plan: questions by the seed, personas by `prism_core.rl.mixing`.
 3. The base model answers the held-out questions.
 4. The arm is trained: GRPO (`prism_core.rl.trainer`) or supervised (`prism_core.rl.sft`).
 5. The adapter is saved as a PEFT folder, loaded again, and answers the same held-out questions.
-Every finished part is in the run's journal, so a run goes on where it was stopped. What the paper
-does not publish and we chose is listed in `prism_core.rl.spec` and `prism_core.rl.tasks`.
+Every finished part is in the run's journal, so a run goes on where it was stopped. What we chose
+because the paper does not publish it is listed in `prism_core.rl.spec` and `prism_core.rl.tasks`.
 """
 
 from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from prism_core.errors import InputError
 from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
-from prism_core.personas.pool import load_pool, part_of
+from prism_core.personas.pool import PoolPersona, load_pool, part_of
 from prism_core.prism.bundle import (
     INFO_FILE,
     BundleInfo,
@@ -37,7 +37,7 @@ from prism_core.progress import Progress
 from prism_core.rl.evaluation import Asking, Rewards, gain_of, rewards_of, scores_of
 from prism_core.rl.mixing import plan_personas
 from prism_core.rl.probe import LevelRate, choose_level, probe_level
-from prism_core.rl.records import Question
+from prism_core.rl.records import Question, RlInputs
 from prism_core.rl.spec import AUTO_LEVEL, RlSpec, check_rl_spec
 from prism_core.rl.tasks import draw_items, examples_of, get_family
 from prism_core.rl.trainer_hooks import is_main_process, processes, wait_for_all
@@ -62,11 +62,9 @@ class RlResult:
     """How a run ended."""
 
     family: str
-    """The task family."""
     level: int
-    """The level that was trained on."""
+    """Index of the level that was trained on."""
     level_name: str
-    """Its name."""
     base: Estimate
     """Reward of the base model on held-out questions, sampled as in training."""
     trained: Estimate
@@ -113,7 +111,7 @@ def train_rl(
         journal: the run's journal.
         progress: told of every step; its cancel event stops the work.
         model: the base model, loaded if it is not given.
-        command: what to write on the model card.
+        command: what to write on the model card; by default the command line of this spec.
 
     Raises:
         InputError: a choice is not allowed, or the run was begun with other settings.
@@ -134,20 +132,20 @@ def train_rl(
 
 
 def load_rl_result(journal: Journal) -> RlResult | None:
-    """How a run ended, or None while it has not."""
+    """Load how a run ended, or None while it has not."""
     part = journal.load(RESULT_STAGE).get(RESULT_STAGE)
     return None if part is None else unpack(RlResult, part)
 
 
 def command_of(spec: RlSpec) -> str:
-    """The command that trains this spec, for the model card."""
+    """Return the command that trains this spec, for the model card."""
     words = ["python", "-m", "prism_core", "rl", "--arm", spec.arm, "--preset", spec.preset]
     words += ["--family", spec.family, "--seed", str(spec.seed), "--out", "DIR"]
     return shlex.join(words)
 
 
 class _RlRun:
-    """One run: what stays the same while its parts go by."""
+    """One run, with what its parts share."""
 
     def __init__(
         self, spec: RlSpec, folder: Path, journal: Journal, progress: Progress, model: LocalModel
@@ -158,30 +156,27 @@ class _RlRun:
         self.notes: list[str] = []
 
     def run(self, command: str) -> RlResult:
-        """All parts in order."""
-        level = self._level()
-        held = draw_items(self.family, level, "held_out", self.spec.held_out, self.spec.seed)
-        if len(held) < self.spec.held_out:
-            self.notes.append(f"The family has only {len(held)} held-out questions at this level.")
+        """Do all parts in order."""
+        spec, level = self.spec, self._level()
+        self.held = draw_items(self.family, level, "held_out", spec.held_out, spec.seed)
+        if len(self.held) < spec.held_out:
+            self.notes.append(
+                f"The family has only {len(self.held)} held-out questions at this level."
+            )
         self.examples = examples_of(self.family, level)
-        self.held = held
-        before = {kind: self._held_rewards(kind, "base", self.model) for kind in self._kinds()}
+        before = self._held_rewards("base", self.model)
         target = self.folder / ADAPTER_FOLDER
         if not (target / INFO_FILE).is_file():
             self._train(level, target, command)
         trained = load_ungated(target, self.model)
-        after = {kind: self._held_rewards(kind, "trained", trained) for kind in self._kinds()}
+        after = self._held_rewards("trained", trained)
         result = self._result(level, before, after)
         if is_main_process():
             self._note_metrics(target, result)
         return result
 
-    @staticmethod
-    def _kinds() -> tuple[str, str]:
-        return (_SAMPLED, _GREEDY)
-
     def _level(self) -> int:
-        """The level to train on: given, or the probe's choice, which is kept."""
+        """Return the level to train on: the given one, or the probe's choice, which is kept."""
         if self.spec.level != AUTO_LEVEL or len(self.family.levels) == 1:
             return max(0, self.spec.level)
         parts = self.journal.load(LEVEL_STAGE)
@@ -193,9 +188,9 @@ class _RlRun:
                 self.model,
                 self.family,
                 number,
-                temperature=self.spec.temperature,
-                seed=self.spec.seed,
-                progress=self.progress,
+                self.progress,
+                self.spec.temperature,
+                self.spec.seed,
             )
             self.journal.save(LEVEL_STAGE, {str(number): pack(rate)})
         rates = [unpack(LevelRate, p) for p in self.journal.load(LEVEL_STAGE).values()]
@@ -207,54 +202,44 @@ class _RlRun:
             )
         return chosen.level
 
-    def _held_rewards(self, kind: str, who: str, model: Generator) -> Rewards:
-        """The held-out rewards of one system, asked once."""
-        key = f"{who}-{kind}"
-        known = self.journal.load(HELD_STAGE).get(key)
-        if known is None:
-            self.progress.update("held-out questions", 0, 1, f"{who}, {kind}")
-            asking = Asking(self.examples, self.spec.tokens, seed=self.spec.seed)
-            if kind == _SAMPLED:
-                asking = replace(
-                    asking, temperature=self.spec.temperature, repeats=self.spec.repeats
-                )
-            found = rewards_of(model, self.held, asking, self.progress)
-            self.journal.save(HELD_STAGE, {key: pack(found)})
-            known = self.journal.load(HELD_STAGE)[key]
-        return {name: tuple(values) for name, values in known.items()}
+    def _held_rewards(self, who: str, model: Generator) -> dict[str, Rewards]:
+        """Return the held-out rewards of one system, sampled and greedy, each asked once."""
+        spec = self.spec
+        greedy = Asking(self.examples, spec.tokens, seed=spec.seed)
+        sampled = replace(greedy, temperature=spec.temperature, repeats=spec.repeats)
+        for kind, asking in ((_SAMPLED, sampled), (_GREEDY, greedy)):
+            if f"{who}-{kind}" not in self.journal.load(HELD_STAGE):
+                self.progress.update("held-out questions", 0, 1, f"{who}, {kind}")
+                found = rewards_of(model, self.held, asking, self.progress)
+                self.journal.save(HELD_STAGE, {f"{who}-{kind}": pack(found)})
+        kept = self.journal.load(HELD_STAGE)
+        return {kind: unpack(Rewards, kept[f"{who}-{kind}"]) for kind in (_SAMPLED, _GREEDY)}
 
     def _train(self, level: int, target: Path, command: str) -> None:
-        """Train the arm and save its adapter; the sheet is written last and makes it whole."""
+        """Train the arm and save its adapter, which its sheet, written last, makes whole."""
         from prism_core.rl.sft import train_sft
-        from prism_core.rl.trainer import RlInputs, train_grpo
+        from prism_core.rl.trainer import train_grpo
 
-        pool = part_of(load_pool(), "train")
-        inputs = RlInputs(self._questions(level), {p.name: p.text for p in pool}, self.examples)
-        if self.spec.arm == "sft" and processes() > 1:
+        spec, pool = self.spec, part_of(load_pool(), "train")
+        questions = self._questions(level, pool)
+        inputs = RlInputs(questions, {p.name: p.text for p in pool}, self.examples)
+        if spec.arm == "sft" and processes() > 1:
             raise InputError("The arm 'sft' takes one process; start it without a launcher.")
-        train = train_sft if self.spec.arm == "sft" else train_grpo
-        with (
-            self.model.lock,
-            trainable_lora(
-                self.model.model,
-                self.spec.rank,
-                2 * self.spec.rank,
-                self.spec.seed,
-                first_layer=self.spec.first_layer,
-            ) as peft,
-        ):
-            train(self.spec, inputs, self.model, peft, self.folder, self.journal, self.progress)
+        train = train_sft if spec.arm == "sft" else train_grpo
+        lora = trainable_lora(
+            self.model.model, spec.rank, 2 * spec.rank, spec.seed, first_layer=spec.first_layer
+        )
+        with self.model.lock, lora as peft:
+            train(spec, inputs, self.model, peft, self.folder, self.journal, self.progress)
             if is_main_process():
                 save_lora(peft, target, self.model.name, "float32")
-        settings: dict[str, Any] = pack(replace(self.spec, level=level))
-        mixed = tuple(p.name for p in pool) if self.spec.arm != "rlvr" else ()
         info = BundleInfo(
-            name=self.spec.name,
+            name=spec.name,
             base=identify(self.model),
-            personas=mixed,
+            personas=tuple(p.name for p in pool) if spec.arm != "rlvr" else (),
             command=command,
-            seed=self.spec.seed,
-            settings=settings,
+            seed=spec.seed,
+            settings=pack(replace(spec, level=level)),
             recipe="rl",
             held_out=tuple(item.id for item in self.held),
         )
@@ -262,8 +247,8 @@ class _RlRun:
             write_info(target, info)
         wait_for_all()
 
-    def _questions(self, level: int) -> list[Question]:
-        """The training plan: as many questions as the steps need, repeated if there are fewer."""
+    def _questions(self, level: int, pool: Sequence[PoolPersona]) -> list[Question]:
+        """Plan as many questions as the steps need, repeated if there are fewer."""
         need = self.spec.steps * self.spec.prompts
         items = draw_items(self.family, level, "train", need, self.spec.seed)
         if not items:
@@ -273,7 +258,7 @@ class _RlRun:
                 f"The family has {len(items)} training questions at this level; {need} are asked, "
                 "so they come round again."
             )
-        plan = plan_personas(self.spec, part_of(load_pool(), "train"))
+        plan = plan_personas(self.spec, pool)
         return [Question(items[i % len(items)], personas) for i, personas in enumerate(plan)]
 
     def _result(
@@ -300,7 +285,7 @@ class _RlRun:
         )
 
     def _note_metrics(self, target: Path, result: RlResult) -> None:
-        """Put what was measured on the adapter's sheet."""
+        """Write what was measured on the adapter's sheet."""
         metrics = {
             "Reward, base": result.base,
             "Reward, adapter": result.trained,

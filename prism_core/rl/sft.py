@@ -2,7 +2,7 @@
 
 One gold answer a question and `spec.prompts` questions a step, so that all arms see the same
 questions in the same order for the same number of steps. Gold answers are used, not answers of the
-model's own that the verifier passed. Checkpoints, resuming and stopping are those of
+model's own that the verifier passed. Checkpoints, resuming and stopping are as in
 `prism_core.rl.trainer`.
 """
 
@@ -20,10 +20,15 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
+from prism_core.rl.records import RlInputs
 from prism_core.rl.spec import RlSpec
-from prism_core.rl.tasks import ask
-from prism_core.rl.trainer import Journalist, RlInputs, common_settings
-from prism_core.rl.trainer_hooks import CHECKPOINTS, last_checkpoint, stoppable_training
+from prism_core.rl.trainer_hooks import (
+    CHECKPOINTS,
+    JournalCallback,
+    common_settings,
+    last_checkpoint,
+    stoppable_training,
+)
 from prism_core.storage.journal import Journal
 
 _IGNORED = -100
@@ -55,7 +60,7 @@ def train_sft(
             train_dataset=Dataset.from_list(_rows(inputs, model)),
             data_collator=_collate,
             processing_class=model.tokenizer,
-            callbacks=[Journalist(spec, journal, progress, None)],
+            callbacks=[JournalCallback(spec, journal, progress)],
         )
         trainer.remove_callback(PrinterCallback)
         start = last_checkpoint(folder / CHECKPOINTS)
@@ -71,24 +76,21 @@ class InOrder(Trainer):
 
 
 def _rows(inputs: RlInputs, model: LocalModel) -> list[dict[str, list[int]]]:
-    """Token ids and labels; only the answer and its end are learnt."""
+    """Build token ids and labels; only the answer and its end are learnt."""
     rows = []
-    end = (
-        sorted(model.stop_ids)[:1]
-        if model.tokenizer.eos_token_id is None
-        else [int(model.tokenizer.eos_token_id)]
-    )
-    for question in inputs.questions:
-        persona = question.personas[0]
-        text = inputs.texts[persona] if persona else ""
-        prompt = encode_prompt(model.tokenizer, ask(question.item, inputs.examples, text))
+    eos = model.tokenizer.eos_token_id
+    end = sorted(model.stop_ids)[:1] if eos is None else [int(eos)]
+    for number, question in enumerate(inputs.questions):
+        prompt = encode_prompt(model.tokenizer, inputs.prompt(number, 0))
         answer = encode_text(model.tokenizer, question.item.reference) + end
-        rows.append({"ids": prompt + answer, "labels": [_IGNORED] * len(prompt) + answer})
+        ids = prompt + answer
+        labels = [_IGNORED] * len(prompt) + answer
+        rows.append({"ids": ids, "labels": labels, "mask": [1] * len(ids)})
     return rows
 
 
 def _collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Rows padded on the right."""
+    """Pad rows on the right."""
     width = max(len(r["ids"]) for r in rows)
 
     def padded(key: str, fill: int) -> torch.Tensor:
@@ -97,7 +99,5 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {
         "input_ids": padded("ids", 0),
         "labels": padded("labels", _IGNORED),
-        "attention_mask": torch.tensor(
-            [[1] * len(r["ids"]) + [0] * (width - len(r["ids"])) for r in rows]
-        ),
+        "attention_mask": padded("mask", 0),
     }

@@ -1,11 +1,11 @@
 """Families of verifiable tasks for reinforcement learning: endless, split for good, with levels.
 
-A family turns a seed into `Item`s whose check `scorers.graders.grade` understands, so that one
-grader serves reward and evaluation. Generated families come from reasoning-gym; GSM8K and MATH500
+A family turns a seed into `Item`s that `scorers.graders.grade` can check, so that one grader serves
+reward and evaluation. Generated families come from reasoning-gym; GSM8K and MATH500
 are read by `prism_core.tasks` where their data is there.
 1. A question belongs to the training or the held-out part by a hash of its text, never by seed:
    reasoning-gym draws item i of seed s from s + i, so neighbouring seeds share almost all items.
-2. Two worked examples stand in front of each question as turns of the conversation. A model of
+2. Two worked examples come before each question as turns of the conversation. A model of
    135M parameters cannot follow a format that is only described, and without a reward now and then
    there is nothing to learn from.
 3. Levels go from easy to hard; `prism_core.rl.probe` finds the one that is solved now and then.
@@ -46,82 +46,84 @@ class Family:
     """Tasks of one kind."""
 
     name: str
-    """Short identifier."""
     title: str
-    """The name shown to people."""
     source: str
     """A dataset of reasoning-gym, or a task of `prism_core.tasks`."""
     levels: tuple[Level, ...]
     """From easy to hard; one for a benchmark."""
     tokens: int
     """The most tokens that an answer needs."""
-    examples: int = 2
-    """Worked examples in front of each question."""
-    generated: bool = True
+    examples: int
+    """Worked examples before each question."""
+    generated: bool
     """Whether reasoning-gym writes the questions."""
+
+
+def _generated(
+    name: str, title: str, source: str, levels: Mapping[str, Mapping[str, int]], examples: int = 2
+) -> Family:
+    found = tuple(Level(level, options) for level, options in levels.items())
+    return Family(name, title, source, found, tokens=10, examples=examples, generated=True)
+
+
+def _benchmark(name: str, title: str, tokens: int) -> Family:
+    return Family(name, title, name, (Level("all", {}),), tokens, examples=0, generated=False)
 
 
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family(
+        _generated(
             "letters",
             "Counting letters",
             "letter_counting",
-            (
-                Level("one word", {"min_words": 1, "max_words": 1}),
-                Level("one to three words", {"min_words": 1, "max_words": 3}),
-                Level("three to six words", {"min_words": 3, "max_words": 6}),
-            ),
-            tokens=10,
+            {
+                "one word": {"min_words": 1, "max_words": 1},
+                "one to three words": {"min_words": 1, "max_words": 3},
+                "three to six words": {"min_words": 3, "max_words": 6},
+            },
         ),
-        Family(
+        _generated(
             "sums",
             "Adding and subtracting",
             "chain_sum",
-            (
-                Level("two numbers of one digit", {"max_terms": 2, "max_digits": 1}),
-                Level("two numbers of up to two digits", {"max_terms": 2, "max_digits": 2}),
-                Level("three numbers of up to two digits", {"max_terms": 3, "max_digits": 2}),
-            ),
-            tokens=10,
+            {
+                "two numbers of one digit": {"max_terms": 2, "max_digits": 1},
+                "two numbers of up to two digits": {"max_terms": 2, "max_digits": 2},
+                "three numbers of up to two digits": {"max_terms": 3, "max_digits": 2},
+            },
         ),
-        Family(
+        _generated(
             "products",
             "Multiplying",
             "products",
-            (
-                Level("two numbers of one digit", {"max_terms": 2, "max_digits": 1}),
-                Level("up to two digits", {"max_terms": 2, "max_digits": 2}),
-            ),
-            tokens=10,
+            {
+                "two numbers of one digit": {"max_terms": 2, "max_digits": 1},
+                "up to two digits": {"max_terms": 2, "max_digits": 2},
+            },
         ),
-        Family(
+        _generated(
             "needle",
             "Finding who",
             "needle_haystack",
-            (
-                Level("two statements", {"min_num_statements": 2, "max_num_statements": 2}),
-                Level("four statements", {"min_num_statements": 4, "max_num_statements": 4}),
-                Level("eight statements", {"min_num_statements": 8, "max_num_statements": 8}),
-            ),
-            tokens=10,
+            {
+                f"{word} statements": {"min_num_statements": n, "max_num_statements": n}
+                for word, n in (("two", 2), ("four", 4), ("eight", 8))
+            },
             examples=1,
         ),
-        Family("gsm8k", "GSM8K", "gsm8k", (Level("all", {}),), 320, examples=0, generated=False),
-        Family(
-            "math500", "MATH500", "math500", (Level("all", {}),), 1024, examples=0, generated=False
-        ),
+        _benchmark("gsm8k", "GSM8K", tokens=320),
+        _benchmark("math500", "MATH500", tokens=1024),
     )
 }
 """Every family by name."""
 
 
 def get_family(name: str) -> Family:
-    """A family by name.
+    """Return a family by name.
 
     Raises:
-        NotFoundError: there is none of that name; the message lists those there are.
+        NotFoundError: no family has that name; the message lists the names.
     """
     if name not in FAMILIES:
         raise NotFoundError(
@@ -131,7 +133,7 @@ def get_family(name: str) -> Family:
 
 
 def draw_items(family: Family, level: int, split: Split, count: int, seed: int) -> tuple[Item, ...]:
-    """Different items of one part, the same for the same seed; a larger count holds the smaller.
+    """Draw different items of one part, by the seed; a larger count holds the smaller one's items.
 
     Fewer come back where the family has no more.
 
@@ -158,13 +160,13 @@ def draw_items(family: Family, level: int, split: Split, count: int, seed: int) 
 
 
 def split_of(question: str) -> Split:
-    """The part that a question belongs to, for ever."""
+    """Return the part that a question belongs to, for ever."""
     place = int(hashlib.sha256(question.encode()).hexdigest()[:8], 16) % 100
     return next(name for name, end in _SHARES if place < end)
 
 
 def examples_of(family: Family, level: int) -> tuple[Message, ...]:
-    """Worked examples as turns; the same ones for everybody, and never asked."""
+    """Return worked examples as turns: the same ones for everybody, and never asked."""
     turns: list[Message] = []
     seen: set[str] = set()
     for item in draw_items(family, level, "example", 24, 1) if family.examples else ():
@@ -176,18 +178,17 @@ def examples_of(family: Family, level: int) -> tuple[Message, ...]:
 
 
 def ask(item: Item, examples: tuple[Message, ...], persona: str = "") -> Prompt:
-    """The conversation in which an item is asked, with a persona's text as the system turn."""
+    """Build the prompt that asks an item, with a persona's text as the system turn."""
     system = (Message("system", persona),) if persona else ()
     return (*system, *examples, Message("user", item.question))
 
 
 def _stream(family: Family, level: int, seed: int) -> Iterator[Item]:
     if not family.generated:
-        task = get_task(family.source)
-        items = sorted(task.load(), key=lambda item: _rank(item.id, seed))
-        yield from items
+        items = get_task(family.source).load()
+        yield from sorted(items, key=lambda item: _rank(item.id, seed))
         return
-    entries = _entries(family.source, dict(family.levels[level].options), seed)
+    entries = _entries(family.source, family.levels[level].options, seed)
     for number, entry in enumerate(entries):
         question, check = _READERS[family.source](entry)
         yield Item(
@@ -205,7 +206,7 @@ def _rank(name: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest()
 
 
-def _entries(dataset: str, options: dict[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+def _entries(dataset: str, options: Mapping[str, Any], seed: int) -> Iterator[dict[str, Any]]:
     try:
         from reasoning_gym import create_dataset
     except ImportError as error:

@@ -1,8 +1,8 @@
 """The process that does the work: `python -m prism_core.worker`.
 
-It takes runs from the store one after another and calls the handler of each one's kind. Beside the
-handler a watch (`prism_core/worker_watch.py`) writes progress and heartbeats, and passes a cancel
-on. Handlers journal what they finish, so a worker may die at any moment and nothing is lost.
+It takes runs from the store one after another and calls the handler of each run's kind. Beside the
+handler a `RunWatch` writes progress and heartbeats, and passes a cancel on. Handlers journal what
+they finish, so a worker may die at any moment and nothing is lost.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ HANDLERS: Mapping[str, str] = {
 
 Handler = Callable[[RunRow, Store, Progress], None]
 """Does a run from its spec and its records; raises `CancelledError` when told to stop."""
+Handlers = Mapping[str, str | Handler]
 
 LOG_NAME = "run.log"
 """The file in a run's folder that says what went wrong, for developers."""
@@ -54,18 +55,14 @@ class WorkerOptions:
     at_once: int = 1
     """How many runs may be at work on this machine, all workers together."""
     parent_pid: int | None = None
-    """Leave when this parent process has died; None does not care."""
+    """Leave when this parent process has died."""
 
 
-def work(
-    store: Store,
-    handlers: Mapping[str, str | Handler] = HANDLERS,
-    options: WorkerOptions | None = None,
-) -> int:
-    """Take runs and do them until the options say to leave; returns how many there were.
+def work(store: Store, handlers: Handlers = HANDLERS, options: WorkerOptions | None = None) -> int:
+    """Take runs and do them until the options say to leave; return how many there were.
 
-    A handler that does not stop within the grace after a cancel takes the whole process with it
-    (see `RunWatch`), so call this only in a process of its own.
+    A handler that does not stop soon after a cancel takes the whole process with it (see
+    `RunWatch`), so call this only in a process of its own.
 
     Raises:
         StorageError: with `once`, the store failed; otherwise the worker waits and tries again.
@@ -98,11 +95,7 @@ def _claim(store: Store, worker_id: str, options: WorkerOptions) -> RunRow | Non
 
 
 def _do_run(
-    run: RunRow,
-    store: Store,
-    handlers: Mapping[str, str | Handler],
-    worker_id: str,
-    parent_pid: int | None,
+    run: RunRow, store: Store, handlers: Handlers, worker_id: str, parent_pid: int | None
 ) -> None:
     _log.info("Run %s (%s) begins", run.id, run.kind)
     with RunWatch(run.id, store, worker_id, parent_pid) as watch:
@@ -112,9 +105,9 @@ def _do_run(
 
 
 def _call_handler(
-    run: RunRow, store: Store, handlers: Mapping[str, str | Handler], progress: Progress
+    run: RunRow, store: Store, handlers: Handlers, progress: Progress
 ) -> tuple[RunStatus, str]:
-    """Do the run; how it ended, and the sentence for people if it failed."""
+    """Do the run; return how it ended, and a sentence for people if it failed."""
     try:
         make_folder(run.path)
         _find_handler(run.kind, handlers)(run, store, progress)
@@ -128,18 +121,17 @@ def _call_handler(
         _write_log(run)
         return "failed", "The memory ran out. Make the run smaller, then resume it."
     except Exception as error:
-        # The outermost border of a run: a defect must not take the queue down with it.
+        # The outermost border of a run: a defect must not stop the queue.
         _write_log(run)
-        text = str(error).strip()
-        first = text.splitlines()[0] if text else ""
-        what = f"{type(error).__name__}: {first}" if first else type(error).__name__
+        lines = str(error).strip().splitlines()
+        what = ": ".join([type(error).__name__, *lines[:1]])
         return "failed", (
             f"Something went wrong that should not have ({what}). "
             f"What was finished is kept; {LOG_NAME} in the run's folder has the details."
         )
 
 
-def _find_handler(kind: str, handlers: Mapping[str, str | Handler]) -> Handler:
+def _find_handler(kind: str, handlers: Handlers) -> Handler:
     if kind not in handlers:
         raise NotFoundError(f"No part of this installation can do a run of the kind '{kind}'.")
     handler = handlers[kind]
@@ -150,7 +142,7 @@ def _find_handler(kind: str, handlers: Mapping[str, str | Handler]) -> Handler:
 
 
 def load_object(path: str) -> Any:
-    """Import `package.module:NAME`. Only code and the command line may say what `path` is.
+    """Import `package.module:NAME`; only code and the command line may say what `path` is.
 
     Raises:
         InputError: it does not have that form.
@@ -177,7 +169,7 @@ def _write_log(run: RunRow) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a worker from the command line; returns the exit code."""
+    """Run a worker from the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m prism_core.worker", description=main.__doc__)
     parser.add_argument("--once", action="store_true", help="leave when nothing is waiting")
     parser.add_argument("--idle-exit", type=float, help="leave after so many seconds without work")

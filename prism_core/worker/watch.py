@@ -1,7 +1,7 @@
 """The watch beside a running handler: progress, heartbeat, cancel, and a parent that died.
 
 One thread wakes four times a second. It alone writes progress, so the handler never waits for the
-store. After a cancel the handler has a grace to stop by itself; a handler deep inside one long
+store. After a cancel the handler has a moment to stop by itself; a handler deep inside one long
 tensor operation cannot, so then the run is marked and the whole process ends. Finished parts are
 in the journal, and whoever supervises workers starts a new one.
 """
@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 import time
-from types import TracebackType
 
 import psutil
 
@@ -23,7 +22,7 @@ from prism_core.storage import RunStatus, Store
 TICK_SECONDS = 0.25
 """Progress is written, and a cancel seen, this often."""
 HEARTBEAT_SECONDS = 2.0
-"""The longest time between two signs of life; see `storage.liveness.STALE_SECONDS`."""
+"""The longest time between two signs of life; `storage.liveness.STALE_SECONDS` is far longer."""
 GRACE_SECONDS = 1.4
 """How long a handler may go on after a cancel. With a tick before it, still under two seconds."""
 EXIT_CANCELLED = 75
@@ -40,7 +39,7 @@ def is_orphaned(parent_pid: int | None) -> bool:
 
 
 class RunWatch:
-    """Watches over one run while its handler is at work; a context manager."""
+    """Watches one run while its handler is at work; a context manager."""
 
     def __init__(self, run_id: str, store: Store, worker_id: str, parent_pid: int | None) -> None:
         self.progress = Progress(self._listen)
@@ -61,12 +60,7 @@ class RunWatch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._ending:
             self._ended.set()
         self._thread.join()
