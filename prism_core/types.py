@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 Role = Literal["system", "user", "assistant"]
 Length = Literal["min", "short", "long"]
@@ -75,14 +77,14 @@ class PromptVariant:
 class Sampling:
     """How the next token is drawn. Temperature 0 is greedy decoding."""
 
-    max_new_tokens: int = 256
-    temperature: float = 0.0
+    max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 256
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
     """Divides the logits; 0 takes the most probable token."""
-    top_p: float = 1.0
+    top_p: Annotated[float, Field(ge=0.01, le=1)] = 1.0
     """Keep the smallest set of tokens whose probability reaches this; 1 keeps all."""
-    top_k: int = 0
+    top_k: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Keep this many most probable tokens; 0 keeps all."""
-    repetition_penalty: float = 1.0
+    repetition_penalty: Annotated[float, Field(ge=0.5, le=2)] = 1.0
     """Divides positive logits of tokens already seen, multiplies negative ones; 1 does nothing."""
 
 

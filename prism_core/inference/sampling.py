@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import torch
 
-from prism_core.errors import InputError
 from prism_core.types import Sampling
 
 _FIRST_CANDIDATES = 64
@@ -29,24 +28,6 @@ _STEP = 0x9E3779B97F4A7C15 - (1 << 64)
 _FACTOR1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _FACTOR2 = 0x94D049BB133111EB - (1 << 64)
 _ID_SALT = 0x5851F42D4C957F2D
-
-
-def check_sampling(sampling: Sampling) -> None:
-    """Refuse settings that cannot be sampled from.
-
-    Raises:
-        InputError: a setting is outside its range; the message quotes it.
-    """
-    limits = (
-        ("max_new_tokens", sampling.max_new_tokens, 1, 8192),
-        ("temperature", sampling.temperature, 0.0, 5.0),
-        ("top_p", sampling.top_p, 0.01, 1.0),
-        ("top_k", sampling.top_k, 0, 100_000),
-        ("repetition_penalty", sampling.repetition_penalty, 0.5, 2.0),
-    )
-    for name, value, low, high in limits:
-        if not low <= value <= high:  # False for NaN too
-            raise InputError(f"{name} is {value}; it must lie between {low} and {high}.")
 
 
 def row_keys(seeds: Sequence[int]) -> torch.Tensor:

@@ -23,7 +23,6 @@ from prism_core.inference.cpu.fused_llama import FusedDecoder, can_fuse
 from prism_core.inference.decoding import decode
 from prism_core.inference.logprobs import answer_logprobs, choice_logprobs
 from prism_core.inference.prefill import Router, batches_by_width
-from prism_core.inference.sampling import check_sampling
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt, encode_text, has_system_role
@@ -32,6 +31,7 @@ from prism_core.models.thoughts import split_thought
 from prism_core.models.weights import LoadedWeights, load_weights, resolve
 from prism_core.progress import Progress
 from prism_core.types import ChoiceScore, Completion, Finish, Prompt, Sampling, TokenScore
+from prism_core.utils.validation import check
 
 MAX_ROWS = 128
 """Rows decoded together at the most; more gain nothing on a CPU."""
@@ -200,7 +200,7 @@ class LocalModel:
         return len(encode_text(self.tokenizer, text))
 
     def _rows(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[_Row]:
-        check_sampling(sampling)
+        check(sampling)
         return [_Row(self._encode(p, sampling.max_new_tokens)) for p in prompts]
 
     def _encode(self, prompt: Prompt, room: int = 1) -> list[int]:

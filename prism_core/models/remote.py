@@ -26,10 +26,10 @@ from urllib.parse import urlsplit
 from openai import BadRequestError, OpenAI, OpenAIError
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
-from prism_core.inference.sampling import check_sampling
 from prism_core.models.generator import Seed, check_choices, seeds_of
 from prism_core.models.remote_answer import RemoteAnswer, explain
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+from prism_core.utils.validation import check
 
 PATIENCE = 0.05
 """Seconds between two looks at the cancel event."""
@@ -125,7 +125,7 @@ class RemoteGenerator:
         Raises:
             RemoteError: the endpoint refused, failed or did not answer.
         """
-        check_sampling(sampling)
+        check(sampling)
         seeds = seeds_of(seed, len(prompts))
         if not all(prompts):
             raise InputError("A prompt is empty; it needs at least one message.")

@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from prism_core.errors import InputError
 from prism_core.storage.database import Database
 from prism_core.storage.schema import completions, scores
-from prism_core.storage.values import dumps, loads_all, pack, unpack
+from prism_core.storage.values import dumps, loads_all, unpack
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+from prism_core.utils.validation import check
 
 T = TypeVar("T")
 
@@ -38,8 +39,8 @@ def completion_key(
         repeat: which repetition of the same question this is.
         mode: anything else that changes the answer, such as a gate's threshold.
     """
-    # Read back by its types, so that a temperature of 1 and one of 1.0 have the same key.
-    exact = unpack(Sampling, pack(sampling))
+    # Converted by its types, so that a temperature of 1 and one of 1.0 have the same key.
+    exact = check(sampling)
     return _hash("completion", fingerprint, prompt, exact, seed, repeat, mode)
 
 

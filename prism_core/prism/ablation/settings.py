@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from prism_core.errors import InputError
-from prism_core.inference.sampling import check_sampling
 from prism_core.prism.ablation.systems import Absent, System
 from prism_core.prism.ablation.table import Behaviour
 from prism_core.prism.bootstrap.answers import ANSWERING
 from prism_core.prism.records import JudgedPair
 from prism_core.types import Sampling
+from prism_core.utils.validation import check
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,11 @@ class AblationConfig:
     sampling: Sampling = ANSWERING
     """How every system draws its answers."""
     seed: int = 0
-    timed: int = 4
+    timed: Annotated[int, Field(ge=0, le=1_000)] = 4
     """Queries that are asked alone to take the time; 0 leaves the column out."""
-    batch_rows: int = 64
+    batch_rows: Annotated[int, Field(ge=1, le=512)] = 64
     """Answers decoded, and judged, and journaled, together."""
-    max_tokens: int = 1024
+    max_tokens: Annotated[int, Field(ge=16, le=131_072)] = 1024
     """Longer answers are cut where the KL is measured."""
     judge: str = "the model itself"
     """Who judges, as shown to people."""
@@ -49,7 +52,7 @@ def check_inputs(config: AblationConfig, inputs: AblationInputs) -> None:
     Raises:
         InputError: no held-out query or one twice, no base, a system twice, or a bad setting.
     """
-    check_sampling(config.sampling)
+    check(config)
     names = [s.name for s in inputs.systems]
     if not inputs.held_out:
         raise InputError("No query was held out, so there is nothing to compare the systems on.")
@@ -61,10 +64,3 @@ def check_inputs(config: AblationConfig, inputs: AblationInputs) -> None:
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
         raise InputError(f"Two held-out queries have the id '{twice}'; every id must be unique.")
-    for name, value, low, high in (
-        ("timed", config.timed, 0, 1_000),
-        ("batch_rows", config.batch_rows, 1, 512),
-        ("max_tokens", config.max_tokens, 16, 131_072),
-    ):
-        if not low <= value <= high:
-            raise InputError(f"{name} is {value}; it must lie between {low} and {high:,}.")

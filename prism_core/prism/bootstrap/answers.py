@@ -9,26 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from prism_core.errors import CancelledError, InputError, NotFoundError
-from prism_core.inference.sampling import check_sampling
 from prism_core.models.generator import Generator
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.records import AnswerPair, Query
 from prism_core.progress import Progress
 from prism_core.storage import pack, unpack
 from prism_core.storage.journal import Journal, begin, seed_of
-from prism_core.types import (
-    LENGTHS,
-    PLACEMENTS,
-    Completion,
-    Length,
-    Persona,
-    Placement,
-    Prompt,
-    PromptVariant,
-    Sampling,
-)
+from prism_core.types import Completion, Length, Persona, Placement, Prompt, PromptVariant, Sampling
+from prism_core.utils.validation import check
 
 STAGE = "answers"
 
@@ -48,7 +41,7 @@ class AnswerConfig:
     """How tokens are drawn, on both sides alike."""
     seed: int = 0
     """Everything random follows from it."""
-    batch_pairs: int = 64
+    batch_pairs: Annotated[int, Field(ge=1, le=512)] = 64
     """Pairs answered, and journaled, together: twice as many rows."""
 
 
@@ -158,15 +151,7 @@ def _refuse_halves(answers: Sequence[Completion]) -> None:
 
 
 def _check(config: AnswerConfig, inputs: AnswerInputs) -> None:
-    check_sampling(config.sampling)
-    if config.length not in LENGTHS:
-        raise InputError(f"length is {config.length!r}; it must be one of {', '.join(LENGTHS)}.")
-    if config.placement not in PLACEMENTS:
-        raise InputError(
-            f"placement is {config.placement!r}; it must be one of {', '.join(PLACEMENTS)}."
-        )
-    if not 1 <= config.batch_pairs <= 512:
-        raise InputError(f"batch_pairs is {config.batch_pairs}; it must lie between 1 and 512.")
+    check(config)
     if not inputs.queries:
         raise InputError("There is no question to answer; at least one is needed.")
     ids = [query.id for query in inputs.queries]

@@ -15,10 +15,11 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.inference.sampling import check_sampling
 from prism_core.models.generator import Generator
 from prism_core.prism.bootstrap.query_text import (
     REASONS,
@@ -31,6 +32,7 @@ from prism_core.prism.records import Query
 from prism_core.progress import Progress
 from prism_core.storage.journal import Journal, begin, seed_of
 from prism_core.types import Message, Persona, Prompt, Sampling
+from prism_core.utils.validation import check
 
 STAGE = "queries"
 
@@ -66,21 +68,21 @@ _ASK_PLAINLY = (
 class QueryConfig:
     """How questions are written."""
 
-    per_persona: int = 50
+    per_persona: Annotated[int, Field(ge=1, le=1_000)] = 50
     """How many questions each persona is to have (the paper's 50)."""
     seed: int = 0
     """Everything random follows from it."""
     sampling: Sampling = DRAFTING
     """How drafts are drawn; the temperature must be above 0."""
-    similarity: float = 0.6
+    similarity: Annotated[float, Field(ge=0.1, le=1)] = 0.6
     """Two questions that share this part of their content words are near-duplicates."""
-    max_words: int = 60
+    max_words: Annotated[int, Field(ge=5, le=400)] = 60
     """Longer questions are dropped."""
-    rounds: int = 5
+    rounds: Annotated[int, Field(ge=1, le=50)] = 5
     """The most rounds of drafting."""
-    spare: float = 1.3
+    spare: Annotated[float, Field(ge=1, le=5)] = 1.3
     """Drafts written for each missing question in a round."""
-    batch_rows: int = 64
+    batch_rows: Annotated[int, Field(ge=1, le=512)] = 64
     """Drafts decoded, and journaled, together."""
 
 
@@ -260,18 +262,7 @@ def _write(
 
 
 def _check(config: QueryConfig, personas: Sequence[Persona]) -> None:
-    check_sampling(config.sampling)
-    limits = (
-        ("per_persona", config.per_persona, 1, 1_000),
-        ("rounds", config.rounds, 1, 50),
-        ("batch_rows", config.batch_rows, 1, 512),
-        ("max_words", config.max_words, 5, 400),
-        ("similarity", config.similarity, 0.1, 1.0),
-        ("spare", config.spare, 1.0, 5.0),
-    )
-    for name, value, low, high in limits:
-        if not low <= value <= high:
-            raise InputError(f"{name} is {value}; it must lie between {low} and {high}.")
+    check(config)
     if config.sampling.temperature <= 0:
         raise InputError(
             "temperature is 0; questions need a temperature above 0, or they are all alike."

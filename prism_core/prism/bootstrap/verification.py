@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator
@@ -30,6 +33,7 @@ from prism_core.stats import rate_of
 from prism_core.storage import pack, unpack
 from prism_core.storage.journal import Journal, begin
 from prism_core.types import Estimate, Verdict
+from prism_core.utils.validation import check
 
 STAGE = "verification"
 CHECK_STAGE = "judge_check"
@@ -45,7 +49,7 @@ class VerifyConfig:
     """How two orders become a verdict: the paper's rule, or the mean of the log-odds."""
     check_first: bool = True
     """Whether a model that judges is first tried on pairs with a known better answer."""
-    batch_pairs: int = 64
+    batch_pairs: Annotated[int, Field(ge=1, le=1024)] = 64
     """Pairs judged, and journaled, together."""
 
 
@@ -135,8 +139,7 @@ def verify_pairs(
         InputError: a pair is too long for the judge, or the stage was begun with other settings.
         CancelledError: stopped on request; finished batches are in the journal.
     """
-    if not 1 <= config.batch_pairs <= 1024:
-        raise InputError(f"batch_pairs is {config.batch_pairs}; it must lie between 1 and 1024.")
+    check(config)
     who = judge.model.fingerprint if isinstance(judge, ModelJudge) else type(judge).__name__
     asked = [(p.query.id, p.query.text, p.persona.text, p.neutral.text) for p in pairs]
     parts = begin(journal, STAGE, config, asked, who)

@@ -3,54 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Annotated
 
-from prism_core.errors import InputError
+from pydantic import Field
+
 from prism_core.lora.training import SaveDtype
 from prism_core.prism.distillation.student import Loss
 from prism_core.prism.distillation.training_plan import Schedule
 from prism_core.types import Estimate
-
-MAX_RANK = 256
 
 
 @dataclass(frozen=True)
 class DistillConfig:
     """Settings of a distillation; the defaults are the paper's where it names them."""
 
-    rank: int = 16
+    rank: Annotated[int, Field(ge=1, le=256)] = 16
     """Inner size of every LoRA pair."""
-    alpha: float = 32.0
+    alpha: Annotated[float, Field(gt=0)] = 32.0
     """The LoRA's update is scaled by alpha / rank."""
-    lr: float = 2e-4
+    lr: Annotated[float, Field(gt=0)] = 2e-4
     """Peak learning rate."""
-    epochs: int = 10
+    epochs: Annotated[int, Field(ge=1, le=1_000)] = 10
     """How often every answer is read."""
-    batch: int = 16
+    batch: Annotated[int, Field(ge=1, le=4_096)] = 16
     """Answers that make up one step, over all processes."""
-    max_tokens: int = 1024
+    max_tokens: Annotated[int, Field(ge=1, le=131_072)] = 1024
     """Prompt and answer together; a longer answer is cut."""
-    temperature: float = 2.0
+    temperature: Annotated[float, Field(gt=0)] = 2.0
     """T of the KL."""
-    top_k: int = 64
+    top_k: Annotated[int, Field(ge=1, le=4_096)] = 64
     """The teacher's tokens kept at every position."""
     loss: Loss = "kl"
     """`kl`, or `sft` on the persona's answers for the baseline."""
-    held_out_share: float = 0.2
+    held_out_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2
     """Share of the answers that is only measured on, in whole groups; 0 measures on none."""
-    warmup: float = 0.05
+    warmup: Annotated[float, Field(ge=0, le=0.9)] = 0.05
     """Share of the steps in which the rate rises."""
     schedule: Schedule = "cosine"
     """What the rate does behind the rise."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Of AdamW."""
-    clip: float = 1.0
+    clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
-    micro_tokens: int = 1024
+    micro_tokens: Annotated[int, Field(ge=1, le=1_048_576)] = 1024
     """Padded tokens read at one time: bounds the memory, changes results only by rounding."""
     save_dtype: SaveDtype = "float32"
     """Number format of the saved adapter."""
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     """How long work may be lost to a kill."""
     seed: int = 0
     """Draws the LoRA's beginning, the split and the order of the batches."""
@@ -111,42 +110,3 @@ class DistillReport:
     def tokens_per_second(self) -> float | None:
         """Training speed, prompts included."""
         return self.tokens / self.seconds if self.seconds > 0 else None
-
-
-def check_distill_config(config: DistillConfig) -> None:
-    """Refuse settings that cannot work.
-
-    Raises:
-        InputError: the message quotes the setting and says what is allowed.
-    """
-    whole = {
-        "rank": (config.rank, MAX_RANK),
-        "epochs": (config.epochs, 1_000),
-        "batch": (config.batch, 4_096),
-        "max_tokens": (config.max_tokens, 131_072),
-        "top_k": (config.top_k, 4_096),
-        "micro_tokens": (config.micro_tokens, 1_048_576),
-    }
-    for name, (value, most) in whole.items():
-        if not 1 <= value <= most:
-            raise InputError(f"{name} is {value}; it must be a whole number from 1 to {most:,}.")
-    above = {
-        "alpha": config.alpha,
-        "lr": config.lr,
-        "temperature": config.temperature,
-        "clip": config.clip,
-    }
-    for name, number in above.items():
-        if not 0 < number < float("inf"):
-            raise InputError(f"{name} is {number}; it must be above 0.")
-    shares = {"held_out_share": config.held_out_share, "warmup": config.warmup}
-    for name, share in shares.items():
-        if not 0 <= share <= 0.9:
-            raise InputError(f"{name} is {share}; it must lie between 0 and 0.9.")
-    if config.weight_decay < 0 or config.checkpoint_seconds < 0:
-        raise InputError("weight_decay and checkpoint_seconds must not be below 0.")
-    choices = {"loss": Loss, "schedule": Schedule, "save_dtype": SaveDtype}
-    for name, kind in choices.items():
-        if getattr(config, name) not in get_args(kind):
-            allowed = ", ".join(get_args(kind))
-            raise InputError(f"{name} is {getattr(config, name)!r}; choose one of {allowed}.")

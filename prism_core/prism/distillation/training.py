@@ -29,12 +29,7 @@ from prism_core.lora.weights import WEIGHTS_FILE, decoder_layers
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import VariantOf
 from prism_core.prism.distillation.checkpoints import Position, load_checkpoint, save_checkpoint
-from prism_core.prism.distillation.report import (
-    CurvePoint,
-    DistillConfig,
-    DistillReport,
-    check_distill_config,
-)
+from prism_core.prism.distillation.report import CurvePoint, DistillConfig, DistillReport
 from prism_core.prism.distillation.student import StepSettings, Student
 from prism_core.prism.distillation.teacher import (
     Teacher,
@@ -54,6 +49,7 @@ from prism_core.storage.journal import Journal
 from prism_core.storage.values import dumps, pack, unpack
 from prism_core.utils.cache_folder import sha256_of
 from prism_core.utils.memory import peak_memory_bytes
+from prism_core.utils.validation import check
 
 STAGE = "distillation"
 CURVE_STAGE = "distillation_curve"
@@ -111,7 +107,7 @@ def distill(
         ModelError: the model lacks the projections that a LoRA is put on.
         CancelledError: stopped on request; a later call goes on from that very step.
     """
-    check_distill_config(config)
+    check(config)
     data = _prepare(config, pairs, held_out, variant_of, model)
     if not data.train:
         raise InputError(

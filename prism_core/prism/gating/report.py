@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from prism_core.errors import InputError
-from prism_core.prism.gating.gate import FEATURES, PAPER_THRESHOLD, Feature
+from pydantic import Field
+
+from prism_core.prism.gating.gate import PAPER_THRESHOLD, Feature
 from prism_core.stats import (
     Calibration,
     Confusion,
@@ -26,31 +27,28 @@ from prism_core.stats import (
 )
 from prism_core.types import Estimate
 
-FeatureChoice = Literal["auto", "last", "mean", "both"]
-ThresholdRule = Literal["paper", "held_out", "out_of_fold"]
-
 
 @dataclass(frozen=True)
 class GateConfig:
     """Settings of a gate's training; feature and threshold are the paper's by default."""
 
-    feature: FeatureChoice = "last"
+    feature: Literal["auto", "last", "mean", "both"] = "last"
     """What the gate reads: `last`, `mean`, `both`, or `auto` to choose by cross-validation."""
-    epochs: int = 30
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
     """How often every query is read, at most; cross-validation may choose fewer."""
-    lr: float = 1e-3
+    lr: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Learning rate of AdamW."""
-    weight_decay: float = 1e-2
+    weight_decay: Annotated[float, Field(ge=0, lt=100)] = 1e-2
     """Of AdamW."""
-    batch: int = 64
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Queries in a step."""
-    held_out_share: float = 0.25
+    held_out_share: Annotated[float, Field(gt=0, le=0.8)] = 0.25
     """Share of the queries that the gate is examined on, in whole groups."""
-    folds: int = 5
+    folds: Annotated[int, Field(ge=2, le=10_000)] = 5
     """Of the cross-validation inside the training part."""
     seed: int = 0
     """Draws the split, the resampling and the weights."""
-    threshold: ThresholdRule = "paper"
+    threshold: Literal["paper", "held_out", "out_of_fold"] = "paper"
     """`paper` is 0.5; else the best balanced accuracy on the held-out part, which flatters the
     numbers there, or on the training part's out-of-fold probabilities, which does not."""
 
@@ -173,32 +171,6 @@ class GateReport:
     def held_out_ids(self) -> frozenset[str]:
         """Ids of the queries that neither gate nor adapter may learn from."""
         return frozenset(row.query for row in self.rows if row.held_out)
-
-
-def check_gate_config(config: GateConfig) -> None:
-    """Refuse settings that cannot work.
-
-    Raises:
-        InputError: the message quotes the setting and says what is allowed.
-    """
-    whole = {"epochs": (config.epochs, 1), "batch": (config.batch, 1), "folds": (config.folds, 2)}
-    for name, (value, least) in whole.items():
-        if not least <= value <= 10_000:
-            raise InputError(f"{name} is {value}; it must be from {least} to 10,000.")
-    if not 0 < config.lr < 1 or not 0 <= config.weight_decay < 100:
-        raise InputError(
-            f"lr is {config.lr} and weight_decay {config.weight_decay}; lr must lie between 0 and "
-            "1, weight_decay must not be below 0."
-        )
-    if not 0 < config.held_out_share <= 0.8:
-        raise InputError(
-            f"held_out_share is {config.held_out_share}; it must be above 0 and at most 0.8."
-        )
-    if config.feature not in ("auto", *FEATURES):
-        raise InputError(f"feature is {config.feature!r}; use auto, {', '.join(FEATURES)}.")
-    if config.threshold not in get_args(ThresholdRule):
-        allowed = ", ".join(get_args(ThresholdRule))
-        raise InputError(f"threshold is {config.threshold!r}; choose one of {allowed}.")
 
 
 def quality_of(labels: Sequence[bool], probabilities: Sequence[float], seed: int) -> GateQuality:

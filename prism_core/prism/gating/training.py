@@ -38,7 +38,6 @@ from prism_core.prism.gating.report import (
     GateReport,
     GateRow,
     by_group,
-    check_gate_config,
     quality_of,
 )
 from prism_core.prism.records import JudgedPair
@@ -48,6 +47,7 @@ from prism_core.stats import best_threshold, roc_auc
 from prism_core.storage.journal import Journal
 from prism_core.storage.values import pack
 from prism_core.types import PromptVariant
+from prism_core.utils.validation import check
 
 STAGE = "gate"
 CURVE_STAGE = "gate_curve"
@@ -115,7 +115,7 @@ def train_gate(
         InputError: a setting is not allowed, or there are no pairs.
         CancelledError: stopped on request.
     """
-    check_gate_config(config)
+    check(config)
     if not judged:
         raise InputError("There are no judged queries, so there is nothing to train a gate on.")
     rows = _read(config, judged, model, progress)
