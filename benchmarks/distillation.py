@@ -30,7 +30,8 @@ from prism_core.lora.training import trainable_lora
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.demo import demo_persona, demo_queries
-from prism_core.prism.distillation.student import StepSettings, Student
+from prism_core.prism.distillation.report import DistillConfig
+from prism_core.prism.distillation.student import Student
 from prism_core.prism.distillation.teacher import TeacherSpec, cache_teacher_logits, load_teacher
 from prism_core.prism.distillation.teacher_forcing import ForcedAnswer, force
 from prism_core.prism.records import AnswerPair
@@ -40,7 +41,7 @@ from prism_core.utils.memory import peak_memory_bytes
 
 ARMS = ("batched", "single", "plain")
 EPOCHS = 10
-SETTINGS = StepSettings(loss="kl", clip=1.0, weight_decay=0.0, micro_tokens=1024)
+SETTINGS = DistillConfig(loss="kl", clip=1.0, weight_decay=0.0, micro_tokens=1024)
 HEAT = 2.0
 
 

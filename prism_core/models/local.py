@@ -225,7 +225,7 @@ class LocalModel:
     ) -> Iterator[list[int]]:
         """Decode all batches; yield the indices of the rows that grew."""
         seeds = seeds_of(seed, len(rows))
-        cells = CACHE_BYTES // _cache_bytes_per_token(self.model)
+        cells = CACHE_BYTES // cache_bytes_per_token(self.model)
         fused = self._fused()
         width = [len(r.prompt) + sampling.max_new_tokens for r in rows]
         for batch in batches_by_width(width, cells, MAX_ROWS):
@@ -288,7 +288,8 @@ def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fro
     return frozenset(int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None)
 
 
-def _cache_bytes_per_token(model: PreTrainedModel) -> int:
+def cache_bytes_per_token(model: PreTrainedModel) -> int:
+    """Return the bytes of one token's keys and values in all layers."""
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

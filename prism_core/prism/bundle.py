@@ -48,7 +48,6 @@ class BaseIdentity:
     reference: str
     """How to load it: `embedded`, a Hub id, or a name that only its owner can resolve."""
     label: str
-    """Its name as shown to people."""
     revision: str
     """Fingerprint of the weights it was trained on."""
     shape: tuple[int, ...]
@@ -62,19 +61,12 @@ class BundleInfo:
     """What `prism.json` says of an adapter."""
 
     name: str
-    """The adapter's name as shown to people."""
     base: BaseIdentity
-    """The model it belongs to."""
     threshold: float = PAPER_THRESHOLD
-    """The gate opens at this probability."""
     personas: tuple[str, ...] = ()
-    """Names of the personas it was distilled from."""
     command: str = ""
-    """The command that trained it."""
     seed: int = 0
-    """The seed it was trained with."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The training configuration as plain data."""
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
     """What was measured on held-out queries."""
     notes: tuple[str, ...] = ()
@@ -82,7 +74,6 @@ class BundleInfo:
     held_out: tuple[str, ...] = ()
     """Ids of the queries that neither gate nor adapter has seen."""
     format: int = FORMAT
-    """Version of this file's layout."""
     recipe: Recipe = "prism"
     """How it was made; one made by reinforcement learning has no gate."""
 

@@ -1,4 +1,4 @@
-"""How long a training run will take and how much memory it needs, from a short probe.
+"""Forecast how long a training run takes and how much memory it needs, from a short probe.
 
 Each stage's tokens are counted from the choices and divided by a measured speed. Two things cannot
 be known beforehand: how long answers become, and how many of them win. So every time is a range:
@@ -8,27 +8,19 @@ from answers of half the allowed length of which a quarter wins, to full length 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from prism_core.errors import InputError
+from prism_core.models.local import CACHE_BYTES
 from prism_core.prism.spec import TrainSpec
-from prism_core.prism.speed_probe import SpeedProbe
+from prism_core.prism.speed_probe import MICRO_TOKENS, SpeedProbe
 
 StageName = Literal[
     "queries", "answers", "judge check", "verification", "gate", "distillation", "comparison"
 ]
-STAGES: tuple[StageName, ...] = (
-    "queries",
-    "answers",
-    "judge check",
-    "verification",
-    "gate",
-    "distillation",
-    "comparison",
-)
+STAGES: tuple[StageName, ...] = get_args(StageName)
 """The stages of a run, in order."""
-
-CHECK_PAIRS = 40
+_CHECK_PAIRS = 40
 _CHECK_TOKENS = 260
 """Tokens of one judge's prompt in the check."""
 _QUERY_TOKENS = 40
@@ -38,9 +30,6 @@ _QUESTION_TOKENS = 45
 _PERSONA_TOKENS = {"min": 10, "short": 85, "long": 165}
 _JUDGE_TOKENS = 130
 """A judge's prompt without question and answers."""
-_MICRO_TOKENS = 2_048
-_CACHE_BYTES = 3_000_000_000
-"""See `prism_core.models.local.CACHE_BYTES`."""
 _DECODED_SYSTEMS = 7
 """Systems of the comparison whose answers have to be decoded."""
 _SHORT, _FEW = 0.5, 0.25
@@ -58,37 +47,31 @@ class Span:
 
 @dataclass(frozen=True)
 class StageForecast:
-    """What one stage will do."""
+    """What one stage will do; its time is None before the machine was measured."""
 
     stage: StageName
-    """Its name, as the run reports it."""
     sentence: str
-    """What it does, with counts, for people."""
     time: Span | None
-    """How long; None before the machine was measured."""
 
 
 @dataclass(frozen=True)
 class TrainForecast:
-    """What a whole run will do."""
+    """What a whole run will do; time and memory are None before the machine was measured."""
 
     stages: tuple[StageForecast, ...]
-    """The stages in order."""
     queries: int
-    """Questions in all."""
     answers: int
-    """Answers to be written for them."""
     time: Span | None
-    """How long in all; None before the machine was measured."""
     memory_bytes: int | None
-    """Memory at the peak; None before the machine was measured."""
     sentence: str
-    """Time and memory in one sentence."""
 
 
 @dataclass(frozen=True)
 class _Counts:
-    """How much there is to do, for one assumption on lengths and wins."""
+    """How much there is to do, for one assumption on lengths and wins.
+
+    `answer` and `persona` are tokens, `wins` the share of answers that are distilled.
+    """
 
     queries: int
     answer: float
@@ -113,19 +96,21 @@ def forecast_training(
     Raises:
         InputError: there is no persona and no question.
     """
-    people = len(spec.personas) + len(spec.own_personas)
+    people = _people(spec)
     number = people * spec.queries_per_persona if queries is None else queries
     if number < 1:
         raise InputError("Without a persona there is nothing to do; choose at least one.")
-    low = _counts(spec, number, people, _SHORT, _FEW)
-    high = _counts(spec, number, people, 1.0, 1.0)
+    persona = _PERSONA_TOKENS[spec.length]
+    ends = (
+        _Counts(number, spec.answer_tokens * _SHORT, persona, _FEW),
+        _Counts(number, spec.answer_tokens, persona, 1.0),
+    )
     written = queries is None
     stages = []
     for stage, sentence in _sentences(spec, number, written):
         time = None
         if probe is not None:
-            ends = (_seconds(stage, spec, counts, probe, written) for counts in (low, high))
-            time = Span(*ends)
+            time = Span(*(_seconds(stage, spec, counts, probe, written) for counts in ends))
         stages.append(StageForecast(stage, sentence, time))
     answers = 2 * number * spec.rounds
     if probe is None:
@@ -139,7 +124,7 @@ def forecast_training(
 
 
 def span_text(span: Span) -> str:
-    """A range of seconds for people: `2 to 5 min`, `under 10 s`, `1.5 to 3 h`."""
+    """Write a range of seconds for people: `2 to 5 min`, `under 10 s`, `1.5 to 3 h`."""
     if span.high < 10:
         return "under 10 s"
     if span.high < 90:
@@ -157,20 +142,19 @@ def _joined(low: float, high: float, unit: float, name: str) -> str:
     return f"up to {last} {name}" if float(first) == 0 else f"{first} to {last} {name}"
 
 
-def _counts(spec: TrainSpec, queries: int, people: int, length: float, wins: float) -> _Counts:
-    persona = _PERSONA_TOKENS[spec.length]
-    return _Counts(queries, spec.answer_tokens * length, persona, wins)
+def _people(spec: TrainSpec) -> int:
+    return len(spec.personas) + len(spec.own_personas)
 
 
 def _sentences(spec: TrainSpec, number: int, written: bool) -> list[tuple[StageName, str]]:
-    people = len(spec.personas) + len(spec.own_personas)
+    people = _people(spec)
     judge = {
         "self": "The model itself",
         "remote": f"The remote model {spec.remote_model}",
         "verifiable": "A program",
     }[spec.judge]
     check = (
-        f"{judge} is tried on {CHECK_PAIRS} pairs whose better answer is known."
+        f"{judge} is tried on {_CHECK_PAIRS} pairs whose better answer is known."
         if spec.judge != "verifiable"
         else "A program judges, so there is nothing to check."
     )
@@ -211,10 +195,10 @@ def _sentences(spec: TrainSpec, number: int, written: bool) -> list[tuple[StageN
 def _seconds(
     stage: StageName, spec: TrainSpec, counts: _Counts, probe: SpeedProbe, written: bool
 ) -> float:
-    """Seconds of one stage for one assumption."""
+    """Return the seconds of one stage for one assumption."""
     rounds = spec.rounds
     if stage == "judge check":
-        known = CHECK_PAIRS * 2 * _CHECK_TOKENS
+        known = _CHECK_PAIRS * 2 * _CHECK_TOKENS
         return 0.0 if spec.judge == "verifiable" else known / probe.read_rate
     if stage == "queries":
         drafts = counts.queries * _QUERY_SPARE if written else 0
@@ -239,7 +223,7 @@ def _seconds(
 
 
 def _decoding(rows: float, tokens: float, prompt: float, probe: SpeedProbe) -> float:
-    """Seconds to read the prompts of some rows and to decode their answers."""
+    """Return the seconds to read the prompts of some rows and to decode their answers."""
     if rows <= 0:
         return 0.0
     # Fewer rows than were measured together do not go faster each: time is that of the steps.
@@ -255,9 +239,9 @@ def _distilling(spec: TrainSpec, counts: _Counts, probe: SpeedProbe) -> float:
 
 
 def _memory(spec: TrainSpec, queries: int, probe: SpeedProbe) -> int:
-    """Model and program, and on top the larger of decoding's cache and a training step."""
+    """Add to model and program the larger of decoding's cache and a training step; bytes."""
     width = _QUESTION_TOKENS + _PERSONA_TOKENS[spec.length] + spec.answer_tokens
     rows = min(128, 2 * queries)
-    cache = min(_CACHE_BYTES, rows * width * probe.cell_bytes)
-    step = min(_MICRO_TOKENS, spec.batch_size * min(width, spec.max_tokens)) * probe.train_bytes
+    cache = min(CACHE_BYTES, rows * width * probe.cell_bytes)
+    step = min(MICRO_TOKENS, spec.batch_size * min(width, spec.max_tokens)) * probe.train_bytes
     return int(probe.resident_bytes + max(cache, step))

@@ -29,7 +29,6 @@ class PastRun:
     judged: tuple[JudgedPair, ...]
     """One a query, in the order in which they were written."""
     held_out: frozenset[str]
-    """Ids of the queries that neither gate nor adapter has seen."""
 
 
 def bundle_folder(folder: Path) -> Path:

@@ -58,9 +58,7 @@ class TrainResult:
     seconds: float
     """Time at work, all resumptions together."""
     notes: tuple[str, ...]
-    """Warnings and nulls, as sentences."""
     info: BundleInfo | None = None
-    """What the bundle says of itself."""
 
 
 def run_training(run: RunRow, store: Store, progress: Progress) -> None:

@@ -17,35 +17,28 @@ class Query:
     id: str
     """Unique within the run, stable across resumes."""
     persona: str
-    """Name of the persona it was written for."""
     subtopic: str
-    """The sub-topic that it was asked about; queries of one sub-topic are held out together."""
+    """Queries of one sub-topic are held out together."""
     text: str
-    """The question itself."""
     wanted: bool | None = None
-    """Whether the persona's behaviour is wanted, where that is known; None where it is not."""
+    """Whether the persona's behaviour is wanted; None where that is not known."""
 
 
 @dataclass(frozen=True)
 class AnswerPair:
-    """One query answered with the persona and without it (stage 2)."""
+    """One query answered with the persona's text in the prompt and without it (stage 2)."""
 
     query: Query
-    """What was asked."""
     persona: Completion
-    """The answer with the persona's text in the prompt."""
     neutral: Completion
-    """The answer without it."""
 
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """A pair with its verdict (stage 3)."""
+    """A pair with its verdict in both orders (stage 3)."""
 
     pair: AnswerPair
-    """Query and both answers."""
     verdict: Verdict
-    """The judge's choice in both orders."""
 
     @property
     def route(self) -> Route:

@@ -1,4 +1,4 @@
-"""How fast a loaded model is on this machine, measured in about ten seconds.
+"""Measure how fast a loaded model is on this machine, in about ten seconds.
 
 Three short pieces of the real work: decoding a full batch, reading a prompt, and one step of
 distillation with its teacher. Decoding and training begin with an untimed part, since a first call
@@ -21,8 +21,9 @@ from prism_core.errors import InputError, ModelError
 from prism_core.lora.training import trainable_lora
 from prism_core.lora.weights import decoder_layers
 from prism_core.models.chat import encode_text
-from prism_core.models.local import LocalModel
-from prism_core.prism.distillation.student import StepSettings, Student
+from prism_core.models.local import LocalModel, cache_bytes_per_token
+from prism_core.prism.distillation.report import DistillConfig
+from prism_core.prism.distillation.student import Student
 from prism_core.prism.distillation.teacher import TeacherSpec, cache_teacher_logits, load_teacher
 from prism_core.prism.distillation.teacher_forcing import ForcedAnswer, end_of_turn
 from prism_core.progress import Progress
@@ -33,7 +34,8 @@ _DECODE_SECONDS = 2.0
 _ROWS = 48
 _READ_TOKENS = 250
 _TRAIN_ROWS, _PROMPT_TOKENS, _ANSWER_TOKENS = 3, 48, 64
-_MICRO_TOKENS = 2_048
+MICRO_TOKENS = 2_048
+"""Padded tokens of a training step that are in memory together."""
 _SAMPLE_SECONDS = 0.01
 
 
@@ -42,7 +44,6 @@ class SpeedProbe:
     """What a model did in a few seconds on this machine."""
 
     model: str
-    """The model's name."""
     fingerprint: str
     """Which weights were measured."""
     rows: int
@@ -60,7 +61,6 @@ class SpeedProbe:
     train_bytes: int
     """Memory that one token of a training step took on top."""
     seconds: float
-    """How long the probe took."""
 
 
 def probe_speed(
@@ -99,14 +99,14 @@ def probe_speed(
         read_rate=read_rate,
         train_rate=train_rate,
         resident_bytes=resident,
-        cell_bytes=_cell_bytes(model),
+        cell_bytes=cache_bytes_per_token(model.model),
         train_bytes=train_bytes,
         seconds=time.perf_counter() - began,
     )
 
 
 def _decode_rate(model: LocalModel, rows: int) -> float:
-    """Tokens a second of a sampled batch, the prefill left aside."""
+    """Measure the tokens a second of a sampled batch, the prefill left aside."""
     prompts = [(Message("user", f"Tell me a story about the number {i}."),) for i in range(rows)]
     cancel = threading.Event()
     sampling = Sampling(max_new_tokens=64, temperature=0.8, top_p=0.95)
@@ -123,7 +123,7 @@ def _decode_rate(model: LocalModel, rows: int) -> float:
 
 
 def _read_rate(model: LocalModel) -> float:
-    """Prompt tokens a second where two labels are scored, as a judge does."""
+    """Measure the prompt tokens a second where two labels are scored, as a judge does."""
     room = min(_READ_TOKENS, model.context_tokens - 40)
     text = "Which of these two is better? "
     text *= max(1, room // max(1, model.count_tokens(text)))
@@ -134,7 +134,7 @@ def _read_rate(model: LocalModel) -> float:
 
 
 def _train_rate(model: LocalModel) -> tuple[float, int]:
-    """Tokens a second of a step, and the memory it took for each token."""
+    """Measure the tokens a second of a step, and the memory it took for each token."""
     decoder_layers(model.model)  # refuses a model that cannot be gated
     answer = encode_text(model.tokenizer, "word " * _ANSWER_TOKENS)[:_ANSWER_TOKENS]
     prompt = tuple(answer[:_PROMPT_TOKENS])
@@ -146,7 +146,7 @@ def _train_rate(model: LocalModel) -> tuple[float, int]:
         cache_teacher_logits(samples, model, spec, Path(folder))
         teacher = load_teacher(samples, model, spec, Path(folder))
         with trainable_lora(model.model, 16, 32, 0) as peft:
-            settings = StepSettings("kl", 1.0, 0.0, _MICRO_TOKENS)
+            settings = DistillConfig(micro_tokens=MICRO_TOKENS)
             accelerator = Accelerator(cpu=device.type == "cpu")
             student = Student(model.model, peft, samples, teacher, settings, accelerator)
             before = _memory_now(model)
@@ -160,7 +160,7 @@ def _train_rate(model: LocalModel) -> tuple[float, int]:
 
 
 class _PeakMemory:
-    """Watches this process's memory inside a block."""
+    """Watches the largest memory inside a block; the GPU keeps count itself."""
 
     def __init__(self, model: LocalModel) -> None:
         self._model = model
@@ -188,16 +188,7 @@ class _PeakMemory:
 
 
 def _memory_now(model: LocalModel) -> int:
-    """Memory in use where the model is: the GPU's, or this process's."""
+    """Return the memory in use where the model is: the GPU's, or this process's."""
     if model.model.device.type == "cuda":
         return int(torch.cuda.memory_allocated())
     return int(psutil.Process().memory_info().rss)
-
-
-def _cell_bytes(model: LocalModel) -> int:
-    """Keys and values of one token in all layers."""
-    config = model.model.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    width = model.model.dtype.itemsize
-    return int(2 * config.num_hidden_layers * heads * size * width)

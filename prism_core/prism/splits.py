@@ -1,4 +1,4 @@
-"""Holding queries out by group, so that no question is learnt and then examined.
+"""Hold queries out by group, so that no question is learnt and then examined.
 
 Queries of one sub-topic stay together, and so does the same text wherever it appears. The parts of
 a split get their share of positive and of negative rows as nearly as whole groups allow.
@@ -15,7 +15,7 @@ from prism_core.prism.records import Query
 
 
 def group_of(queries: Sequence[Query]) -> list[int]:
-    """A group number for each query: joined by sub-topic, and by text apart from case and blanks.
+    """Number the group of each query: joined by sub-topic, and by text but for case and blanks.
 
     A query without a sub-topic is joined by its text alone.
     """
@@ -40,7 +40,7 @@ def group_of(queries: Sequence[Query]) -> list[int]:
 def split_by_group(
     groups: Sequence[int], labels: Sequence[bool], shares: Sequence[float], seed: int
 ) -> list[int]:
-    """The part that each row belongs to; no group is ever divided.
+    """Assign each row to a part; no group is ever divided.
 
     Large groups are placed first, each where the parts' shares of both labels come closest to
     what was asked for.
@@ -76,7 +76,7 @@ def split_by_group(
 
 
 def _cost(filled: dict[bool, float], gain: dict[bool, float], share: float) -> float:
-    """By how much a group moves a part away from its share, both labels together."""
+    """Return by how much a group moves a part away from its share, both labels together."""
     return sum(
         ((filled[label] + more - share) ** 2 - (filled[label] - share) ** 2) / share
         for label, more in gain.items()

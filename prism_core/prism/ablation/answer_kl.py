@@ -44,9 +44,7 @@ class KlQuestion:
     answer: int
     """Which of the answers, by its place."""
     prompt: Prompt
-    """The prompt that the system answers."""
     is_adapted: bool
-    """Whether the adapter is on."""
 
 
 @dataclass(frozen=True)

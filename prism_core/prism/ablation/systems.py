@@ -131,7 +131,6 @@ class SystemParts:
     kl: GatedModel | None = None
     """A LoRA distilled without verification; by default PRISM's own is held open."""
     seed: int = 0
-    """Seed of the random gate."""
 
 
 def build_systems(

@@ -35,7 +35,6 @@ class AblationColumn:
     """The unit of a number; empty for a share."""
     better: Literal["higher", "lower", ""] = ""
     about: str = ""
-    """What it says, as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,8 @@ class AblationTable:
     columns: tuple[AblationColumn, ...]
     """The columns that at least one system has a number for, in order."""
     rows: tuple[AblationRow, ...]
-    """The systems, base first."""
     missing: tuple[MissingRow, ...]
     queries: int
-    """Held-out queries."""
     wanted: int
     """Queries where the persona is wanted."""
     judge: str

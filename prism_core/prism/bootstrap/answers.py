@@ -34,13 +34,11 @@ class AnswerConfig:
     """How questions are answered."""
 
     length: Length = "long"
-    """Which of the persona's texts is in the prompt."""
     placement: Placement = "system"
     """The turn that carries it, where the model has a system turn."""
     sampling: Sampling = ANSWERING
     """How tokens are drawn, on both sides alike."""
     seed: int = 0
-    """Everything random follows from it."""
     batch_pairs: Annotated[int, Field(ge=1, le=512)] = 64
     """Pairs answered, and journaled, together: twice as many rows."""
 
@@ -50,9 +48,7 @@ class AnswerInputs:
     """What is answered, and as whom."""
 
     queries: Sequence[Query]
-    """The questions, each with the name of its persona."""
     personas: Mapping[str, Persona]
-    """The personas by name."""
 
 
 def answer_queries(

@@ -71,7 +71,6 @@ class QueryConfig:
     per_persona: Annotated[int, Field(ge=1, le=1_000)] = 50
     """How many questions each persona is to have (the paper's 50)."""
     seed: int = 0
-    """Everything random follows from it."""
     sampling: Sampling = DRAFTING
     """How drafts are drawn; the temperature must be above 0."""
     similarity: Annotated[float, Field(ge=0.1, le=1)] = 0.6
@@ -79,7 +78,6 @@ class QueryConfig:
     max_words: Annotated[int, Field(ge=5, le=400)] = 60
     """Longer questions are dropped."""
     rounds: Annotated[int, Field(ge=1, le=50)] = 5
-    """The most rounds of drafting."""
     spare: Annotated[float, Field(ge=1, le=5)] = 1.3
     """Drafts written for each missing question in a round."""
     batch_rows: Annotated[int, Field(ge=1, le=512)] = 64
@@ -91,13 +89,9 @@ class PersonaQueries:
     """How the writing went for one persona."""
 
     persona: str
-    """Its name."""
     asked: int
-    """Questions wanted."""
     written: int
-    """Drafts that the model wrote."""
     kept: int
-    """Questions kept."""
     dropped: Mapping[str, int]
     """Unusable drafts by reason: near_duplicate, refusal, empty, malformed, too_long."""
 
@@ -117,9 +111,7 @@ class QuerySet:
     """The questions of all personas, and what was dropped on the way."""
 
     queries: tuple[Query, ...]
-    """The questions, persona by persona."""
     counts: tuple[PersonaQueries, ...]
-    """One entry a persona, in the order given."""
 
     @property
     def shortfall(self) -> int:

@@ -63,7 +63,6 @@ class Draft:
     """What parsing made of one generation."""
 
     text: str
-    """The question; empty where there is none."""
     reason: Reason | None
     """Why it cannot be used; None where it can."""
 

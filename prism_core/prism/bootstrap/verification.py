@@ -58,13 +58,9 @@ class RouteCount:
     """Where one persona's queries go."""
 
     persona: str
-    """The persona's name."""
     distill: int
-    """Queries whose persona answer won."""
     retain: int
-    """The others."""
     share: Estimate
-    """Share of `distill`."""
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,10 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands."""
+    """Where a run stands: optimiser steps done, and what else it keeps, as plain JSON data."""
 
     step: int
-    """Optimiser steps done."""
     notes: Any
-    """Whatever else the run keeps, as plain JSON data."""
 
 
 def save_checkpoint(
@@ -48,7 +46,7 @@ def save_checkpoint(
         params: the trained weights by name.
         optimizer: an Adam over them.
         position: where the run stands.
-        digest: identifies settings and data; another one does not fit.
+        digest: identifies settings and data; a checkpoint of another one does not fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}

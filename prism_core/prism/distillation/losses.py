@@ -1,4 +1,4 @@
-"""What a student is taught with: a temperature KL to a teacher's top tokens, or plain SFT.
+"""The losses of stage 5: a temperature KL to a teacher's top tokens, or plain SFT.
 
 The teacher's distribution at temperature T is cached as its k most probable tokens. What is left
 of its mass is one further outcome, "any other token", for teacher and student alike:
@@ -13,11 +13,12 @@ k tokens. T^2 keeps the gradient's size independent of T (Hinton et al. 2015). P
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
+Loss = Literal["kl", "sft"]
 CHUNK = 256
 """Positions whose logits over the vocabulary exist at one time."""
 _SMALLEST = 1e-7
@@ -28,7 +29,7 @@ ChunkLoss = Callable[[torch.Tensor, slice], torch.Tensor]
 
 
 def top_logprobs(logits: torch.Tensor, log_total: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Log-probabilities (N, K) at a temperature, from a few logits and all tokens' log-sum-exp.
+    """Return log-probabilities (N, K) at a temperature.
 
     Args:
         logits: raw logits of K tokens, shape (N, K).
@@ -39,7 +40,7 @@ def top_logprobs(logits: torch.Tensor, log_total: torch.Tensor, temperature: flo
 
 
 def rest_logprob(logprobs: torch.Tensor) -> torch.Tensor:
-    """Log of the mass (N,) that tokens with log-probabilities (N, K) leave to all others."""
+    """Return the log of the mass (N,) that log-probabilities (N, K) leave to other tokens."""
     inside = logprobs.logsumexp(dim=-1)
     return (-torch.expm1(inside)).clamp(min=_SMALLEST).log()
 
@@ -50,7 +51,7 @@ def topk_kl(
     teacher_logprobs: torch.Tensor,
     temperature: float = 1.0,
 ) -> torch.Tensor:
-    """T^2 times the KL from teacher to student at every position, in nats.
+    """Return T^2 KL(teacher || student) at every position, in nats.
 
     Args:
         student_logits: the student's raw logits, shape (N, V).
@@ -69,14 +70,14 @@ def topk_kl(
 
 
 def sft_loss(student_logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy (N,) in nats of the tokens (N,) that the teacher wrote."""
+    """Return the cross-entropy (N,) in nats of the tokens (N,) that the teacher wrote."""
     return nn.functional.cross_entropy(student_logits.float(), targets, reduction="none")
 
 
 def chunked_sum(hidden: torch.Tensor, loss_of: ChunkLoss, chunk: int = CHUNK) -> torch.Tensor:
-    """Sum of `loss_of` over all positions, with the logits of few positions in memory.
+    """Sum `loss_of` over all positions, with the logits of few positions in memory.
 
-    The head behind the hidden states is frozen, so all that its backward pass has to give is the
+    The head after the hidden states is frozen, so all that its backward pass has to give is the
     gradient of the hidden states. It is computed chunk by chunk while the loss is, and the logits
     (V floats a position) are dropped at once instead of being kept for the backward pass.
 

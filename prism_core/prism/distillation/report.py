@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from prism_core.lora.training import SaveDtype
-from prism_core.prism.distillation.student import Loss
+from prism_core.prism.distillation.losses import Loss
 from prism_core.prism.distillation.training_plan import Schedule
 from prism_core.types import Estimate
 
@@ -57,16 +57,13 @@ class DistillConfig:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One point of the learning curve."""
+    """The learning curve after so many optimiser steps and epochs."""
 
     step: int
-    """Optimiser steps done."""
     epoch: float
-    """Epochs done."""
     loss: float | None = None
-    """Training loss of that step, in nats a token (T^2 KL, or cross-entropy); None at step 0."""
+    """Of that step, in nats a token (T^2 KL, or cross-entropy); None at step 0."""
     rate: float | None = None
-    """Learning rate of that step."""
     held_out: float | None = None
     """KL to the teacher on the held-out answers at temperature 1, where it was measured."""
 
@@ -76,7 +73,6 @@ class DistillReport:
     """What a distillation did, as it is stored and shown."""
 
     curve: tuple[CurvePoint, ...]
-    """From before the first step to the last."""
     kl_before: Estimate
     """Held-out KL to the teacher of the base with the neutral prompt, nats a token."""
     kl_after: Estimate
@@ -84,27 +80,17 @@ class DistillReport:
     kl_change: Estimate
     """After minus before, paired by answer; below 0 is better."""
     trained: tuple[str, ...]
-    """Ids of the queries that were trained on."""
+    """Ids of the queries."""
     held_out: tuple[str, ...]
     """Ids of the queries that were only measured on."""
     dropped: int
     """Answers without text or room."""
     steps: int
-    """Optimiser steps."""
     tokens: int
     """Tokens that the student read in training, prompts included."""
     seconds: float
-    """Time spent on the steps."""
     peak_memory_bytes: int | None
-    """The process's largest memory so far."""
     config: DistillConfig = field(default_factory=DistillConfig)
-    """The settings."""
-
-    @property
-    def kl_reduction(self) -> float | None:
-        """Share of the KL that is gone: 0 is none, 1 all."""
-        before, after = self.kl_before.value, self.kl_after.value
-        return None if not before or after is None else 1 - after / before
 
     @property
     def tokens_per_second(self) -> float | None:

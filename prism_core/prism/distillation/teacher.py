@@ -1,9 +1,13 @@
-"""What the teacher would say at every position of its own answers, computed once and kept.
+"""The teacher's logits along its own answers, computed once and kept; and the KL to them.
 
 The teacher is the base model with the persona in its prompt. For every position of an answer its k
 largest logits are kept with their token ids, and the log-sum-exp over all tokens at temperature 1
 (to measure) and at T (to train): all that the KL in `losses` needs, at 8 k + 8 bytes a
 position. They lie in a few safetensors files; a file that fits is not computed again.
+
+`mean_kls` says how far a student is from it: answers that are not trained on are forced behind the
+neutral prompt, and the KL of the teacher's top tokens and "any other token" is averaged over an
+answer's positions. It is cheap, and a close lower bound of the full KL of `ablation.answer_kl`.
 """
 
 from __future__ import annotations
@@ -18,10 +22,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from transformers import PreTrainedModel
 
 from prism_core.errors import StorageError
 from prism_core.models.local import LocalModel
-from prism_core.prism.distillation.losses import CHUNK, top_logprobs
+from prism_core.prism.distillation.losses import CHUNK, top_logprobs, topk_kl
 from prism_core.prism.distillation.teacher_forcing import (
     BATCH_TOKENS,
     AnswerStates,
@@ -29,6 +34,7 @@ from prism_core.prism.distillation.teacher_forcing import (
     head_of,
     pad_forced,
 )
+from prism_core.prism.distillation.training_plan import micro_batches
 
 POSITIONS_PER_FILE = 8_192
 """A file holds the answers that together reach this many positions."""
@@ -44,7 +50,6 @@ class TeacherSpec:
     top_k: int
     """Logits kept at every position."""
     temperature: float
-    """T of the training loss."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class TeacherRows:
     """The teacher at N positions."""
 
     ids: torch.Tensor
-    """Most probable tokens, shape (N, K), whole numbers."""
+    """Most probable tokens, shape (N, K)."""
     logits: torch.Tensor
     """Their raw logits, shape (N, K), fp32."""
     totals: torch.Tensor
@@ -74,9 +79,8 @@ class Teacher:
             self._starts.append(self._starts[-1] + count)
 
     def of(self, samples: Sequence[int], device: torch.device) -> TeacherRows:
-        """The rows of the given samples, one after the other."""
-        spans = [torch.arange(self._starts[i], self._starts[i + 1]) for i in samples]
-        index = torch.cat(spans)
+        """Return the rows of the given samples in turn."""
+        index = torch.cat([torch.arange(self._starts[i], self._starts[i + 1]) for i in samples])
         rows = self._rows
         return TeacherRows(
             rows.ids[index].long().to(device),
@@ -93,7 +97,7 @@ def cache_teacher_logits(
     tick: Tick = lambda _done: None,
     share: tuple[int, int] = (0, 1),
 ) -> None:
-    """Compute and keep the teacher's part for all samples whose file is missing or stale.
+    """Compute and keep the teacher's logits for all samples whose file is missing or stale.
 
     Args:
         samples: answers with the teacher's prompts.
@@ -110,7 +114,7 @@ def cache_teacher_logits(
         mine = number % share[1] == share[0]
         digest = _digest([samples[i] for i in part], model, spec)
         if mine and _stored_digest(path) != digest:
-            rows = _read_answers([samples[i] for i in part], model, spec, _shifted(tick, done))
+            rows = _read_answers([samples[i] for i in part], model, spec, tick, done)
             _write(path, rows, digest)
         done += len(part)
         tick(done)
@@ -131,16 +135,36 @@ def load_teacher(
             raise StorageError(f"The teacher's file {path.name} is missing or out of date.")
         with safe_open(path, "pt") as file:
             found.append(TeacherRows(*(file.get_tensor(n) for n in ("ids", "logits", "totals"))))
-    rows = TeacherRows(
-        torch.cat([r.ids for r in found]),
-        torch.cat([r.logits for r in found]),
-        torch.cat([r.totals for r in found]),
-    )
-    return Teacher(rows, [s.positions for s in samples], spec.temperature)
+    return Teacher(_joined(found), [s.positions for s in samples], spec.temperature)
 
 
-def _shifted(tick: Tick, done: int) -> Tick:
-    return lambda more: tick(done + more)
+@torch.no_grad()
+def mean_kls(
+    model: PreTrainedModel,
+    samples: Sequence[ForcedAnswer],
+    teacher: Teacher,
+    which: Sequence[int],
+    max_tokens: int,
+) -> list[float]:
+    """Measure KL(teacher || student) at temperature 1, nats a token, of the samples `which`.
+
+    The model is read as it stands, with whatever LoRA is on it, in batches of at most `max_tokens`.
+    """
+    states_of, logits_of = AnswerStates(model.get_decoder()), head_of(model)
+    lengths = [len(s.student) + len(s.answer) for s in samples]
+    found: dict[int, float] = {}
+    for part in micro_batches(which, lengths, max_tokens):
+        chosen = [samples[i] for i in part]
+        ids, index = pad_forced([s.student for s in chosen], chosen, model.device)
+        states, rows = states_of(ids, index), teacher.of(part, model.device)
+        logprobs = rows.logprobs(1.0)
+        chunks = []
+        for start in range(0, len(states), CHUNK):
+            span = slice(start, start + CHUNK)
+            chunks.append(topk_kl(logits_of(states[span]), rows.ids[span], logprobs[span]))
+        lines = torch.cat(chunks).split([s.positions for s in chosen])
+        found.update((i, float(kl.double().mean())) for i, kl in zip(part, lines, strict=True))
+    return [found[i] for i in which]
 
 
 def _parts(samples: Sequence[ForcedAnswer]) -> Iterator[list[int]]:
@@ -158,12 +182,13 @@ def _parts(samples: Sequence[ForcedAnswer]) -> Iterator[list[int]]:
 
 @torch.no_grad()
 def _read_answers(
-    samples: Sequence[ForcedAnswer], model: LocalModel, spec: TeacherSpec, tick: Tick
+    samples: Sequence[ForcedAnswer], model: LocalModel, spec: TeacherSpec, tick: Tick, done: int
 ) -> TeacherRows:
-    """One forward pass over every sample, in batches of similar length."""
+    """Read every sample once, in batches of similar length; `done` were read before."""
+    lengths = [len(s.teacher) + len(s.answer) for s in samples]
     states_of, logits_of = AnswerStates(model.model.get_decoder()), head_of(model.model)
     found: dict[int, TeacherRows] = {}
-    for batch in _batches([len(s.teacher) + len(s.answer) for s in samples]):
+    for batch in micro_batches(range(len(samples)), lengths, BATCH_TOKENS):
         chosen = [samples[i] for i in batch]
         ids, index = pad_forced([s.teacher for s in chosen], chosen, model.model.device)
         states = states_of(ids, index)
@@ -176,12 +201,12 @@ def _read_answers(
             span = slice(start, start + sample.positions)
             found[i] = TeacherRows(whole.ids[span], whole.logits[span], whole.totals[span])
             start += sample.positions
-        tick(len(found))
+        tick(done + len(found))
     return _joined([found[i] for i in range(len(samples))])
 
 
 def top_rows(logits: torch.Tensor, spec: TeacherSpec) -> TeacherRows:
-    """What is kept of full logits (N, V), on the CPU."""
+    """Return what is kept of full logits (N, V), on the CPU."""
     logits = logits.float()
     values, ids = logits.topk(min(spec.top_k, logits.shape[-1]), dim=-1)
     totals = [logits.logsumexp(-1), (logits / spec.temperature).logsumexp(-1)]
@@ -194,17 +219,6 @@ def _joined(rows: Sequence[TeacherRows]) -> TeacherRows:
         torch.cat([r.logits for r in rows]),
         torch.cat([r.totals for r in rows]),
     )
-
-
-def _batches(widths: Sequence[int]) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for i in sorted(range(len(widths)), key=lambda i: -widths[i]):
-        if batch and widths[batch[0]] * (len(batch) + 1) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _path(folder: Path, number: int) -> Path:

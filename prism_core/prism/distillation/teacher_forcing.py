@@ -1,4 +1,4 @@
-"""Teacher forcing: one answer behind two prompts, and the states that predict it.
+"""Teacher forcing: one answer after two prompts, and the states that predict it.
 
 The teacher reads the prompt *with* the persona, the student the neutral one; both are forced along
 the persona's answer. A prompt and n answer tokens predict n + 1 distributions: one for each token
@@ -32,22 +32,21 @@ _WORTH_SHARING = 64
 
 @dataclass(frozen=True)
 class ForcedAnswer:
-    """One persona answer, ready to be read behind either prompt."""
+    """One persona answer as token ids, ready to be read after either prompt."""
 
     key: str
-    """The query's id."""
     teacher: tuple[int, ...]
-    """Token ids of the prompt with the persona."""
+    """The prompt with the persona."""
     student: tuple[int, ...]
-    """Token ids of the neutral prompt."""
+    """The neutral prompt."""
     answer: tuple[int, ...]
-    """Token ids of the persona's answer, without the end of the turn."""
+    """The persona's answer, without the end of the turn."""
     end: int | None
     """The token that ends the turn; None where the answer was cut at its limit."""
 
     @property
     def positions(self) -> int:
-        """Distributions that are predicted: one for each answer token and one behind them."""
+        """Distributions that are predicted: one for each answer token and one after them."""
         return len(self.answer) + 1
 
 
@@ -56,7 +55,6 @@ class ForcedAnswers:
     """Answers that can be trained on, and how many could not."""
 
     samples: tuple[ForcedAnswer, ...]
-    """In the order given."""
     dropped: int
     """Answers without text, or whose prompts leave no room within the token limit."""
 
@@ -64,17 +62,14 @@ class ForcedAnswers:
 def force(
     pairs: Sequence[AnswerPair], variant_of: VariantOf, model: LocalModel, max_tokens: int
 ) -> ForcedAnswers:
-    """Encode the persona's answers behind both prompts; answers are cut to fit `max_tokens`."""
+    """Encode the persona's answers after both prompts; answers are cut to fit `max_tokens`."""
     end = end_of_turn(model.tokenizer)
-    kept: list[ForcedAnswer] = []
-    for pair in pairs:
-        sample = _forced(pair, variant_of(pair.query.persona), model, max_tokens, end)
-        if sample is not None:
-            kept.append(sample)
-    return ForcedAnswers(tuple(kept), len(pairs) - len(kept))
+    samples = [_force(p, variant_of(p.query.persona), model, max_tokens, end) for p in pairs]
+    kept = tuple(sample for sample in samples if sample is not None)
+    return ForcedAnswers(kept, len(pairs) - len(kept))
 
 
-def _forced(
+def _force(
     pair: AnswerPair, variant: PromptVariant, model: LocalModel, max_tokens: int, end: int
 ) -> ForcedAnswer | None:
     def ids(chosen: PromptVariant) -> tuple[int, ...]:
@@ -93,14 +88,14 @@ def _forced(
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that the chat template writes behind an assistant's turn.
+    """Return the token that the chat template writes after an assistant's turn.
 
     It is not always the tokenizer's end-of-text token; where the template writes none, it is.
     """
     prompt = (Message("user", "x"), Message("assistant", PROBE))
-    behind = render(tokenizer, prompt).partition(PROBE)[2]
+    after = render(tokenizer, prompt).partition(PROBE)[2]
     specials = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    ids = tokenizer(behind, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(after, add_special_tokens=False)["input_ids"]
     found = next((int(i) for i in ids if i in specials), tokenizer.eos_token_id)
     return int(found)
 
@@ -108,11 +103,11 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
 def pad_forced(
     prompts: Sequence[Sequence[int]], samples: Sequence[ForcedAnswer], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch padded on the right, where causal attention cannot see the padding.
+    """Pad a batch on the right, where causal attention cannot see the padding.
 
     Returns:
         Ids of shape (B, T), and the indices into the flattened (B * T) states that predict the
-        answers, sample after sample.
+        answers, in the order of the samples.
     """
     width = max(len(p) + len(s.answer) for p, s in zip(prompts, samples, strict=True))
     ids = torch.zeros((len(samples), width), dtype=torch.long)
@@ -155,13 +150,13 @@ class AnswerStates(torch.nn.Module):
 
 
 def _shared(ids: torch.Tensor, most: int) -> int:
-    """Columns from the left that are alike in all rows of ids (B, T), where that saves enough."""
+    """Count the columns from the left that are alike in all rows of ids (B, T), if that pays."""
     alike = min(shared_prefix(ids.tolist()), most)
     return alike if alike * (len(ids) - 1) >= _WORTH_SHARING else 0
 
 
 def head_of(model: PreTrainedModel) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The map from states (N, h) to logits (N, V), checked against the model itself.
+    """Return the map from states (N, h) to logits (N, V), checked against the model itself.
 
     Raises:
         ModelError: the model does something between its states and its logits that is not known.

@@ -30,16 +30,16 @@ from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import VariantOf
 from prism_core.prism.distillation.checkpoints import Position, load_checkpoint, save_checkpoint
 from prism_core.prism.distillation.report import CurvePoint, DistillConfig, DistillReport
-from prism_core.prism.distillation.student import StepSettings, Student
+from prism_core.prism.distillation.student import Student
 from prism_core.prism.distillation.teacher import (
     Teacher,
     TeacherSpec,
     cache_teacher_logits,
     load_teacher,
+    mean_kls,
 )
 from prism_core.prism.distillation.teacher_forcing import ForcedAnswer, force
-from prism_core.prism.distillation.teacher_kl import mean_kls
-from prism_core.prism.distillation.training_plan import Plan, learning_rate
+from prism_core.prism.distillation.training_plan import TrainingPlan, learning_rate
 from prism_core.prism.gating.gate import hidden_of
 from prism_core.prism.records import AnswerPair
 from prism_core.prism.splits import group_of, split_by_group
@@ -54,18 +54,16 @@ from prism_core.utils.validation import check
 STAGE = "distillation"
 CURVE_STAGE = "distillation_curve"
 WORK_FOLDER = "work"
-"""Teacher's files and checkpoint, below the adapter's folder until the run is finished."""
+"""Holds the teacher's files and the checkpoint, in the adapter's folder until the run is done."""
 _RESULT = "result"
 
 
 @dataclass(frozen=True)
 class DistillResult:
-    """Where the adapter is, and how it went."""
+    """A standard PEFT folder, and how its training went."""
 
     folder: Path
-    """A standard PEFT folder."""
     report: DistillReport
-    """Curve, KL and cost."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ class _Run:
         self.journal, self.progress, self.digest = journal, progress, digest
         self.accelerator = Accelerator(cpu=model.model.device.type == "cpu")
         lengths = tuple(len(s.student) + len(s.answer) for s in data.train)
-        self.plan = Plan(lengths, config.batch, config.epochs, config.seed)
+        self.plan = TrainingPlan(lengths, config.batch, config.epochs, config.seed)
         self.work = folder / WORK_FOLDER
         self.curve: list[CurvePoint] = []
         self.before: list[float] = []
@@ -157,28 +155,26 @@ class _Run:
         return bool(self.accelerator.is_main_process)
 
     def train(self, start: Path | None) -> DistillReport:
-        """The loop: from the last checkpoint, or the beginning, to the saved adapter."""
+        """Loop from the last checkpoint, or the beginning, to the saved adapter."""
         config, plan, base = self.config, self.plan, self.model.model
-        lessons = self._teacher(self.data.train, "train") if config.loss == "kl" else None
-        examiner = self._teacher(self.data.held_out, "held_out")
+        teacher = self._teacher(self.data.train, "train") if config.loss == "kl" else None
+        unseen = self._teacher(self.data.held_out, "held_out")
         with trainable_lora(base, config.rank, config.alpha, config.seed, start) as peft:
-            student = Student(
-                base, peft, self.data.train, lessons, _step_settings(config), self.accelerator
-            )
+            student = Student(base, peft, self.data.train, teacher, config, self.accelerator)
             first = self._resume(student)
             if not self.curve:
-                self.before = self._kls(examiner)
+                self.before = self._kls(unseen)
                 self._add(CurvePoint(0, 0.0, held_out=_mean(self.before)))
             after = self.before
             for step in range(first, plan.steps):
                 point = self._step(student, step)
                 if (step + 1) % plan.steps_per_epoch == 0:
-                    after = self._kls(examiner)
+                    after = self._kls(unseen)
                     point = replace(point, held_out=_mean(after))
                 self._add(point)
                 self._checkpoint(student, step + 1)
             if first == plan.steps:  # killed between the last checkpoint and the result
-                after = self._kls(examiner)
+                after = self._kls(unseen)
             if self.is_main:
                 save_lora(peft, self.folder, self.model.name, config.save_dtype)
         self._flush()
@@ -186,7 +182,7 @@ class _Run:
         return self._report(after)
 
     def _step(self, student: Student, step: int) -> CurvePoint:
-        """One update; if it is broken off, the state before it is kept."""
+        """Update once; if that is interrupted, the state before it is kept."""
         self.progress.update(STAGE, step, self.plan.steps, self._note())
         rows = self.plan.rows(step)
         rate = learning_rate(
@@ -217,25 +213,26 @@ class _Run:
         self.accelerator.wait_for_everyone()
         return load_teacher(samples, self.model, spec, where)
 
-    def _kls(self, examiner: Teacher | None) -> list[float]:
-        """KL of every held-out answer, each process measuring its share."""
-        if examiner is None:
+    def _kls(self, teacher: Teacher | None) -> list[float]:
+        """Measure the KL of every held-out answer, each process its share."""
+        if teacher is None:
             return []
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = list(range(rank, len(self.data.held_out), world))
         tokens = self.config.micro_tokens
-        found = mean_kls(self.model.model, self.data.held_out, examiner, mine, tokens)
+        found = mean_kls(self.model.model, self.data.held_out, teacher, mine, tokens)
         together: dict[int, float] = dict(gather_object(list(zip(mine, found, strict=True))))
         return [together[i] for i in range(len(self.data.held_out))]
 
     def _resume(self, student: Student) -> int:
-        """Go back to the last checkpoint of this very run; returns the next step."""
-        where = load_checkpoint(self.work, student.params, student.adam, self.digest)
-        if where is None:
+        """Go back to the last checkpoint of this very run; return the next step."""
+        position = load_checkpoint(self.work, student.params, student.adam, self.digest)
+        if position is None:
             return 0
-        self.curve = [unpack(CurvePoint, one) for one in where.notes["curve"]]
-        self.before, self.seconds = list(where.notes["before"]), where.notes["seconds"]
-        return where.step
+        notes = position.notes
+        self.curve = [unpack(CurvePoint, one) for one in notes["curve"]]
+        self.before, self.seconds = list(notes["before"]), notes["seconds"]
+        return position.step
 
     def _checkpoint(self, student: Student, step: int, now: bool = False) -> None:
         due = time.monotonic() - self._saved_at >= self.config.checkpoint_seconds
@@ -299,21 +296,17 @@ def _prepare(
             parts = split_by_group(groups, [True] * len(pairs), shares, config.seed)
             train = [p for p, part in zip(pairs, parts, strict=True) if part == 0]
             held_out = [p for p, part in zip(pairs, parts, strict=True) if part == 1]
-    lessons = force(train, variant_of, model, config.max_tokens)
-    exam = force(held_out, variant_of, model, config.max_tokens)
-    return _Data(lessons.samples, exam.samples, lessons.dropped + exam.dropped)
+    seen = force(train, variant_of, model, config.max_tokens)
+    unseen = force(held_out, variant_of, model, config.max_tokens)
+    return _Data(seen.samples, unseen.samples, seen.dropped + unseen.dropped)
 
 
 def _digest(config: DistillConfig, data: _Data, model: LocalModel, start: Path | None) -> str:
-    """Identifies everything that the result depends on."""
-    begun = sha256_of(start / WEIGHTS_FILE) if start is not None else ""
+    """Identify everything that the result depends on."""
+    start_digest = sha256_of(start / WEIGHTS_FILE) if start is not None else ""
     settings = replace(config, checkpoint_seconds=0.0)
-    content = dumps([settings, data.train, data.held_out, model.fingerprint, begun])
+    content = dumps([settings, data.train, data.held_out, model.fingerprint, start_digest])
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _step_settings(config: DistillConfig) -> StepSettings:
-    return StepSettings(config.loss, config.clip, config.weight_decay, config.micro_tokens)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -21,7 +21,7 @@ _JITTER = 0.15
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """The order of a whole training run."""
 
     lengths: tuple[int, ...]
@@ -29,22 +29,20 @@ class Plan:
     batch: int
     """Samples that make up one step."""
     epochs: int
-    """How often every sample is read."""
     seed: int
-    """Draws the orders."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in an epoch; the last one may be smaller."""
+        """Steps in an epoch; its last batch may be smaller."""
         return math.ceil(len(self.lengths) / self.batch)
 
     @property
     def steps(self) -> int:
-        """Steps in all."""
+        """Steps of all epochs."""
         return self.steps_per_epoch * self.epochs
 
     def rows(self, step: int) -> list[int]:
-        """The samples of a step, counted from 0."""
+        """Return the samples of a step, counted from 0."""
         epoch, place = divmod(step, self.steps_per_epoch)
         return self._epoch(epoch)[place]
 
@@ -66,7 +64,7 @@ class Plan:
 
 
 def micro_batches(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """The rows in parts whose padded size stays within `max_tokens`, or of one row."""
+    """Part rows into batches whose padded size stays within `max_tokens`, or of one row."""
     parts: list[list[int]] = []
     for i in sorted(rows, key=lambda i: (-lengths[i], i)):
         if parts and lengths[parts[-1][0]] * (len(parts[-1]) + 1) <= max_tokens:
@@ -77,14 +75,14 @@ def micro_batches(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) 
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float, schedule: Schedule) -> float:
-    """The rate of a step, counted from 0: a linear rise, then a cosine fall to 0 or a plateau.
+    """Return a step's rate: a linear rise, then a cosine fall to 0, or a plateau.
 
     Args:
-        step: which step.
+        step: counted from 0.
         steps: how many there are.
-        peak: the rate behind the rise.
+        peak: the rate at the end of the rise.
         warmup: share of all steps that the rise takes.
-        schedule: `cosine` or `constant`.
+        schedule: what follows the rise.
     """
     rise = round(warmup * steps)
     if step < rise:

@@ -23,15 +23,10 @@ class FitSettings:
     """How the MLP is trained."""
 
     epochs: int
-    """How often every row is read."""
     lr: float
-    """Learning rate of AdamW."""
     weight_decay: float
-    """Of AdamW."""
     batch: int
-    """Rows in a step."""
     seed: int
-    """Draws the weights, the resampling and the order."""
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,8 @@ class GateRow:
     """One query as the gate sees it."""
 
     query: str
-    """The query's id."""
     persona: str
-    """Name of its persona."""
     subtopic: str
-    """Its sub-topic."""
     distill: bool
     """Whether the persona won in both orders."""
     held_out: bool
@@ -78,7 +75,6 @@ class GateEpoch:
     """One epoch of the final gate's training."""
 
     epoch: int
-    """Counted from 1."""
     train: float
     """Cross-entropy on the resampled training part, in nats."""
     held_out: float | None
@@ -90,7 +86,6 @@ class FeatureScore:
     """How one feature did in cross-validation."""
 
     feature: Feature
-    """Which."""
     auc: Estimate
     """ROC-AUC of the out-of-fold probabilities on the training part."""
     loss: float
@@ -113,7 +108,6 @@ class GateQuality:
     """Probabilities against what happened, with the Brier score. Resampling pulls probabilities
     towards one half, so expect a gap where the classes are uneven."""
     at_paper: Confusion
-    """Decisions at 0.5."""
     best: float | None
     """Threshold with the best balanced accuracy on these very rows; None with one class alone."""
     at_best: Confusion | None
@@ -125,15 +119,11 @@ class GroupQuality:
     """The same in brief for one persona or one sub-topic, on unseen probabilities."""
 
     name: str
-    """The persona's or the sub-topic's name."""
     share: Estimate
-    """Share of `distill` queries."""
     auc: Estimate
     """ROC-AUC within the group; undefined with one class alone."""
     at_paper: Confusion
-    """Decisions at 0.5."""
     at_threshold: Confusion
-    """Decisions at the threshold in use."""
 
 
 @dataclass(frozen=True)
@@ -143,28 +133,20 @@ class GateReport:
     trained: bool
     """False where the labels allow no more than a constant."""
     feature: Feature
-    """What the gate reads."""
     features: tuple[FeatureScore, ...]
-    """Cross-validation of every feature that was tried."""
     epoch: int
     """The epoch whose weights were kept."""
     curve: tuple[GateEpoch, ...]
     """Loss by epoch, beyond the kept one too, to show where it begins to learn by heart."""
     threshold: float
-    """The threshold in use."""
     held_out: GateQuality
-    """On the held-out part."""
     out_of_fold: GateQuality
     """On all rows with a probability from a gate that has not seen them: more rows, and gates that
     are each a little different from the final one."""
     by_persona: tuple[GroupQuality, ...]
-    """Unseen rows by persona."""
     by_subtopic: tuple[GroupQuality, ...]
-    """Unseen rows by sub-topic."""
     rows: tuple[GateRow, ...]
-    """Every query, in the order given."""
     warnings: tuple[str, ...]
-    """What a reader should know, as sentences."""
     config: GateConfig = field(default_factory=GateConfig)
 
     @property

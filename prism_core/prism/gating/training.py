@@ -62,9 +62,7 @@ class GateResult:
     gate: Gate
     """On the model's device, ready for `GatedModel`."""
     threshold: float
-    """Open where the probability is at least this."""
     report: GateReport
-    """Everything that is shown of it."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,8 @@ class _Rows:
     labels: torch.Tensor
     """Shape (n,), true for `distill`."""
     groups: list[int]
-    """Group of each row."""
     train: list[int]
-    """Rows that the final gate learns from."""
     held_out: list[int]
-    """Rows that it has not seen."""
 
     def features(self, rows: Sequence[int], feature: Feature) -> torch.Tensor:
         return part_of(self.both[list(rows)], feature)
