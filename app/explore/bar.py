@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from app.common.shared import QUIET, Shared, fragment
 from app.common.text import escape, notice
 from app.explore.form import FILTER_FIELDS, filter_choices
 from app.explore.views import about_panel, csv_text
-from app.services.downloads import download_path
-from app.services.study_imports import PREFIX
+from app.services.downloads import download_path, file_name
+from app.services.study_imports import IMPORT_PREFIX
 from app.services.study_shelf import OpenStudy, StudyShelf
 from app.services.visitor import need_visitor, read_visitor
 from prism_core.errors import InputError, NotFoundError, PrismError
@@ -26,7 +25,6 @@ EMPTY = (
     "questions plainly and with each persona, and measures what changes. Start one in the Study "
     "tab, or open a study file that somebody gave you.</p></div>"
 )
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ class StudyBarHandlers:
             gr.Button(visible=True),
             gr.Button(visible=True),
             gr.Button(visible=not opened.study.finished),
-            gr.Button(visible=own and study_id.startswith(PREFIX)),
+            gr.Button(visible=own and study_id.startswith(IMPORT_PREFIX)),
             *(gr.Dropdown(offered[name], value=[]) for name in FILTER_FIELDS),
         ]
 
@@ -220,7 +218,7 @@ class StudyBarHandlers:
 
 
 def _file_name(opened: OpenStudy) -> str:
-    return _UNSAFE.sub("-", opened.study.spec.name).strip(".-")[:60] or "study"
+    return file_name(opened.study.spec.name, "study")
 
 
 def wire_bar(bar: StudyBar, shared: Shared, librarian: StudyBarHandlers, tab: gr.Tab) -> None:

@@ -22,8 +22,8 @@ from app.rl.views import (
     rl_results,
     rollouts_html,
 )
-from app.services.adapter_shelf import FOLDER
 from prism_core.prism.bundle import INFO_FILE
+from prism_core.prism.pipeline import ADAPTER_FOLDER
 from prism_core.storage import RunRow
 
 REINFORCED = Watched(
@@ -91,7 +91,7 @@ class RlWatcher(RunWatcher):
         """See `RunWatcher.show`."""
         story = read_rl_story(self.store, run)
         figures = [gr.skip()] * 3 if seen == story.mark else _figures(story)
-        has_adapter = run.status == "done" and (run.path / FOLDER / INFO_FILE).is_file()
+        has_adapter = run.status == "done" and (run.path / ADAPTER_FOLDER / INFO_FILE).is_file()
         return [
             rl_panel(story, position),
             *figures,

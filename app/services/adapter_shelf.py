@@ -7,12 +7,13 @@ belongs to the visitor. Shipped adapters can be used and downloaded, but not cha
 
 from __future__ import annotations
 
-import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.services.downloads import download_path
+from app.services.downloads import download_path, file_name
+from app.services.settings import SHIPPED_PREFIX
 from prism_core.errors import InputError, NotFoundError, PrismError, StorageError
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
@@ -27,17 +28,12 @@ from prism_core.prism.bundle import (
     zip_bundle,
 )
 from prism_core.prism.gating.gated_model import GatedModel
-from prism_core.storage import RunRow, Store
-from prism_core.utils.assets import ASSETS
+from prism_core.prism.pipeline import ADAPTER_FOLDER
+from prism_core.storage import Store
+from prism_core.study.resolve import SHIPPED
 
-SHIPPED = ASSETS / "adapters"
-"""Where the adapters live that come with PRISM Studio."""
-PREFIX = "shipped-"
-FOLDER = "adapter"
-"""The bundle's folder in its run's folder."""
 KINDS = ("train", "rl")
 """Runs of these kinds end with an adapter."""
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -45,13 +41,14 @@ class ShelfEntry:
     """One adapter on the shelf."""
 
     id: str
-    """What the page calls it by."""
     info: BundleInfo
-    """What it says of itself."""
-    is_shipped: bool
-    """Whether it came with PRISM Studio and cannot be changed."""
     created: float | None
     """When its run was made, in seconds since 1970; None for a shipped one."""
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it came with PRISM Studio and cannot be changed."""
+        return self.created is None
 
     @property
     def title(self) -> str:
@@ -60,66 +57,43 @@ class ShelfEntry:
 
 
 class AdapterShelf:
-    """All adapters that visitors may use."""
+    """All adapters that visitors may use; a visitor without an id may use the shipped ones."""
 
     def __init__(self, store: Store, shipped: Path = SHIPPED) -> None:
         self._store = store
         self._shipped = shipped
 
     def entries(self, owner: str | None) -> list[ShelfEntry]:
-        """The visitor's own adapters, newest first, and the shipped ones.
-
-        Args:
-            owner: the visitor; None sees the shipped ones alone.
-        """
-        found = []
+        """Return the visitor's own adapters, newest first, and the shipped ones."""
         kinds = KINDS if owner else ()
         runs = [r for kind in kinds for r in self._store.list_runs(owner, kind, limit=500)]
-        for run in sorted(runs, key=lambda r: -r.created):
-            folder = run.path / FOLDER
-            if run.status != "done" or not (folder / INFO_FILE).is_file():
-                continue
-            try:
-                found.append(ShelfEntry(run.id, read_info(folder), False, run.created))
-            except PrismError:
-                continue  # damaged: it can still be deleted with its run
-        for folder in self._shipped_folders():
-            try:
-                found.append(ShelfEntry(PREFIX + folder.name, read_info(folder), True, None))
-            except PrismError:
-                continue
+        runs = sorted((r for r in runs if r.status == "done"), key=lambda r: -r.created)
+        places = [(run.id, run.path / ADAPTER_FOLDER, run.created) for run in runs]
+        found = []
+        for adapter_id, folder, created in [*places, *self._shipped_places()]:
+            with suppress(PrismError):  # none, or damaged: it can still be deleted with its run
+                found.append(ShelfEntry(adapter_id, read_info(folder), created))
         return found
 
     def entry(self, adapter_id: str, owner: str | None) -> ShelfEntry:
-        """One adapter.
+        """Return one adapter.
 
         Raises:
             NotFoundError: there is none of that id, or it is another visitor's.
         """
-        info = read_info(self.folder(adapter_id, owner))
-        created = None
-        if not adapter_id.startswith(PREFIX):
-            created = self._run(adapter_id, owner).created
-        return ShelfEntry(adapter_id, info, adapter_id.startswith(PREFIX), created)
+        folder, created = self._find(adapter_id, owner)
+        return ShelfEntry(adapter_id, read_info(folder), created)
 
     def folder(self, adapter_id: str, owner: str | None) -> Path:
-        """Where an adapter is on the disk.
+        """Return where an adapter is on the disk.
 
         Raises:
             NotFoundError: there is none of that id, or it is another visitor's.
         """
-        if adapter_id.startswith(PREFIX):
-            for folder in self._shipped_folders():
-                if PREFIX + folder.name == adapter_id:
-                    return folder
-            raise _missing(adapter_id)
-        folder = self._run(adapter_id, owner).path / FOLDER
-        if not (folder / INFO_FILE).is_file():
-            raise _missing(adapter_id)
-        return folder
+        return self._find(adapter_id, owner)[0]
 
     def load(self, adapter_id: str, owner: str | None, base: Generator) -> GatedModel:
-        """An adapter on its base model.
+        """Put an adapter on its base model.
 
         Raises:
             NotFoundError: there is none of that id, or it is another visitor's.
@@ -170,14 +144,13 @@ class AdapterShelf:
             raise StorageError(f"The adapter cannot be deleted: {error.strerror}.") from error
 
     def zip_file(self, adapter_id: str, owner: str | None) -> Path:
-        """A fresh zip of an adapter, named after it; see `download_path` for how long it stays.
+        """Make a zip of an adapter, named after it; see `download_path` for how long it stays.
 
         Raises:
             NotFoundError: there is none of that id, or it is another visitor's.
         """
         folder = self.folder(adapter_id, owner)
-        name = _UNSAFE.sub("-", read_info(folder).name).strip(".-")[:60] or "adapter"
-        path = download_path(f"{name}.zip")
+        path = download_path(f"{file_name(read_info(folder).name, 'adapter')}.zip")
         path.write_bytes(zip_bundle(folder))
         return path
 
@@ -194,26 +167,27 @@ class AdapterShelf:
         return push_to_hub(self.folder(adapter_id, owner), repository, token, private=private)
 
     def _own_folder(self, adapter_id: str, owner: str) -> Path:
-        if adapter_id.startswith(PREFIX):
+        if adapter_id.startswith(SHIPPED_PREFIX):
             raise InputError("A shipped adapter cannot be changed. Train your own, or download it.")
         return self.folder(adapter_id, owner)
 
-    def _run(self, adapter_id: str, owner: str | None) -> RunRow:
-        if not owner:
-            raise _missing(adapter_id)
+    def _find(self, adapter_id: str, owner: str | None) -> tuple[Path, float | None]:
+        """Return an adapter's folder and when its run was made."""
+        missing = NotFoundError(f"There is no adapter '{adapter_id[:60]}' on your shelf.")
+        for shipped_id, folder, created in self._shipped_places():
+            if shipped_id == adapter_id:
+                return folder, created
+        if not owner or adapter_id.startswith(SHIPPED_PREFIX):
+            raise missing
         try:
             run = self._store.get_run(adapter_id, owner)
         except (InputError, NotFoundError) as error:
-            raise _missing(adapter_id) from error
-        if run.kind not in KINDS:
-            raise _missing(adapter_id)
-        return run
+            raise missing from error
+        folder = run.path / ADAPTER_FOLDER
+        if run.kind not in KINDS or not (folder / INFO_FILE).is_file():
+            raise missing
+        return folder, run.created
 
-    def _shipped_folders(self) -> list[Path]:
-        if not self._shipped.is_dir():
-            return []
-        return sorted(p for p in self._shipped.iterdir() if (p / INFO_FILE).is_file())
-
-
-def _missing(adapter_id: str) -> NotFoundError:
-    return NotFoundError(f"There is no adapter '{adapter_id[:60]}' on your shelf.")
+    def _shipped_places(self) -> list[tuple[str, Path, None]]:
+        folders = sorted(path.parent for path in self._shipped.glob(f"*/{INFO_FILE}"))
+        return [(SHIPPED_PREFIX + folder.name, folder, None) for folder in folders]

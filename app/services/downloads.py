@@ -7,6 +7,7 @@ older is of no use any more. It is removed when the next file is made, and the r
 from __future__ import annotations
 
 import atexit
+import re
 import shutil
 import tempfile
 import time
@@ -17,12 +18,13 @@ from pathlib import Path
 KEEP_SECONDS = 600.0
 
 
-def download_path(name: str) -> Path:
-    """Where a file of this name can be written: alone in a fresh folder.
+def file_name(title: str, default: str) -> str:
+    """Make a file's name, without its ending, of what people call its content."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip(".-")[:60] or default
 
-    Args:
-        name: the file's name, which a visitor's browser will see; no path.
-    """
+
+def download_path(name: str) -> Path:
+    """Return where a file of this name can be written: alone in a fresh folder."""
     if not _home().is_dir():  # a machine that tidies its temporary folder may have taken it
         _home.cache_clear()
     home = _home()

@@ -17,6 +17,9 @@ from prism_core.errors import StorageError
 from prism_core.models.sources import EMBEDDED
 from prism_core.utils.cache_folder import cache_dir
 
+SHIPPED_PREFIX = "shipped-"
+"""How the id of an adapter or study begins that comes with PRISM Studio."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -31,7 +34,7 @@ class Settings:
 
     @property
     def default_model(self) -> str:
-        """Reference of the model that is loaded first."""
+        """The model that is loaded first."""
         return self.models[0]
 
     @property
@@ -51,7 +54,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that the environment asks for."""
+    """Return the settings that the environment asks for."""
     public = environment.get("PRISM_PUBLIC", "").strip() == "1"
     first = environment.get("PRISM_MODEL", "").strip()
     listed = environment.get("PRISM_MODEL_ALLOWLIST", "").split(",")
@@ -61,7 +64,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def browser_secret(settings: Settings) -> str:
-    """The key that a visitor's browser storage is written with; the same after a restart.
+    """Return the key that browser storage is written with; it is the same after a restart.
 
     Raises:
         StorageError: the cache folder cannot be written.

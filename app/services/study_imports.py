@@ -18,7 +18,7 @@ from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.study.file import load_study
 from prism_core.study.table import Study
 
-PREFIX = "import-"
+IMPORT_PREFIX = "import-"
 _ID = re.compile(r"import-[0-9a-f]{32}")
 MAX_OWN = 8
 """Files of one visitor; the oldest makes room for a ninth."""
@@ -33,9 +33,7 @@ class ImportedStudy:
     id: str
     """Unguessable; who knows it may look."""
     owner: str
-    """The visitor."""
     title: str
-    """The study's name."""
 
 
 class StudyImports:
@@ -50,7 +48,7 @@ class StudyImports:
         """Check a study file and keep it.
 
         Raises:
-            InputError: it is too large, or no study.
+            InputError: it is too large, or not a study.
             StorageError: it cannot be kept.
         """
         try:
@@ -66,14 +64,14 @@ class StudyImports:
         study = load_study(content)
         if study.rows.empty:
             raise InputError("This study holds no answer yet, so there is nothing to explore.")
-        found = ImportedStudy(PREFIX + secrets.token_hex(16), owner, study.spec.name)
+        found = ImportedStudy(IMPORT_PREFIX + secrets.token_hex(16), owner, study.spec.name)
         with self._guard:
             self._make_room(owner)
             self._write(found, content)
         return found
 
     def open(self, study_id: str) -> Study:
-        """The study of that id.
+        """Return the study of that id.
 
         Raises:
             NotFoundError: there is none.
@@ -82,7 +80,7 @@ class StudyImports:
         return load_study(self._folder / f"{study_id}.parquet")
 
     def get(self, study_id: str) -> ImportedStudy:
-        """What is known of a file.
+        """Return what is known of a file.
 
         Raises:
             NotFoundError: there is none of that id.
@@ -94,10 +92,10 @@ class StudyImports:
         return ImportedStudy(study_id, str(data["owner"]), str(data["title"]))
 
     def list(self, owner: str | None = None) -> list[ImportedStudy]:
-        """The files of a visitor (or all), the latest first."""
+        """Return the files of a visitor, or of all, the latest first."""
         if not self._folder.is_dir():
             return []
-        paths = sorted(self._folder.glob(f"{PREFIX}*.json"), key=_age)
+        paths = sorted(self._folder.glob(f"{IMPORT_PREFIX}*.json"), key=_age)
         found = [self.get(path.stem) for path in paths if _ID.fullmatch(path.stem)]
         return [one for one in found if owner is None or one.owner == owner]
 

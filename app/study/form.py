@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.common.form_values import check_listed, check_model, read_field, read_number, read_whole
-from app.services.adapter_shelf import PREFIX as SHIPPED_ADAPTER
-from app.services.settings import Settings
+from app.services.settings import SHIPPED_PREFIX, Settings
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona
 from prism_core.study.plan import StudyPlan
@@ -134,7 +133,7 @@ def study_of(
         "lengths": _texts(values.get("lengths")),
         "placements": _texts(values.get("placements")),
         "adapters": [
-            {"reference": name.removeprefix(SHIPPED_ADAPTER), **arm}
+            {"reference": name.removeprefix(SHIPPED_PREFIX), **arm}
             for name in _texts(values.get("adapters"))
         ],
         "sweep": bool(values.get("sweep")),

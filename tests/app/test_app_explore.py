@@ -67,7 +67,7 @@ def study() -> Study:
 
 @pytest.fixture(scope="module")
 def opened(study: Study) -> OpenStudy:
-    return OpenStudy("id", "", "Planted", "import", study, make_grid(study.rows))
+    return OpenStudy("id", "", "Planted", study, make_grid(study.rows))
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_old_files_make_room(shelf: StudyShelf, file: Path) -> None:
 def test_a_shipped_study_comes_first(shelf: StudyShelf, file: Path, tmp_path: Path) -> None:
     file.rename(tmp_path / "shipped" / "demo.parquet")
     assert [(e.id, e.title) for e in shelf.entries(None)] == [("shipped-demo", "Planted")]
-    assert shelf.open("shipped-demo").source == "shipped"
+    assert shelf.open("shipped-demo").title == "Planted"
 
 
 def test_a_run_is_offered_once_it_has_begun(shelf: StudyShelf, store: Store, study: Study) -> None:
