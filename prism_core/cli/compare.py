@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from prism_core.cli.adapter import find_bundle
-from prism_core.cli.output import clean_stdout, emit_json, open_model, printable, real, whole
+from prism_core.cli.output import clean_stdout, emit_json, open_model, printable, whole
+from prism_core.cli.schema import add_fields, given_fields
 from prism_core.compare.comparison import (
     ARMS,
     ArmAnswer,
@@ -20,6 +21,15 @@ from prism_core.errors import InputError
 from prism_core.models.generator import Generator
 from prism_core.personas.library import get_persona, load_personas
 from prism_core.types import LENGTHS, PLACEMENTS, PromptVariant, Sampling
+from prism_core.utils.validation import MAX_SEED
+
+_SAMPLING = {
+    "max_new_tokens": "the longest answer (default: 256)",
+    "temperature": "0 (default) is greedy",
+    "top_p": "share of the probability that is drawn from (default: 1, all)",
+    "top_k": "tokens that are drawn from (default: 0, all)",
+    "repetition_penalty": "above 1 repeats less (default: 1)",
+}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,12 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--control", default="neutral_text", metavar="NAME", help="text of the control arm")
     add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
     add("--adapter", metavar="DIR", help="an adapter, or its run's folder, for the arm `prism`")
-    add("--max-new-tokens", type=whole(1, 8192), default=256, metavar="N")
-    add("--temperature", type=real(0, 5), default=0.0, help="0 (default) is greedy")
-    add("--top-p", type=real(0.01, 1), default=1.0)
-    add("--top-k", type=whole(0, 100_000), default=0)
-    add("--repetition-penalty", type=real(0.5, 2), default=1.0)
-    add("--seed", type=whole(0, 2**31 - 1), default=0)
+    add_fields(parser, Sampling, _SAMPLING)
+    add("--seed", type=whole(0, MAX_SEED), default=0)
     add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -83,13 +89,7 @@ def _request(args: argparse.Namespace) -> ComparisonRequest:
         arms=arms,
         variant=PromptVariant(get_persona(args.persona, personas), args.length, args.placement),
         control=get_persona(args.control, personas),
-        sampling=Sampling(
-            max_new_tokens=args.max_new_tokens,
-            temperature=args.temperature,
-            top_p=args.top_p,
-            top_k=args.top_k,
-            repetition_penalty=args.repetition_penalty,
-        ),
+        sampling=Sampling(**given_fields(args, _SAMPLING)),
         seed=args.seed,
     )
 

@@ -11,6 +11,7 @@ from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, open_mo
 from prism_core.cli.stability import open_with_adapter
 from prism_core.errors import InputError
 from prism_core.progress import Progress
+from prism_core.utils.validation import MAX_SEED
 
 if TYPE_CHECKING:
     from prism_core.robustness.fidelity import Fidelity
@@ -34,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--personas", type=whole(1, 200), default=4, metavar="N", help="how many public personas")
     add("--tokens", type=whole(8, 1024), default=48, metavar="N", help="the most tokens an answer")
-    add("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N")
+    add("--seed", type=whole(0, MAX_SEED), default=0, metavar="N")
     add("--keep", metavar="LABEL", help="show it in Explore's Robustness figure under this name")
     add("--json", action="store_true", help="print the result as one JSON object")
     parser.set_defaults(run=run)

@@ -1,6 +1,6 @@
 """The command line: `python -m prism_core COMMAND ...`.
 
-Each command is a module of `prism_core.commands` with `add_parser(subparsers)` and
+Each command is a module of `prism_core.cli` with `add_parser(subparsers)` and
 `run(args) -> int`; a new one is added to `COMMANDS`. Modules import the heavy libraries inside
 `run`, so that help and bad input answer at once. Results go to stdout and everything else to
 stderr. Exit status: 0 done, 1 failed, 2 bad input (one line on stderr), 130 stopped with Ctrl-C.
@@ -25,6 +25,7 @@ from prism_core.cli import (
     personas,
     rl,
     route,
+    schema,
     stability,
     study,
     train,
@@ -32,7 +33,10 @@ from prism_core.cli import (
 from prism_core.cli.output import one_line
 from prism_core.errors import CancelledError, PrismError, RemoteError, StorageError
 
-COMMANDS = (compare, models, personas, train, route, ablate, study, rl, stability, fidelity)
+COMMANDS = (
+    *(compare, models, personas, train, route, ablate, study, rl, stability, fidelity),
+    schema,
+)
 """Every command's module, in the order of the help."""
 
 FAILED, BAD_INPUT, STOPPED = 1, 2, 130

@@ -6,18 +6,37 @@ import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_args
 
-from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, real, whole
+from prism_core.cli.output import ProgressLine, clean_stdout, emit_json
 from prism_core.cli.run_folder import check_folder, open_store, run_of
+from prism_core.cli.schema import add_fields, given_fields
 from prism_core.errors import InputError
 from prism_core.progress import Progress
+from prism_core.rl.spec import RL_PRESETS, RlPreset, RlSpec, check_rl_spec
 
 if TYPE_CHECKING:
     from prism_core.rl.run import RlResult
-    from prism_core.rl.spec import RlSpec
 
-_ARMS, _MIXINGS, _PRESETS = ("rlvr", "permix", "sft"), ("prompt", "rollout"), ("quick", "full")
+_OPTIONS = {
+    "arm": "what is trained (default: permix)",
+    "model": "a model's reference, see `models` (default: embedded)",
+    "name": "the adapter's name",
+    "family": "the tasks: letters, sums, products, needle, gsm8k, math500",
+    "level": "difficulty; -1 lets a probe choose",
+    "persona_share": "probability of a persona",
+    "mixing": "a persona for each prompt, or for each rollout",
+    "steps": "optimiser steps",
+    "prompts": "questions a step",
+    "rollouts": "answers to each question",
+    "learning_rate": "peak rate",
+    "temperature": "of the rollouts",
+    "kl_weight": "penalty towards the base model",
+    "rank": "LoRA rank",
+    "held_out": "held-out questions",
+    "seed": "draws everything random",
+}
+"""The fields of a spec that can be given one by one, with their help."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,28 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     where.add_argument("--out", metavar="DIR", help="a new folder for the run")
     where.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
     add = parser.add_argument
-    add("--arm", choices=_ARMS, default="permix", help="what is trained (default: permix)")
-    add("--preset", choices=_PRESETS, default="quick", help="settings (default: quick)")
-    add("--model", metavar="REF", help="see `models` (default: embedded)")
-    add("--name", help="the adapter's name")
-    add(
-        "--family",
-        metavar="NAME",
-        help="the tasks: letters, sums, products, needle, gsm8k, math500",
-    )
-    add("--level", type=whole(-1, 20), metavar="N", help="difficulty; -1 lets a probe choose")
-    add("--persona-share", type=real(0, 1), metavar="P", help="probability of a persona")
-    add("--mixing", choices=_MIXINGS, help="a persona for each prompt, or for each rollout")
-    add("--steps", type=whole(1, 100_000), metavar="N", help="optimiser steps")
-    add("--prompts", type=whole(1, 512), metavar="N", help="questions a step")
-    add("--rollouts", type=whole(2, 64), metavar="N", help="answers to each question")
-    add("--learning-rate", type=real(1e-7, 1e-2), metavar="X", help="peak rate")
-    add("--temperature", type=real(0.1, 2), metavar="X", help="of the rollouts")
-    add("--kl-weight", type=real(0, 1), metavar="X", help="penalty towards the base model")
-    add("--rank", type=whole(1, 128), metavar="N", help="LoRA rank")
-    add("--held-out", type=whole(8, 2000), metavar="N", help="held-out questions")
+    add("--preset", choices=get_args(RlPreset), default="quick", help="settings (default: quick)")
+    add_fields(parser, RlSpec, _OPTIONS)
     add("--vllm", action=argparse.BooleanOptionalAction, default=None, help="sample with vLLM")
-    add("--seed", type=whole(0, 2**31 - 1), default=None, metavar="N")
     add("--json", action="store_true", help="print the result as one JSON object")
     parser.set_defaults(run=run)
 
@@ -58,7 +58,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Train, saying on stderr how far it is."""
     from prism_core.rl.run import train_rl
-    from prism_core.rl.spec import RlSpec
     from prism_core.storage import pack, unpack
     from prism_core.storage.journal import MemoryJournal, StoreJournal
 
@@ -88,32 +87,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _spec(args: argparse.Namespace) -> RlSpec:
-    from prism_core.rl.spec import RL_PRESETS, check_rl_spec
-
-    given: dict[str, Any] = {
-        name: getattr(args, name)
-        for name in (
-            "arm",
-            "model",
-            "name",
-            "family",
-            "level",
-            "persona_share",
-            "mixing",
-            "steps",
-            "prompts",
-            "rollouts",
-            "learning_rate",
-            "temperature",
-            "kl_weight",
-            "rank",
-            "held_out",
-            "seed",
-        )
-    }
-    given["use_vllm"] = args.vllm
-    known = {key: value for key, value in given.items() if value is not None}
-    return check_rl_spec(replace(RL_PRESETS[args.preset], **known))
+    given = given_fields(args, _OPTIONS)
+    if args.vllm is not None:
+        given["use_vllm"] = args.vllm
+    return check_rl_spec(replace(RL_PRESETS[args.preset], **given))
 
 
 def _text(result: RlResult, folder: Path) -> str:

@@ -10,6 +10,7 @@ from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, open_mo
 from prism_core.errors import InputError
 from prism_core.models.sources import REMOTE
 from prism_core.progress import Progress
+from prism_core.utils.validation import MAX_SEED
 
 if TYPE_CHECKING:
     from prism_core.models.generator import Generator
@@ -30,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--items", type=whole(4, 2000), default=48, metavar="N", help="held-out questions")
     add("--temperature", type=real(0, 2), default=0.0, metavar="X", help="0 is greedy")
     add("--repeats", type=whole(1, 16), default=1, metavar="N", help="answers to each question")
-    add("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N")
+    add("--seed", type=whole(0, MAX_SEED), default=0, metavar="N")
     add("--keep", metavar="LABEL", help="show it in Explore's Robustness figure under this name")
     add("--json", action="store_true", help="print the result as one JSON object")
     parser.set_defaults(run=run)

@@ -5,15 +5,30 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, whole
 from prism_core.cli.run_folder import check_folder, open_store, run_of
-from prism_core.prism.spec import JUDGE_NAMES, PRESET_NAMES, PRESETS, TrainSpec, check_spec
+from prism_core.cli.schema import add_fields, given_fields
+from prism_core.prism.spec import PRESET_NAMES, PRESETS, TrainSpec, check_spec
 from prism_core.progress import Progress
+from prism_core.utils.validation import range_of
 
 if TYPE_CHECKING:
     from prism_core.prism.pipeline import TrainResult
+
+
+_OPTIONS = {
+    "model": "a model's reference, see `models` (default: embedded)",
+    "name": "the adapter's name",
+    "answer_tokens": "the most tokens of an answer",
+    "judge": "who compares the answers",
+    "epochs": "passes over the distil set",
+    "rank": "LoRA rank",
+    "rounds": "how often stages 2-5 are done",
+    "seed": "seed of everything random",
+}
+"""The fields of a spec that can be given one by one, with their help."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,16 +41,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     where.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
     add = parser.add_argument
     add("--preset", choices=PRESET_NAMES, default="quick", help="settings (default: quick)")
-    add("--model", metavar="REF", help="see `models` (default: embedded)")
-    add("--name", help="the adapter's name")
     add("--personas", metavar="NAMES", help="separated by commas; see `personas`")
-    add("--queries", type=whole(1, 500), metavar="N", help="queries for each persona")
-    add("--answer-tokens", type=whole(8, 2048), metavar="N", help="the most tokens of an answer")
-    add("--judge", choices=JUDGE_NAMES, help="who compares the answers")
-    add("--epochs", type=whole(1, 50), metavar="N", help="passes over the distil set")
-    add("--rank", type=whole(1, 128), metavar="N", help="LoRA rank")
-    add("--rounds", type=whole(1, 5), metavar="N", help="how often stages 2-5 are done")
-    add("--seed", type=whole(0, 2**31 - 1), default=None, metavar="N")
+    low, high = range_of(TrainSpec, "queries_per_persona")
+    add("--queries", type=whole(int(low), int(high)), metavar="N", help="queries for each persona")
+    add_fields(parser, TrainSpec, _OPTIONS)
     add("--json", action="store_true", help="print the result as one JSON object")
     parser.set_defaults(run=run)
 
@@ -62,22 +71,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _spec(args: argparse.Namespace) -> TrainSpec:
-    given: dict[str, Any] = {
-        "model": args.model,
-        "name": args.name,
-        "queries_per_persona": args.queries,
-        "answer_tokens": args.answer_tokens,
-        "judge": args.judge,
-        "epochs": args.epochs,
-        "rank": args.rank,
-        "rounds": args.rounds,
-        "seed": args.seed,
-    }
+    given = given_fields(args, _OPTIONS)
+    if args.queries is not None:
+        given["queries_per_persona"] = args.queries
     if args.personas:
         given["personas"] = tuple(n.strip() for n in args.personas.split(",") if n.strip())
-    return check_spec(
-        replace(PRESETS[args.preset], **{k: v for k, v in given.items() if v is not None})
-    )
+    return check_spec(replace(PRESETS[args.preset], **given))
 
 
 def _text(result: TrainResult, folder: Path) -> str:

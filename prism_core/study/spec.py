@@ -18,11 +18,11 @@ from pydantic import BeforeValidator, Field
 from prism_core.errors import InputError
 from prism_core.types import Length, Placement
 from prism_core.utils.plain_yaml import plain_documents
-from prism_core.utils.validation import Real, Seed, Whole, build, check, check_name, json_schema
+from prism_core.utils.validation import PLAIN, Seed, build, check, check_name, json_schema
 
 Scoring = Literal["auto", "letters", "cloze"]
-Items = Annotated[Whole, Field(ge=0, le=5_000)]
-Tokens = Annotated[Whole, Field(ge=1, le=4_096)]
+Items = Annotated[int, Field(ge=0, le=5_000), PLAIN]
+Tokens = Annotated[int, Field(ge=1, le=4_096), PLAIN]
 
 MAX_CELLS = 5_000
 """Cells of one model; more cannot be read by anybody."""
@@ -36,7 +36,7 @@ class AdapterArm:
 
     reference: Annotated[str, Field(max_length=1_000)]
     """A shipped adapter's name, a training run's id, or a bundle's folder."""
-    threshold: Annotated[Real, Field(ge=0, le=1)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1), PLAIN] | None = None
     """The gate opens at this probability; None takes the adapter's own threshold."""
 
 
@@ -89,9 +89,9 @@ class StudySpec:
     """Every written answer is drawn once for each; they are repeats of one item."""
     max_new_tokens: Tokens = 128
     """The longest answer."""
-    temperature: Annotated[Real, Field(ge=0, le=5)] = 0.0
+    temperature: Annotated[float, Field(ge=0, le=5), PLAIN] = 0.0
     """See `Sampling`; 0 takes the most probable token, and one seed is then enough."""
-    top_p: Annotated[Real, Field(ge=0.01, le=1)] = 1.0
+    top_p: Annotated[float, Field(ge=0.01, le=1), PLAIN] = 1.0
     """See `Sampling`."""
     scoring: Scoring = "auto"
     """How choices are scored: by letters, by the answers' own likelihood, or by a probe."""
@@ -99,7 +99,7 @@ class StudySpec:
     """Who judges written answers: nobody, `self`, a model's reference, or `remote:NAME`."""
     judgements: tuple[Literal["pairwise", "rubric", "refusal"], ...] = ("pairwise",)
     """What the judge is asked for."""
-    delta: Annotated[Real, Field(ge=0.001, le=0.5)] = 0.05
+    delta: Annotated[float, Field(ge=0.001, le=0.5), PLAIN] = 0.05
     """The largest loss against neutral that is still called no worse; chosen before the start."""
     executor: Literal["local", "ray"] = "local"
     """Whether cells run in this process or on a Ray cluster."""

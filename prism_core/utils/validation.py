@@ -60,12 +60,10 @@ def _plain_number(value: object) -> object:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_plain_number)]
-"""A whole number that YAML gives as text."""
-Real = Annotated[float, BeforeValidator(_plain_number)]
-"""A number that YAML gives as text."""
+PLAIN = BeforeValidator(_plain_number)
+"""Marks a number that YAML gives as text; it stands last, or the limits miss in the schema."""
 MAX_SEED = 2**31 - 1
-Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), PLAIN]
 
 
 def check(value: T) -> T:

@@ -10,6 +10,8 @@ import sys
 import time
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 from support.paths import ROOT
 
 from prism_core.cli import compare as compare_command
@@ -17,6 +19,9 @@ from prism_core.cli.main import COMMANDS, build_parser, main
 from prism_core.cli.output import printable
 from prism_core.errors import CancelledError, RemoteError
 from prism_core.models.local import LocalModel
+from prism_core.prism.spec import PRESETS
+from prism_core.rl.spec import RL_PRESETS
+from prism_core.storage import pack
 
 
 def test_compare_prints_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +173,25 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             build_parser().parse_args([name, "--help"])
         assert stop.value.code == 0
         assert f"python -m prism_core {name}" in capsys.readouterr().out
+
+
+def test_the_schemas_take_what_we_write_and_refuse_the_rest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = {}
+    for name in ("study", "train", "rl"):
+        assert main(["schema", name]) == 0
+        found[name] = json.loads(capsys.readouterr().out)
+        Draft202012Validator.check_schema(found[name])
+    study = Draft202012Validator(found["study"])
+    shipped = yaml.safe_load((ROOT / "assets/studies/embedded.yaml").read_text(encoding="utf-8"))
+    assert study.is_valid(shipped) and shipped["tasks"][0]["name"]
+    for wrong in ({"max_new_tokens": 4_097}, {"lengths": ["huge"]}, {"model": "embedded"}):
+        assert not study.is_valid(shipped | wrong)
+    for name, spec in (("train", PRESETS["quick"]), ("rl", RL_PRESETS["full"])):
+        schema = Draft202012Validator(found[name])
+        assert schema.is_valid(pack(spec)) and not schema.is_valid(pack(spec) | {"rank": 129})
+    assert found["rl"]["properties"]["rank"]["maximum"] == 128
 
 
 def test_printable_drops_what_could_steer_a_terminal() -> None:
