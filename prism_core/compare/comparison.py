@@ -9,15 +9,14 @@ so an arm's text does not depend on which other arms were asked for.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast, get_args
 
-from prism_core.compare.verification import verification_prompt
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator, Seed
 from prism_core.personas.prompts import build_prompt, clean_question, effective_placement
-from prism_core.types import Completion, GateMode, Persona, Prompt, PromptVariant, Sampling
+from prism_core.types import Completion, GateMode, Message, Persona, Prompt, PromptVariant, Sampling
 
 ArmKind = Literal["neutral", "persona", "control", "verify", "prism"]
 ARMS: tuple[ArmKind, ...] = get_args(ArmKind)
@@ -28,6 +27,17 @@ MOVED = "This model has no system turn, so the persona's text stands in front of
 """The note of an arm whose text could not go where it was asked to."""
 EMPTY_DRAFT = "The draft is empty, so there was nothing to verify."
 """The note of the verify arm where the persona answered nothing."""
+_VERIFY = """Below are a question and a draft of its answer. The draft may contain mistakes.
+
+Question:
+{question}
+
+Draft:
+{draft}
+
+Check every fact, number and step of the draft. Correct what is wrong, keep what is right, and \
+make sure that the question is answered. Reply with the corrected answer only: no remarks about \
+the draft and no list of changes."""
 
 
 class GatedStream(Protocol):
@@ -42,7 +52,7 @@ class GatedStream(Protocol):
         cancel: threading.Event | None = None,
         gates: Sequence[GateMode] | None = None,
     ) -> Iterator[list[Completion]]:
-        """As `Generator.stream`; a closed row answers as the base model does."""
+        """Stream as a `Generator` does; a closed row answers as the base model does."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +60,10 @@ class ArmAnswer:
     """One arm of a comparison, whole or so far."""
 
     arm: ArmKind
-    """Which arm."""
     label: str
     """The arm's name as shown to people."""
     completion: Completion | None
-    """The answer; None before it begins, or where the arm cannot answer."""
+    """None before the answer begins, or where the arm cannot answer."""
     draft: Completion | None
     """What the persona wrote first, in the verify arm; else None."""
     note: str = ""
@@ -66,15 +75,13 @@ class ComparisonRequest:
     """What is to be compared."""
 
     question: str
-    """The question as typed."""
+    """As typed; `check_request` cleans it."""
     arms: tuple[ArmKind, ...]
-    """Which arms, in the order in which they are shown."""
+    """In the order in which they are shown."""
     variant: PromptVariant
-    """The persona with its length and placement."""
     control: Persona
     """A text that is no persona, of the same length."""
     sampling: Sampling
-    """How tokens are drawn, the same in every arm."""
     seed: int
     """The seed of every row."""
 
@@ -122,12 +129,6 @@ def check_request(request: ComparisonRequest) -> str:
         InputError: as `compare`.
     """
     question = clean_question(request.question)
-    _check_arms(request)
-    _rows(request, question, has_system_role=True, gated=False)
-    return question
-
-
-def _check_arms(request: ComparisonRequest) -> None:
     if not request.arms:
         raise InputError(f"No arm was chosen; choose at least one of {', '.join(ARMS)}.")
     for arm in request.arms:
@@ -138,27 +139,51 @@ def _check_arms(request: ComparisonRequest) -> None:
     needy = [a for a in request.arms if a in ("persona", "verify")]
     if needy and request.variant.persona is None:
         raise InputError(f"The arm '{needy[0]}' needs a persona, and none was chosen.")
+    _rows(request, question, has_system_role=True, gated=False)
+    return question
+
+
+def verification_prompt(question: str, draft: str) -> Prompt:
+    """Write the second, neutral pass of 'persona, then verify'.
+
+    The persona is not mentioned: this pass must see the draft as anybody's.
+    """
+    # One pass over the template: braces in the question or the draft are left as they are.
+    return (Message("user", _VERIFY.format(question=question.strip(), draft=draft.strip())),)
+
+
+def arm_label(arm: ArmKind, request: ComparisonRequest) -> str:
+    """Return an arm's name as shown to people, such as `Mathematician, then verify`."""
+    persona = request.variant.persona.title if request.variant.persona else "Persona"
+    labels: dict[ArmKind, str] = {
+        "neutral": "Neutral",
+        "persona": persona,
+        "control": request.control.title,
+        "verify": f"{persona}, then verify",
+        "prism": "PRISM",
+    }
+    return labels[arm]
 
 
 def _rows(
     request: ComparisonRequest, question: str, has_system_role: bool, gated: bool
 ) -> list[_Row]:
-    """The rows of the first batch; persona and verify share one."""
+    """Lay out the rows of the first batch; persona and verify share one."""
     variant = request.variant
-    rows: list[_Row] = []
-    for arm in request.arms:
-        kind: ArmKind = "persona" if arm == "verify" else arm
-        if any(r.arm == kind for r in rows) or (kind == "prism" and not gated):
-            continue
-        if kind == "persona":
-            used = variant
-        elif kind == "control":
-            used = PromptVariant(request.control, variant.length, variant.placement)
-        else:
-            used = PromptVariant()
-        prompt = build_prompt(question, used, has_system_role)
-        rows.append(_Row(kind, prompt, "auto" if kind == "prism" else "closed"))
-    return rows
+    used: dict[ArmKind, PromptVariant] = {
+        "persona": variant,
+        "control": PromptVariant(request.control, variant.length, variant.placement),
+    }
+    kinds: list[ArmKind] = ["persona" if arm == "verify" else arm for arm in request.arms]
+    return [
+        _Row(
+            kind,
+            build_prompt(question, used.get(kind, PromptVariant()), has_system_role),
+            "auto" if kind == "prism" else "closed",
+        )
+        for kind in dict.fromkeys(kinds)
+        if kind != "prism" or gated
+    ]
 
 
 def _run(
@@ -169,90 +194,48 @@ def _run(
     gated: bool,
     cancel: threading.Event | None,
 ) -> Iterator[tuple[ArmAnswer, ...]]:
-    """The drafts as one batch, then the verify arm's second pass."""
-    moved = _was_moved(request, model)
-    show = _shower(request, rows, moved)
+    """Stream the drafts as one batch, then the verify arm's second pass."""
+    wanted = request.variant.placement
+    is_moved = effective_placement(wanted, model.has_system_role) != wanted
+
+    def stream(rows: list[_Row]) -> Iterator[list[Completion]]:
+        prompts, seeds = [r.prompt for r in rows], [request.seed] * len(rows)
+        if not gated:
+            return model.stream(prompts, request.sampling, seeds, cancel=cancel)
+        gates = [r.gate for r in rows]
+        gated_model = cast(GatedStream, model)
+        return gated_model.stream(prompts, request.sampling, seeds, cancel=cancel, gates=gates)
+
+    def show(
+        drafts: list[Completion], verified: Completion | None = None, remark: str = ""
+    ) -> tuple[ArmAnswer, ...]:
+        found = {row.arm: draft for row, draft in zip(rows, drafts, strict=False)}
+        # A gate that was held closed has said nothing about this answer.
+        found = {a: c if a == "prism" else replace(c, gate=None) for a, c in found.items()}
+        answers = []
+        for arm in request.arms:
+            is_verify = arm == "verify"
+            notes = [MOVED] if is_moved and arm in ("persona", "control", "verify") else []
+            notes += [remark] if is_verify and remark else []
+            notes += [NO_ADAPTER] if arm == "prism" and not gated else []
+            completion = verified if is_verify else found.get(arm)
+            draft = found.get("persona") if is_verify else None
+            answers.append(
+                ArmAnswer(arm, arm_label(arm, request), completion, draft, " ".join(notes))
+            )
+        return tuple(answers)
+
     drafts: list[Completion] = []
-    yield show(drafts, None, "")
+    yield show(drafts)
     if rows:
-        for drafts in _stream(model, rows, request, gated, cancel):
-            yield show(drafts, None, "")
+        for drafts in stream(rows):
+            yield show(drafts)
     if "verify" not in request.arms or (cancel is not None and cancel.is_set()) or not drafts:
         return
     draft = drafts[[r.arm for r in rows].index("persona")]
     if not draft.text.strip():
-        yield show(drafts, None, EMPTY_DRAFT)
+        yield show(drafts, remark=EMPTY_DRAFT)
         return
     second = [_Row("verify", verification_prompt(question, draft.text))]
-    for answers in _stream(model, second, request, gated, cancel):
-        yield show(drafts, replace(answers[0], gate=None), "")
-
-
-def _stream(
-    model: Generator,
-    rows: list[_Row],
-    request: ComparisonRequest,
-    gated: bool,
-    cancel: threading.Event | None,
-) -> Iterator[list[Completion]]:
-    prompts = [r.prompt for r in rows]
-    seeds = [request.seed] * len(rows)
-    if not gated:
-        return model.stream(prompts, request.sampling, seeds, cancel=cancel)
-    gates = [r.gate for r in rows]
-    gated_model = cast(GatedStream, model)
-    return gated_model.stream(prompts, request.sampling, seeds, cancel=cancel, gates=gates)
-
-
-def _was_moved(request: ComparisonRequest, model: Generator) -> bool:
-    wanted = request.variant.placement
-    return effective_placement(wanted, model.has_system_role) != wanted
-
-
-def _shower(
-    request: ComparisonRequest, rows: list[_Row], moved: bool
-) -> Callable[[list[Completion], Completion | None, str], tuple[ArmAnswer, ...]]:
-    """A function from completions to a snapshot in the order of the request's arms."""
-    places = {r.arm: i for i, r in enumerate(rows)}
-
-    def show(
-        drafts: list[Completion], verified: Completion | None, remark: str
-    ) -> tuple[ArmAnswer, ...]:
-        def row(arm: ArmKind) -> Completion | None:
-            if not drafts or arm not in places:
-                return None
-            found = drafts[places[arm]]
-            # A gate that was held closed has said nothing about this answer.
-            return found if arm == "prism" else replace(found, gate=None)
-
-        answers = []
-        for arm in request.arms:
-            is_verify = arm == "verify"
-            notes = [MOVED] if moved and arm in ("persona", "control", "verify") else []
-            notes += [remark] if is_verify and remark else []
-            notes += [NO_ADAPTER] if arm == "prism" and "prism" not in places else []
-            answers.append(
-                ArmAnswer(
-                    arm=arm,
-                    label=arm_label(arm, request),
-                    completion=verified if is_verify else row(arm),
-                    draft=row("persona") if is_verify else None,
-                    note=" ".join(notes),
-                )
-            )
-        return tuple(answers)
-
-    return show
-
-
-def arm_label(arm: ArmKind, request: ComparisonRequest) -> str:
-    """An arm's name as shown to people, such as `Mathematician, then verify`."""
-    persona = request.variant.persona.title if request.variant.persona else "Persona"
-    labels: dict[ArmKind, str] = {
-        "neutral": "Neutral",
-        "persona": persona,
-        "control": request.control.title,
-        "verify": f"{persona}, then verify",
-        "prism": "PRISM",
-    }
-    return labels[arm]
+    for answers in stream(second):
+        yield show(drafts, replace(answers[0], gate=None))

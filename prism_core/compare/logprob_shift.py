@@ -12,20 +12,20 @@ from prism_core.types import PromptVariant
 
 @dataclass(frozen=True)
 class LogprobShift:
-    """How far a persona pulled each token of an answer."""
+    """How far a persona moved each token of an answer."""
 
     tokens: tuple[str, ...]
-    """The answer's tokens as text."""
-    pulls: tuple[float, ...]
+    """The answer's tokens as text; together they spell it."""
+    shifts: tuple[float, ...]
     """log p(token | persona) - log p(token | neutral), in nats."""
     total: float
-    """Sum of the pulls: the log-likelihood ratio of the whole answer."""
+    """Sum of the shifts: the log-likelihood ratio of the whole answer."""
 
 
 def logprob_shift(
     question: str, answer: str, variant: PromptVariant, model: Generator
 ) -> LogprobShift:
-    """Where the persona's prompt makes an answer's tokens likelier, by teacher forcing.
+    """Measure where the persona's prompt makes an answer's tokens likelier, by teacher forcing.
 
     Args:
         question: the question that was answered.
@@ -52,11 +52,11 @@ def logprob_shift(
         build_prompt(question, PromptVariant(), model.has_system_role),
     ]
     with_persona, neutral = model.score_tokens(prompts, [answer, answer])
-    pulls = tuple(p.logprob - n.logprob for p, n in zip(with_persona, neutral, strict=True))
-    return LogprobShift(tuple(t.text for t in with_persona), pulls, sum(pulls))
+    shifts = tuple(p.logprob - n.logprob for p, n in zip(with_persona, neutral, strict=True))
+    return LogprobShift(tuple(t.text for t in with_persona), shifts, sum(shifts))
 
 
-def largest_shifts(pulled: LogprobShift, k: int = 8) -> tuple[tuple[str, float], ...]:
-    """The k tokens that were pulled furthest, either way, with their pulls; the furthest first."""
-    ranked = sorted(zip(pulled.tokens, pulled.pulls, strict=True), key=lambda t: -abs(t[1]))
+def largest_shifts(shift: LogprobShift, k: int = 8) -> tuple[tuple[str, float], ...]:
+    """Return the k tokens that moved furthest, either way, with their shifts; furthest first."""
+    ranked = sorted(zip(shift.tokens, shift.shifts, strict=True), key=lambda t: -abs(t[1]))
     return tuple(ranked[:k])

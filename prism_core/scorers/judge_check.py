@@ -22,7 +22,6 @@ from prism_core.types import Estimate, Verdict
 from prism_core.utils.assets import ASSETS
 
 PAIRS = ASSETS / "judge_check.jsonl"
-"""Where the shipped pairs live."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,10 @@ class CheckPair:
     """Two answers of which one is known to be better."""
 
     question: str
-    """What was asked."""
     better: str
-    """The better answer."""
     worse: str
-    """The worse answer."""
     why: str
-    """What makes it worse."""
+    """What makes the worse answer worse."""
     category: str
     """What kind of request it is."""
     level: str
@@ -65,7 +61,7 @@ class JudgeCheck:
     length_preference: Estimate
     """Mean score of the longer answer; 1/2 is even-handed, since the pairs are balanced."""
     near_chance: bool
-    """Whether the accuracy's interval reaches down to chance."""
+    """Whether the accuracy's interval reaches down to 1/2."""
     warning: str
     """What to beware of, as plain sentences; empty where there is nothing."""
     verdicts: tuple[Verdict, ...]
@@ -73,7 +69,7 @@ class JudgeCheck:
 
 
 def load_check_pairs(path: Path = PAIRS) -> tuple[CheckPair, ...]:
-    """The pairs with a known better answer.
+    """Read the pairs with a known better answer.
 
     Raises:
         NotFoundError: there is no such file.
@@ -108,9 +104,7 @@ def check_judge(
     asked = [JudgePair(p.question, p.better, p.worse) for p in pairs]
     verdicts = judge.judge(asked, cancel=cancel)
     right = [v.winner == "persona" for v in verdicts if v.winner != "tie"]
-    accuracy = win_rate(verdicts)
-    consistency = order_consistency(verdicts)
-    first = first_preference(verdicts)
+    accuracy, first = win_rate(verdicts), first_preference(verdicts)
     longer = [
         win_score(v) if p.better_is_longer else 1 - win_score(v)
         for p, v in zip(pairs, verdicts, strict=True)
@@ -121,7 +115,7 @@ def check_judge(
         accuracy=accuracy,
         decided=rate_of([v.winner != "tie" for v in verdicts]),
         accuracy_when_decided=rate_of(right),
-        order_consistency=consistency,
+        order_consistency=order_consistency(verdicts),
         first_preference=first,
         length_preference=length,
         near_chance=near_chance,
@@ -131,7 +125,7 @@ def check_judge(
 
 
 def _warning(accuracy: Estimate, near_chance: bool, first: Estimate, length: Estimate) -> str:
-    """Plain sentences on what the intervals show, or nothing."""
+    """Say in plain sentences what the intervals show, if anything."""
     sentences = []
     if near_chance and accuracy.value is not None:
         sentences.append(

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prism_core.errors import InputError
-from prism_core.stats import mean_of, order_consistency, rate_of, spearman
+from prism_core.stats import mean_of, order_consistency, spearman
 from prism_core.types import Estimate, Verdict, Winner
 
 __all__ = [
     "first_preference",
     "order_consistency",
-    "persona_wins",
     "verbosity_correlation",
     "win_rate",
     "win_score",
@@ -25,43 +24,28 @@ _SCORES: dict[Winner, float] = {"persona": 1.0, "tie": 0.5, "neutral": 0.0}
 
 
 def win_score(verdict: Verdict) -> float:
-    """1 where the persona won, 1/2 for a tie, else 0."""
+    """Return 1 where the persona won, 1/2 for a tie, else 0."""
     return _SCORES[verdict.winner]
 
 
-def win_rate(verdicts: Sequence[Verdict], *, level: float = 0.95) -> Estimate:
-    """The persona's mean score, a tie counting half; 1/2 means no difference."""
-    return mean_of([win_score(v) for v in verdicts], bounds=(0.0, 1.0), level=level)
+def win_rate(verdicts: Sequence[Verdict]) -> Estimate:
+    """Estimate the persona's mean score, a tie counting half; 1/2 means no difference."""
+    return mean_of([win_score(v) for v in verdicts], bounds=(0.0, 1.0))
 
 
-def persona_wins(verdicts: Sequence[Verdict], *, level: float = 0.95) -> Estimate:
-    """How often the persona won outright: the share that goes to distillation."""
-    return rate_of([v.winner == "persona" for v in verdicts], level=level)
-
-
-def first_preference(verdicts: Sequence[Verdict], *, level: float = 0.95) -> Estimate:
-    """How often the answer shown first was chosen, over both orders; 1/2 means no preference."""
+def first_preference(verdicts: Sequence[Verdict]) -> Estimate:
+    """Estimate how often the answer shown first was chosen, over both orders; 1/2 is even."""
     shares = [(_chosen(v.persona_first) + _chosen(1 - v.persona_second)) / 2 for v in verdicts]
-    return mean_of(shares, bounds=(0.0, 1.0), level=level)
+    return mean_of(shares, bounds=(0.0, 1.0))
 
 
 def verbosity_correlation(
-    verdicts: Sequence[Verdict],
-    persona_lengths: Sequence[float],
-    neutral_lengths: Sequence[float],
-    *,
-    level: float = 0.95,
+    verdicts: Sequence[Verdict], persona_lengths: Sequence[float], neutral_lengths: Sequence[float]
 ) -> Estimate:
-    """Spearman's correlation of winning with being longer (verbosity bias).
+    """Correlate winning with being longer (verbosity bias), by Spearman's coefficient.
 
-    Args:
-        verdicts: one an item.
-        persona_lengths: length of the persona's answers, in tokens or words.
-        neutral_lengths: length of the neutral answers, in the same unit.
-        level: coverage of the interval.
-
-    Returns:
-        The estimate; undefined where all verdicts or all differences are alike.
+    Lengths are in one unit, tokens or words. Undefined where all verdicts or all differences are
+    alike.
 
     Raises:
         InputError: the three lists differ in length.
@@ -72,9 +56,9 @@ def verbosity_correlation(
             f"{len(neutral_lengths)} neutral lengths; all three must be as many."
         )
     longer = [p - n for p, n in zip(persona_lengths, neutral_lengths, strict=True)]
-    return spearman([win_score(v) for v in verdicts], longer, level=level)
+    return spearman([win_score(v) for v in verdicts], longer)
 
 
 def _chosen(probability: float) -> float:
-    """1 or 0, or 1/2 where neither was preferred."""
+    """Return 1 or 0, or 1/2 where neither was preferred."""
     return 1.0 if probability > 0.5 else 0.0 if probability < 0.5 else 0.5

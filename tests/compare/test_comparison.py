@@ -18,9 +18,9 @@ from prism_core.compare.comparison import (
     ArmKind,
     ComparisonRequest,
     compare,
+    verification_prompt,
 )
 from prism_core.compare.logprob_shift import LogprobShift, largest_shifts, logprob_shift
-from prism_core.compare.verification import verification_prompt
 from prism_core.errors import InputError, ModelError
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.generator import Seed
@@ -250,7 +250,7 @@ def test_pull_is_the_difference_of_two_forward_passes(tiny: LocalModel) -> None:
     [neutral] = tiny.score_tokens([(Message("user", "Why?"),)], [answer])
     assert "".join(pulled.tokens) == answer
     expected = [p.logprob - n.logprob for p, n in zip(with_persona, neutral, strict=True)]
-    assert pulled.pulls == pytest.approx(expected, abs=1e-4)
+    assert pulled.shifts == pytest.approx(expected, abs=1e-4)
     assert pulled.total == pytest.approx(sum(expected), abs=1e-3)
 
 
@@ -300,4 +300,4 @@ def test_a_pirate_is_pulled_towards_pirate_talk(model: LocalModel) -> None:
     arr = logprob_shift("How are you?", "Arr, matey, I be sailin' the seven seas!", variant, model)
     assert arr.total > 5, "the persona makes this answer at least e^5 times likelier"
     assert "".join(arr.tokens) == "Arr, matey, I be sailin' the seven seas!"
-    assert largest_shifts(arr, 1)[0][1] == max(arr.pulls, key=abs)
+    assert largest_shifts(arr, 1)[0][1] == max(arr.shifts, key=abs)

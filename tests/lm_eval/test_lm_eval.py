@@ -12,7 +12,7 @@ import torch
 from support.paths import ROOT
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.lm_eval.harness import register
+from prism_core.lm_eval.__main__ import register
 from prism_core.models.local import LocalModel
 from prism_core.prism.bundle import load_bundle
 from prism_core.study.resolve import find_adapter

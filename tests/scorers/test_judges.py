@@ -14,7 +14,6 @@ from prism_core.scorers.judge_check import check_judge, load_check_pairs
 from prism_core.scorers.judges import (
     JudgePair,
     ModelJudge,
-    PointwiseJudge,
     RemoteJudge,
     VerifiableJudge,
     judge_pair,
@@ -22,12 +21,7 @@ from prism_core.scorers.judges import (
     label_log_odds,
     verdict_of,
 )
-from prism_core.scorers.verdicts import (
-    first_preference,
-    persona_wins,
-    verbosity_correlation,
-    win_rate,
-)
+from prism_core.scorers.verdicts import first_preference, verbosity_correlation, win_rate
 from prism_core.types import ChoiceScore, Completion, Message, Prompt, Sampling, Verdict
 
 PAIR = JudgePair("What is 2 + 2?", "It is 4.", "It is 5.")
@@ -90,18 +84,13 @@ def test_all_pairs_and_orders_are_one_call() -> None:
     assert ModelJudge(model).judge([]) == []  # type: ignore[arg-type]
 
 
-def test_a_preference_for_a_place_is_a_tie_and_cancels_in_the_mean() -> None:
+def test_a_preference_for_a_place_is_a_tie() -> None:
     model = Scorer(likes_four_first)
     [tie] = ModelJudge(model).judge([PAIR])  # type: ignore[arg-type]
     # First: 3 + 1 = 4 for A, the persona. Second: 3 - 1 = 2 for A, the neutral answer.
     assert tie.winner == "tie"
     assert tie.persona_first == pytest.approx(0.9820, abs=1e-4)
     assert tie.persona_second == pytest.approx(1 - 0.8808, abs=1e-4)
-    [mean] = ModelJudge(model, "mean_log_odds").judge([PAIR])  # type: ignore[arg-type]
-    # (4 - 2) / 2 = 1 > 0
-    assert mean.winner == "persona"
-    with pytest.raises(InputError, match="'best'"):
-        ModelJudge(model, "best")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +110,7 @@ def test_the_persona_wins_only_in_both_orders(first: float, second: float, winne
 
 
 def test_extreme_odds_do_not_overflow() -> None:
-    verdict = verdict_of(5000.0, -5000.0, "mean_log_odds")
+    verdict = verdict_of(5000.0, -5000.0)
     assert (verdict.winner, verdict.persona_first, verdict.persona_second) == ("tie", 1.0, 0.0)
 
 
@@ -140,15 +129,6 @@ def test_verdicts_equal_a_plain_forward_pass(tiny: LocalModel) -> None:
 
     expected = 1 / (1 + math.exp(b[0].logprob - a[0].logprob))
     assert verdict.persona_first == pytest.approx(expected, abs=1e-4)
-
-
-def test_pointwise_rates_each_answer_alone() -> None:
-    model = Scorer(lambda text: 1.5 if "It is 4." in text else 0.5)
-    [verdict] = PointwiseJudge(model).judge([PAIR])  # type: ignore[arg-type]
-    assert all(("It is 4." in p[0].content) != ("It is 5." in p[0].content) for p in model.prompts)
-    # 1.5 - 0.5 = 1 -> 1 / (1 + e^-1) = 0.7311
-    assert (verdict.winner, round(verdict.persona_first, 4)) == ("persona", 0.7311)
-    assert verdict.persona_first == verdict.persona_second
 
 
 def test_a_program_judges() -> None:
@@ -195,7 +175,6 @@ def test_metrics_of_verdicts() -> None:
     tied = Verdict("tie", 0.9, 0.1)
     verdicts = [won, won, tied, lost]
     assert win_rate(verdicts).value == (1 + 1 + 0.5 + 0) / 4
-    assert persona_wins(verdicts).value == 2 / 4
     # The tie chose the first answer in both orders, the others in one of two.
     assert first_preference(verdicts).value == (0.5 + 0.5 + 1 + 0.5) / 4
     # Winner scores 1, 1, .5, 0 against differences 4, 4, 1, -2: the same ranks.

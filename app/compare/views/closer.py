@@ -39,8 +39,8 @@ def diff_panel(left: str, right: str, left_title: str, right_title: str) -> str:
 
 def pull_panel(pulled: LogprobShift, persona_title: str, whose: str) -> str:
     """An answer coloured by the persona's pull on each token, with the sum and the strongest."""
-    spans = "".join(_token(t, p) for t, p in zip(pulled.tokens, pulled.pulls, strict=True))
-    n = len(pulled.pulls)
+    spans = "".join(_token(t, p) for t, p in zip(pulled.tokens, pulled.shifts, strict=True))
+    n = len(pulled.shifts)
     mean = f", {pulled.total / n:+.3f} a token" if n else ""
     return (
         f'<p class="px-lead"><strong>{pulled.total:+.2f} nats</strong> in sum over '

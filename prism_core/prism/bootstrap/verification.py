@@ -46,7 +46,7 @@ class VerifyConfig:
     judge: JudgeName = "self"
     """The model itself (the paper's), a program that checks answers, or a remote model."""
     rule: JudgeRule = "both_orders"
-    """How two orders become a verdict: the paper's rule, or the mean of the log-odds."""
+    """How two orders become a verdict: the paper's rule, the only one."""
     check_first: bool = True
     """Whether a model that judges is first tried on pairs with a known better answer."""
     batch_pairs: Annotated[int, Field(ge=1, le=1024)] = 64
@@ -91,7 +91,7 @@ def make_judge(
     """The judge that a configuration names.
 
     Args:
-        config: which judge, and its rule.
+        config: which judge.
         model: who judges, for `self` and `remote`.
         check: whether an answer to a question passes, for `verifiable`: (question, answer).
 
@@ -109,7 +109,7 @@ def make_judge(
     if model is None:
         raise InputError(f"The judge '{config.judge}' needs a model.")
     kind = RemoteJudge if config.judge == "remote" else ModelJudge
-    return kind(model, config.rule)
+    return kind(model)
 
 
 def verify_pairs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.gated_parts import CHEF, PEOPLE, POET, TEXTS, judged_pairs, tiny_gated, variant_of
 
-from prism_core.compare.verification import verification_prompt
+from prism_core.compare.comparison import verification_prompt
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator, TokenScorer
 from prism_core.models.local import LocalModel
