@@ -1,7 +1,7 @@
 """Sampled decoding against `model.generate` with the same settings, in turns, on one model.
 
 Prints the ratios of tokens per second (64 different questions, one), the time of three arms against
-one, and what packed weights gain where an adapter is on: for one open row, and for a comparison of
+one, and what fused weights gain where an adapter is on: for one open row, and for a comparison of
 neutral, persona and PRISM.
 """
 
@@ -95,7 +95,7 @@ def arms(model: LocalModel, sampling: Sampling, turns: int) -> None:
 
 
 def gated(model: LocalModel, sampling: Sampling, turns: int) -> None:
-    """Packed weights against the library's layers with the adapter on."""
+    """Fused weights against the library's layers with the adapter on."""
     prism = load_bundle(ADAPTER, model, threshold=0.0)  # open for every row that asks it
     neutral = build_prompt(QUESTIONS[0], PromptVariant())
     persona = PromptVariant(load_personas()["math"], "long", "system")
@@ -110,7 +110,7 @@ def gated(model: LocalModel, sampling: Sampling, turns: int) -> None:
             lambda p=prompts, g=gates: ours(model, prism, p, sampling, gates=g),
             lambda p=prompts, g=gates: by_the_library(model, prism, p, sampling, gates=g),
         )
-        print(f"{name}, packed against the library's layers: {ratio}", flush=True)
+        print(f"{name}, fused against the library's layers: {ratio}", flush=True)
         ratio = in_turns(
             turns,
             lambda p=prompts, g=gates: ours(model, prism, p, sampling, gates=g),
@@ -139,22 +139,22 @@ def ours(
     base: LocalModel, model: Generator, prompts: list[Prompt], sampling: Sampling, **more: object
 ) -> float:
     """Tokens per second of `generate`, of the base or of a model on it."""
-    stops, base._stop_ids = base._stop_ids, frozenset()
+    stops, base.stop_ids = base.stop_ids, frozenset()
     try:
         start = time.perf_counter()
         answers = model.generate(prompts, sampling, seed=list(range(len(prompts))), **more)
         return sum(a.tokens for a in answers) / (time.perf_counter() - start)
     finally:
-        base._stop_ids = stops
+        base.stop_ids = stops
 
 
 def by_the_library(base: LocalModel, *arguments: object, **more: object) -> float:
     """As `ours`, decoding by the library's layers."""
-    base._lean = lambda: None  # type: ignore[method-assign]
+    base._fused = lambda: None
     try:
         return ours(base, *arguments, **more)  # type: ignore[arg-type]
     finally:
-        del base._lean
+        del base._fused
 
 
 def theirs(model: LocalModel, prompts: list[Prompt], sampling: Sampling) -> float:

@@ -15,7 +15,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
@@ -26,8 +26,8 @@ from prism_core.rl.trainer_hooks import (
     CHECKPOINTS,
     JournalCallback,
     common_settings,
-    last_checkpoint,
     stoppable_training,
+    train_on,
 )
 from prism_core.storage.journal import Journal
 
@@ -62,9 +62,7 @@ def train_sft(
             processing_class=model.tokenizer,
             callbacks=[JournalCallback(spec, journal, progress)],
         )
-        trainer.remove_callback(PrinterCallback)
-        start = last_checkpoint(folder / CHECKPOINTS)
-        trainer.train(resume_from_checkpoint=str(start) if start else None)
+        train_on(trainer)
     model.model.eval()
 
 

@@ -26,7 +26,6 @@ from typing import Any, cast
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from prism_core.models.local import LocalModel
@@ -40,10 +39,10 @@ from prism_core.rl.trainer_hooks import (
     CHECKPOINTS,
     JournalCallback,
     common_settings,
-    last_checkpoint,
     plain_forward,
     processes,
     stoppable_training,
+    train_on,
 )
 from prism_core.scorers.graders import grade
 from prism_core.storage.journal import Journal
@@ -97,9 +96,7 @@ def train_grpo(
             rollout_func=None if spec.use_vllm else rollouts,
             callbacks=[JournalCallback(spec, journal, progress, lambda: reward.latest)],
         )
-        trainer.remove_callback(PrinterCallback)
-        start = last_checkpoint(folder / CHECKPOINTS)
-        trainer.train(resume_from_checkpoint=str(start) if start else None)
+        train_on(trainer)
 
 
 class VerifiedReward:

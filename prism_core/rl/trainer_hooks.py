@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 
 from prism_core.errors import CancelledError
 from prism_core.lora.weights import decoder_layers
@@ -123,6 +123,13 @@ class JournalCallback(TrainerCallback):
 def _step_record(step: int, logs: Mapping[str, Any]) -> StepRecord:
     known = {field: logs.get(name) for field, name in _LOGGED.items()}
     return StepRecord(step, **{field: float(x) for field, x in known.items() if x is not None})
+
+
+def train_on(trainer: Trainer) -> None:
+    """Train, from the last whole checkpoint if there is one; nothing is printed."""
+    trainer.remove_callback(PrinterCallback)
+    start = last_checkpoint(Path(trainer.args.output_dir))
+    trainer.train(resume_from_checkpoint=str(start) if start else None)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+from support.paths import free_port
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
 from prism_core.models.generator import Generator
@@ -27,12 +27,6 @@ SHORT = Sampling(max_new_tokens=8)
 
 def ask(text):
     return (Message("user", text),)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

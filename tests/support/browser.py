@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import pytest
 from playwright.sync_api import Page
 
 from prism_core.storage import Store
-from support.paths import ROOT
+from support.paths import ROOT, free_port
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -36,15 +35,9 @@ ANSWER_MS = 120_000
 
 
 def chromium_path() -> str | None:
-    """The browser to drive: what `PRISM_CHROMIUM` names, or the first that is installed."""
+    """Find the browser to drive: what `PRISM_CHROMIUM` names, or the first that is installed."""
     found = [os.environ.get("PRISM_CHROMIUM"), *map(shutil.which, BROWSERS)]
     return next((path for path in found if path), None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until_served(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -63,7 +56,7 @@ def wait_until_served(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 def start_app(
     log: Path, *arguments: str, **environment: str
 ) -> tuple[str, subprocess.Popen[bytes]]:
-    """Serve the app on a free port; gives its address and the process."""
+    """Serve the app on a free port; return its address and the process."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as out:
@@ -92,7 +85,7 @@ def stop_app(process: subprocess.Popen[bytes]) -> None:
 
 
 def open_tab(page: Page, name: str) -> None:
-    """Open a tab of the page; all are in sight at any width."""
+    """Open a tab of the page; all are visible at any width."""
     page.get_by_role("tab", name=name, exact=True).click()
 
 
@@ -104,7 +97,7 @@ def set_number(page: Page, where: str, value: float) -> None:
 
 
 def cancel_at_once(page: Page, button: str, data_home: Path, run_id: str) -> None:
-    """Press Cancel; the run has to be cancelled in two seconds and the click's way there."""
+    """Press Cancel, and check that the run is cancelled in two seconds and a click's travel."""
     began = time.monotonic()
     page.click(button)
     with Store(home=data_home) as store:
@@ -114,7 +107,7 @@ def cancel_at_once(page: Page, button: str, data_home: Path, run_id: str) -> Non
 
 
 def nothing_sticks_out(page: Page, widths: Sequence[int] = (390, 1280)) -> None:
-    """Look at the page in a window of each width: nothing may need to be scrolled sideways."""
+    """Check that nothing has to be scrolled sideways in a window of any of these widths."""
     for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(200)  # what follows the window's size has followed

@@ -1,13 +1,11 @@
-"""Distils a tiny model; run by `tests/test_accelerate.py`, alone or by `accelerate launch`."""
+"""Distils a tiny model, alone or by `accelerate launch`, for the test of several processes."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 
@@ -20,19 +18,13 @@ from prism_core.prism.distillation.report import DistillConfig
 from prism_core.prism.distillation.training import distill
 from prism_core.prism.records import AnswerPair, Query
 from prism_core.progress import Progress
+from prism_core.storage.journal import MemoryJournal
 from prism_core.types import Completion, Persona, PromptVariant
 from support.tiny_models import tiny_model
 
 
-class NoJournal:
-    def load(self, stage: str) -> dict[str, Any]:
-        return {}
-
-    def save(self, stage: str, parts: Mapping[str, Any]) -> None:
-        pass
-
-
 def main(folder: Path) -> None:
+    """Write this process's losses and KLs into the folder."""
     tokenizer = AutoTokenizer.from_pretrained(embedded_folder(verify=False), local_files_only=True)
     model = tiny_model("llama", tokenizer)
     persona = Persona("poet", "Poet", "behaviour", "poems", {"long": "You speak in rhymes."})
@@ -48,7 +40,7 @@ def main(folder: Path) -> None:
         lambda _name: PromptVariant(persona),
         model,
         folder / "adapter",
-        NoJournal(),
+        MemoryJournal(),
         Progress(),
     ).report
     numbers = [p.loss for p in report.curve[1:]]

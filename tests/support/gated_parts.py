@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from prism_core.lora.training import save_lora, trainable_lora
@@ -33,7 +33,7 @@ TEXTS = (
 
 
 def save_random_lora(base: LocalModel, folder: Path) -> None:
-    """A PEFT folder on layers 1..L-1 with random matrices that visibly change the output."""
+    """Save a PEFT folder on layers 1..L-1 with random matrices that visibly change the output."""
     layers = len(decoder_layers(base.model))
     fresh = AutoModelForCausalLM.from_config(base.model.config)
     fresh.load_state_dict(base.model.state_dict())
@@ -44,11 +44,15 @@ def save_random_lora(base: LocalModel, folder: Path) -> None:
         layers_to_transform=list(range(1, layers)),
     )
     peft = get_peft_model(fresh, config)
+    _randomise(peft)
+    peft.save_pretrained(folder)
+
+
+def _randomise(peft: PeftModel) -> None:
     random = torch.Generator().manual_seed(3)
     for name, weight in peft.named_parameters():
         if "lora_" in name:
             weight.data = torch.randn(weight.shape, generator=random) * 0.2
-    peft.save_pretrained(folder)
 
 
 def variant_of(name: str) -> PromptVariant:
@@ -56,7 +60,7 @@ def variant_of(name: str) -> PromptVariant:
 
 
 def judged_pairs(wanted: bool | None = None) -> list[JudgedPair]:
-    """Six pairs; the persona won the first, third and fifth."""
+    """Return six pairs; the persona won the first, third and fifth."""
     pairs = []
     for i, text in enumerate(TEXTS):
         known = None if wanted is None else i % 2 == 0
@@ -69,12 +73,9 @@ def judged_pairs(wanted: bool | None = None) -> list[JudgedPair]:
 
 
 def tiny_gated(base: LocalModel, folder: Path, opens: int = 2) -> GatedModel:
-    """A random adapter and gate that opens for some of `TEXTS`; `folder` becomes a bundle."""
-    with trainable_lora(base.model, 4, 8, seed=3) as peft, torch.random.fork_rng():
-        torch.manual_seed(3)
-        for name, weight in peft.named_parameters():
-            if "lora_" in name:
-                weight.data = torch.randn(weight.shape) * 0.2
+    """Make a random adapter and a gate that opens for some of `TEXTS`, a bundle in `folder`."""
+    with trainable_lora(base.model, 4, 8, seed=3) as peft:
+        _randomise(peft)
         save_lora(peft, folder, base.name, "float32")
     prompts = [encode_prompt(base.tokenizer, build_prompt(t, PromptVariant())) for t in TEXTS]
     with torch.random.fork_rng():

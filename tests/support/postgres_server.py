@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from support.paths import free_port
 
 
 def _binaries() -> Path:
@@ -35,9 +36,6 @@ def postgres_url() -> Iterator[str]:
     if user:
         shutil.chown(folder, user)
     data, log = folder / "data", folder / "log"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
 
     def call(*command: str) -> None:
         # Detached from our pipes: the server that pg_ctl starts would keep them open.
@@ -50,6 +48,7 @@ def postgres_url() -> Iterator[str]:
             stderr=subprocess.DEVNULL,
         )
 
+    port = free_port()
     options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
     try:
         call("initdb", "-D", str(data), "-U", "prism", "--auth=trust", "-E", "UTF8")

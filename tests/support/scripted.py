@@ -1,4 +1,4 @@
-"""A generator that says what a function tells it to: for tests of parsing, order and resuming."""
+"""A generator that says what a function tells it to, for tests of parsing, order and resuming."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Scripted:
         *,
         cancel: threading.Event | None = None,
     ) -> list[list[ChoiceScore]]:
-        """Prefers the answer that has the word GOOD; where both or none do, the one shown first."""
+        """Prefer the answer that has the word GOOD; where both or none do, the one shown first."""
         self._count(len(prompts))
         if self.cancel_at == len(self.calls) and cancel is not None:
             cancel.set()

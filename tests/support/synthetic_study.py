@@ -19,10 +19,9 @@ from typing import Any
 
 from prism_core.study.spec import AdapterArm, StudySpec
 from prism_core.study.table import ITEM_COLUMNS, Study, table_of
+from prism_core.tasks import MMLU_DOMAINS, SAFETY
 
-KNOWLEDGE = ("stem", "humanities", "social_sciences", "other")
 OPEN = ("writing", "math")
-SAFETY = ("harmful", "harmless")
 PERSONAS = {"math": "expert", "stem": "expert", "writing": "expert", "safety_monitor": "behaviour"}
 CONTROL = "neutral_text"
 EVIL = "<script>alert(1)</script> {x} `y` <b>bold</b>"
@@ -31,12 +30,12 @@ NEUTRAL_RIGHT = frozenset(range(7))
 
 
 def harm(length: str, placement: str) -> int:
-    """How many digits a persona that is no expert loses."""
+    """Return how many digits a persona loses that is not the category's expert."""
     return (2 if length == "long" else 1) + (placement == "user")
 
 
 def right_digits(persona: str, length: str, placement: str, category: str) -> frozenset[int]:
-    """The digits that a persona gets right in a knowledge category."""
+    """Return the digits that a persona gets right in a knowledge category."""
     if category == "other":
         return (NEUTRAL_RIGHT - {0}) | {9}
     if persona == category:
@@ -87,7 +86,7 @@ def make_study(
 
 def _items(per_category: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for task, categories in (("knowledge", KNOWLEDGE), ("open", OPEN), ("safety", SAFETY)):
+    for task, categories in (("knowledge", MMLU_DOMAINS), ("open", OPEN), ("safety", SAFETY)):
         for category in categories:
             for i in range(per_category):
                 item: dict[str, Any] = {

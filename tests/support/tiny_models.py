@@ -34,7 +34,7 @@ TINY_CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "gemma": GemmaConfig
 
 
 def tiny_model(kind: str, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> LocalModel:
-    """A random three-layer decoder that reads and writes with the embedded tokenizer."""
+    """Build a random three-layer decoder that reads and writes with the embedded tokenizer."""
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(TINY_CONFIGS[kind](**_TINY))
     model.eval().requires_grad_(False)

@@ -25,7 +25,7 @@ EVIL = "<script>alert(1)</script> {x} `y`"
 
 
 def gate_report(pairs: list[JudgedPair]) -> GateReport:
-    """Two held-out wins at 0.9 and 0.6, one loss at 0.7, one at 0.1; the others were learnt."""
+    """Return two held-out wins at 0.9 and 0.6 and losses at 0.7 and 0.1; the rest was learnt."""
     given = [0.9, 0.7, 0.6, 0.1, 0.8, 0.2]
     rows = tuple(
         GateRow(
@@ -59,7 +59,7 @@ def gate_report(pairs: list[JudgedPair]) -> GateReport:
 
 
 def comparison() -> AblationTable:
-    """Two systems, three columns, one of them without a number."""
+    """Return two systems and three columns, one of them without a number."""
     cells = {
         "win_rate": AblationCell(Estimate(0.5, 0.25, 0.75, 4)),
         "routed": AblationCell(Estimate(1, 0.5, 1, 4)),
@@ -79,7 +79,7 @@ def comparison() -> AblationTable:
 
 
 def make_run(store: Store, owner: str = ME, **changes: object) -> RunRow:
-    """A run of which all stages have left their records."""
+    """Create a run of which all stages have left their records."""
     spec = replace(TrainSpec(preset="custom", personas=("math", "critic")), **changes)
     run = store.create_run("train", "A <b>run</b>", pack(spec), owner)
     pairs = judged_pairs()
@@ -99,6 +99,7 @@ def make_run(store: Store, owner: str = ME, **changes: object) -> RunRow:
 
 
 def finish(store: Store, run: RunRow) -> RunRow:
+    """Mark the run as done."""
     store.claim_next("worker")
     store.finish(run.id, "done", worker_id="worker")
     return store.get_run(run.id)

@@ -1,7 +1,7 @@
 """A whole training run on a tiny random model; also a process of its own that kills itself.
 
-`python tests/train_script.py FOLDER STAGE` goes on with the run in FOLDER and sends itself SIGKILL
-right after a part of STAGE was journaled; without a stage it goes on to the end.
+`python tests/support/train_script.py FOLDER STAGE` goes on with the run in FOLDER and sends itself
+SIGKILL right after a part of STAGE was journaled; without a stage it goes on to the end.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SPEC = replace(
 
 
 def some_queries() -> tuple[Query, ...]:
-    """One query of every group of the demo's, so that groups can be held out."""
+    """Return one query of each of the demo's groups, so that groups can be held out."""
     kept: dict[str, list[Query]] = {}
     for query in demo_queries():
         kept.setdefault(query.subtopic, []).append(query)
@@ -54,7 +54,7 @@ def some_queries() -> tuple[Query, ...]:
 
 
 class WantedWins:
-    """The persona wins where it is wanted, and now and then elsewhere, as its answer happens."""
+    """A judge: the persona wins where it is wanted, and now and then elsewhere, by its length."""
 
     def judge(
         self, pairs: Sequence[JudgePair], *, cancel: threading.Event | None = None
@@ -94,7 +94,7 @@ def run_in(
 
 
 def killing(stage: str) -> type[StoreJournal]:
-    """A journal that ends the process as soon as something of a stage was kept."""
+    """Make a journal that ends the process as soon as a part of a stage is kept."""
 
     class Killing(StoreJournal):
         def save(self, at: str, parts: Mapping[str, Any]) -> None:
