@@ -62,7 +62,7 @@ def train_sft(
             processing_class=model.tokenizer,
             callbacks=[JournalCallback(spec, journal, progress)],
         )
-        train_on(trainer)
+        train_on(trainer, folder / CHECKPOINTS)
     model.model.eval()
 
 

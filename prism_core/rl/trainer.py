@@ -96,7 +96,7 @@ def train_grpo(
             rollout_func=None if spec.use_vllm else rollouts,
             callbacks=[JournalCallback(spec, journal, progress, lambda: reward.latest)],
         )
-        train_on(trainer)
+        train_on(trainer, folder / CHECKPOINTS)
 
 
 class VerifiedReward:

@@ -125,10 +125,10 @@ def _step_record(step: int, logs: Mapping[str, Any]) -> StepRecord:
     return StepRecord(step, **{field: float(x) for field, x in known.items() if x is not None})
 
 
-def train_on(trainer: Trainer) -> None:
+def train_on(trainer: Trainer, checkpoints: Path) -> None:
     """Train, from the last whole checkpoint if there is one; nothing is printed."""
     trainer.remove_callback(PrinterCallback)
-    start = last_checkpoint(Path(trainer.args.output_dir))
+    start = last_checkpoint(checkpoints)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
 
 
