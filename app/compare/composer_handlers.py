@@ -14,11 +14,12 @@ from app.common.shared import Updates
 from app.common.text import notice
 from app.compare.composer import Composer, selection_of, values_of
 from app.compare.examples import Example, labels, pick
-from app.compare.form import ARMS, Selection, check_selection, read_query
+from app.compare.form import Selection, check_selection, read_query
 from app.compare.views.cards import persona_note
 from app.services.adapter_shelf import AdapterShelf
 from app.services.settings import Settings
 from app.services.visitor import read_visitor
+from prism_core.compare.comparison import ARMS
 from prism_core.errors import PrismError
 from prism_core.types import Persona
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import urlencode
 
 from app.common.form_values import check_model, read_number, read_whole
 from app.services.settings import Settings
-from prism_core.compare.comparison import ArmKind, ComparisonRequest
+from prism_core.compare.comparison import ARMS, ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
 from prism_core.models.sources import EMBEDDED
 from prism_core.personas.library import get_persona
@@ -31,8 +31,6 @@ from prism_core.types import (
 )
 from prism_core.utils.validation import MAX_SEED
 
-ARMS: tuple[ArmKind, ...] = get_args(ArmKind)
-"""Every arm, in the order in which they are shown."""
 DEFAULT_ARMS: tuple[ArmKind, ...] = ("neutral", "persona", "control")
 DEFAULT_SAMPLING = Sampling(
     max_new_tokens=160, temperature=0.2, top_p=0.9, top_k=0, repetition_penalty=1.1

@@ -1,7 +1,7 @@
 """A visitor's comparisons and votes: values, their form in the browser, and exports.
 
 The history lives in the visitor's browser alone. What comes back from there may have been tampered
-with, so every entry is read field by field and dropped if it does not fit. Exports are built from
+with, so an entry that does not fit its types is dropped. Exports are built from
 the entries; a CSV cell that a spreadsheet would take for a formula gets an apostrophe in front.
 """
 
@@ -11,12 +11,17 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
-from app.compare.form import ARMS
+from pydantic import Field
+
 from app.compare.shown import Shown
+from prism_core.compare.comparison import ARMS, ArmKind
+from prism_core.errors import InputError
 from prism_core.utils.spreadsheet import safe_text
+from prism_core.utils.validation import build
 
 MAX_ENTRIES = 200
 MAX_CHARACTERS = 1_500_000
@@ -27,66 +32,49 @@ MAX_CHARACTERS = 1_500_000
 class HistoryArm:
     """One arm's answer."""
 
-    arm: str
-    """Which arm."""
+    arm: ArmKind
     label: str
     """The arm's name as it was shown."""
     text: str
-    """The answer."""
     tokens: int
-    """Tokens in the answer."""
     seconds: float
-    """Seconds from the start to the last token."""
+    """From the start to the last token."""
     first_token_seconds: float | None
-    """Seconds from the start to the first token."""
     finish: str
     """Why the answer ended."""
 
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One comparison, with its vote if there was one."""
+    """One comparison, with its vote if there was one; the inputs are those of a `Selection`."""
 
     id: str
     """Unguessable; saving the same comparison again replaces it."""
     at: str
     """When it was asked for, in UTC."""
     model: str
-    """Reference of the model."""
     question: str
-    """What was asked."""
     persona: str
-    """Name of the persona."""
     length: str
-    """Which of the persona's texts was used."""
     placement: str
-    """The turn that carried it."""
     control: str
-    """Name of the control's persona."""
     adapter: str
     """Id of the PRISM arm's adapter; empty for none."""
     max_new_tokens: int
-    """The longest answer allowed."""
     temperature: float
-    """See `Sampling`."""
     top_p: float
-    """See `Sampling`."""
     top_k: int
-    """See `Sampling`."""
     repetition_penalty: float
-    """See `Sampling`."""
     seed: int
-    """The seed of every arm."""
     blind: bool
     """Whether the arms were hidden until the vote."""
-    vote: str | None
+    vote: ArmKind | Literal["none"] | None
     """The preferred arm, `none` for no preference, None where no vote was asked."""
-    arms: tuple[HistoryArm, ...]
-    """The answers."""
+    arms: Annotated[tuple[HistoryArm, ...], Field(max_length=len(ARMS))]
 
 
 def entry_of(shown: Shown) -> HistoryEntry:
-    """The history entry of what is on the screen."""
+    """Return the history entry of what is on the screen."""
     order = shown.order
     chosen = order.selection
     return HistoryEntry(
@@ -120,17 +108,16 @@ def entry_of(shown: Shown) -> HistoryEntry:
 
 
 def read_history(stored: object) -> list[HistoryEntry]:
-    """The entries that a browser kept; whatever does not fit is left out."""
+    """Return the entries that a browser kept; whatever does not fit is left out."""
     entries = []
     for data in stored[-MAX_ENTRIES:] if isinstance(stored, list) else []:
-        entry = _read_entry(data)
-        if entry is not None:
-            entries.append(entry)
+        with suppress(InputError):
+            entries.append(build(HistoryEntry, data))
     return entries
 
 
 def write_history(entries: Sequence[HistoryEntry]) -> list[dict[str, Any]]:
-    """The form in which a browser keeps the entries: newest last, within its limits."""
+    """Return what a browser keeps of the entries: newest last, within its limits."""
     kept: list[dict[str, Any]] = []
     room = MAX_CHARACTERS
     for entry in reversed(entries[-MAX_ENTRIES:]):
@@ -143,7 +130,7 @@ def write_history(entries: Sequence[HistoryEntry]) -> list[dict[str, Any]]:
 
 
 def remember(entries: Sequence[HistoryEntry], entry: HistoryEntry) -> list[HistoryEntry]:
-    """The entries with one more; an earlier state of the same comparison is replaced."""
+    """Return the entries with one more; an earlier state of the same comparison is replaced."""
     for place, old in enumerate(entries):
         if old.id == entry.id:
             return [*entries[:place], entry, *entries[place + 1 :]]
@@ -153,13 +140,13 @@ def remember(entries: Sequence[HistoryEntry], entry: HistoryEntry) -> list[Histo
 def merge_histories(
     own: Sequence[HistoryEntry], heard: Sequence[HistoryEntry]
 ) -> list[HistoryEntry]:
-    """One tab's entries and what another has just saved, oldest first; the newer state counts."""
+    """Join one tab's entries with what another saved, oldest first; the newer state counts."""
     whole = {e.id: e for e in own} | {e.id: e for e in heard}
     return sorted(whole.values(), key=lambda e: e.at)
 
 
 def to_csv(entries: Iterable[HistoryEntry]) -> str:
-    """One row an answer, safe to open in a spreadsheet."""
+    """Return one row for each answer, safe to open in a spreadsheet."""
     shared = [n for n in HistoryEntry.__dataclass_fields__ if n != "arms"]
     own = list(HistoryArm.__dataclass_fields__)
     out = io.StringIO()
@@ -173,19 +160,19 @@ def to_csv(entries: Iterable[HistoryEntry]) -> str:
 
 
 def to_jsonl(entries: Iterable[HistoryEntry]) -> str:
-    """One comparison a line, exactly as it was."""
+    """Return one comparison a line, exactly as it was."""
     return _lines(asdict(entry) for entry in entries)
 
 
 def preference_pairs(entries: Iterable[HistoryEntry]) -> str:
-    """Blind votes as JSONL for preference training: prompt, chosen, rejected.
+    """Return blind votes as JSONL for preference training: prompt, chosen, rejected.
 
     The preferred answer is paired with each other answer that has a different text. A vote for
     nothing gives no pair.
     """
     pairs = []
     for entry in entries:
-        texts = {a.arm: a.text.strip() for a in entry.arms}
+        texts: dict[str, str] = {a.arm: a.text.strip() for a in entry.arms}
         chosen = texts.get(entry.vote or "", "")
         for arm, rejected in texts.items():
             if entry.blind and chosen and arm != entry.vote and rejected not in ("", chosen):
@@ -205,44 +192,3 @@ def _cell(value: object) -> object:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
-
-
-def _read_entry(data: object) -> HistoryEntry | None:
-    if not isinstance(data, dict) or set(data) != set(HistoryEntry.__dataclass_fields__):
-        return None
-    arms = [_read_arm(a) for a in data["arms"]] if isinstance(data["arms"], list) else [None]
-    if not all(isinstance(data[n], kinds) for n, kinds in _ENTRY_KINDS.items()):
-        return None
-    if len(arms) > len(ARMS) or any(a is None for a in arms):
-        return None
-    if data["vote"] not in (None, "none", *ARMS):
-        return None
-    entry = HistoryEntry(**{**data, "arms": ()})
-    return replace(entry, arms=tuple(a for a in arms if a is not None))
-
-
-def _read_arm(data: object) -> HistoryArm | None:
-    if not isinstance(data, dict) or set(data) != set(HistoryArm.__dataclass_fields__):
-        return None
-    if data["arm"] not in ARMS:
-        return None
-    if not all(isinstance(data[n], kinds) for n, kinds in _ARM_KINDS.items()):
-        return None
-    return HistoryArm(**data)
-
-
-_TEXTS = (
-    *("id", "at", "model", "question", "persona", "length", "placement", "control", "adapter"),
-)
-_NUMBERS = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
-_ENTRY_KINDS: dict[str, tuple[type, ...]] = {
-    **{n: (str,) for n in _TEXTS},
-    **{n: (int, float) for n in _NUMBERS},
-    "blind": (bool,),
-    "vote": (str, type(None)),
-}
-_ARM_KINDS: dict[str, tuple[type, ...]] = {
-    **{n: (str,) for n in ("arm", "label", "text", "finish")},
-    **{n: (int, float) for n in ("tokens", "seconds")},
-    "first_token_seconds": (int, float, type(None)),
-}
