@@ -7,8 +7,7 @@ threshold sweep, unless nothing else is known of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,16 +25,15 @@ class Arm:
     kind: str
     """`persona`, `control` or `adapter`."""
     title: str
-    """Its name as shown to people."""
     rows: IntArray
     """Its cells."""
     pick: Pick
-    """What a point of it means, categories left aside."""
+    """What a point of it means, whatever the category."""
     matched: bool = False
     """Whether only each category's own expert counts."""
 
     def pairs(self, view: View, score: str, category: str = "") -> Pairs:
-        """The arm against neutral, in one category or in all that are shown."""
+        """Pair the arm with neutral, in one category or in all that are shown."""
         if not self.matched:
             return view.pairs(self.rows, score, view.within(category))
         wanted = [category] if category else view.categories
@@ -43,33 +41,26 @@ class Arm:
         return view.pairs_of_items(self.rows, score, groups)
 
     def pick_of(self, category: str = "") -> str:
-        """The pick of a point in a category, as text."""
-        fields = {**self.pick.__dict__, "category": category, "own": "1" if self.matched else ""}
-        return Pick(**fields).to_text()
+        """Return the pick of a point in a category, as text."""
+        own = "1" if self.matched else ""
+        return replace(self.pick, category=category, own=own).to_text()
 
 
 def arms_of(view: View, *, matched: bool = False) -> list[Arm]:
-    """The arms that the filters leave: the persona arm, then the adapters."""
+    """Return the arms that the filters leave: the persona arm, then the adapters."""
     found: list[Arm] = []
     personas = view.persona_rows()
     if matched:
         own = [view.own_experts(personas, c) for c in view.categories]
         personas = np.unique(np.concatenate(own)) if own else personas[:0]
     if len(personas):
-        found.append(
-            Arm(
-                "persona",
-                _persona_title(view, personas, matched),
-                personas,
-                Pick(arm="persona"),
-                matched,
-            )
-        )
+        title = _persona_title(view, personas, matched)
+        found.append(Arm("persona", title, personas, Pick(arm="persona"), matched))
     return found + adapter_arms(view)
 
 
 def adapter_arms(view: View, *, always_on: bool = False) -> list[Arm]:
-    """One arm for each adapter and threshold that is shown."""
+    """Return one arm for each adapter and threshold that is shown."""
     cells = view.cells
     adapters = cells[cells["arm"] == "adapter"]
     found = []
@@ -88,37 +79,33 @@ def adapter_arms(view: View, *, always_on: bool = False) -> list[Arm]:
 
 
 def length_arms(view: View, *, matched: bool = False) -> list[Arm]:
-    """One arm for each length of the personas' texts that is shown."""
-    rows = view.persona_rows()
-    lengths = view.grid.cells["length"].to_numpy()[rows]
+    """Return one arm for each length of the personas' texts that is shown."""
     return [
-        Arm(
-            "persona",
-            f"{length} text",
-            rows[lengths == length],
-            Pick(arm="persona", length=length),
-            matched,
-        )
-        for length in dict.fromkeys(lengths)
+        Arm("persona", f"{length} text", rows, Pick(arm="persona", length=length), matched)
+        for length, rows in view.split(view.persona_rows(), "length").items()
     ]
 
 
 def persona_arms(view: View) -> list[Arm]:
-    """One arm for each persona that is shown, controls left out, experts first."""
-    cells = view.grid.cells
-    rows = view.persona_rows()
-    names = list(dict.fromkeys(cells["persona"].to_numpy()[rows]))
-    kinds = {n: cells["persona_kind"][cells["persona"] == n].iloc[0] for n in names}
-    names.sort(key=lambda n: kinds[n] != "expert")  # stable: otherwise as they appear
-    personas = cells["persona"].to_numpy()[rows]
+    """Return one arm for each persona that is shown: experts first, controls left out."""
+    found = [
+        Arm("persona", title_of(name), rows, Pick(arm="persona", persona=name))
+        for name, rows in view.split(view.persona_rows(), "persona").items()
+    ]
+    kinds = view.grid.cells["persona_kind"]
+    return sorted(found, key=lambda arm: kinds.iat[arm.rows[0]] != "expert")
+
+
+def control_arms(view: View) -> list[Arm]:
+    """Return one arm for each control text that is shown."""
     return [
-        Arm("persona", title_of(n), rows[personas == n], Pick(arm="persona", persona=n))
-        for n in names
+        Arm("control", f"{title_of(name)} (control)", rows, Pick(arm="persona", persona=name))
+        for name, rows in view.split(view.persona_rows(controls=True), "persona").items()
     ]
 
 
-def _persona_title(view: View, rows: Sequence[int] | IntArray, matched: bool) -> str:
+def _persona_title(view: View, rows: IntArray, matched: bool) -> str:
     if matched:
         return "each category's own expert"
-    names = list(dict.fromkeys(view.grid.cells["persona"].to_numpy()[rows]))
+    names = list(view.split(rows, "persona"))
     return title_of(names[0]) if len(names) == 1 else f"persona, mean of {len(names)}"

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from prism_core.analysis.effects import Call, call_of, effects_of, p_values
+from prism_core.analysis.effects import Call, effects_at, p_values
 from prism_core.analysis.grid import SCORE_NAMES, ScoreGrid, ScoreName
 from prism_core.stats import (
     MINIMUM_ITEMS,
@@ -38,29 +38,23 @@ class CellEffect:
     """One cell minus neutral, in one category, on one score."""
 
     model: str
-    """The model."""
     cell: str
-    """The cell."""
     arm: str
-    """Its arm."""
     task: str
-    """The task, or `all`."""
+    """A task, or `all`."""
     category: str
-    """The category, or `all`."""
+    """A category, or `all`."""
     score: ComparedScore
-    """Which score."""
     neutral: float | None
     """Neutral's mean on these items."""
     value: float | None
     """The cell's mean on these items."""
     difference: Estimate
-    """The mean difference of the items, with its interval."""
     p: float | None
     """Two-sided p: exact McNemar for right/wrong, else Wilcoxon or a permutation."""
     p_holm: float | None
     """The same after Holm's correction; None for the `all` rows, which repeat the others."""
     verdict: Call
-    """What the interval allows to say."""
     no_worse: NonInferiorityVerdict
     """Whether it is no worse than neutral by more than the study's delta."""
 
@@ -70,13 +64,10 @@ class CellRegion:
     """Where accuracy and alignment of a cell lie together, minus neutral."""
 
     model: str
-    """The model."""
     cell: str
-    """The cell."""
     category: str
-    """The category, or `all`."""
+    """A category, or `all`."""
     region: JointRegion
-    """The joint region of both effects."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +78,12 @@ class _Place:
     columns: tuple[int, ...]
 
 
-def cell_effects(
-    grid: ScoreGrid, delta: float, scores: Sequence[ComparedScore] = COMPARED
-) -> tuple[CellEffect, ...]:
-    """All effects of a study's grid.
-
-    Args:
-        grid: the study's scores by cell and item.
-        delta: the largest loss that still counts as no worse.
-        scores: which scores.
-    """
+def cell_effects(grid: ScoreGrid, delta: float) -> tuple[CellEffect, ...]:
+    """Return all effects of a study; `delta` is the largest loss that still counts as no worse."""
     places = _places(grid)
     models = grid.cells["model"].tolist()
     found: list[CellEffect] = []
-    for score in scores:
+    for score in COMPARED:
         for model in dict.fromkeys(grid.cells["model"]):
             own = [p for p in places if models[p.cell] == model]
             found += _of_model(grid, own, score, delta)
@@ -108,7 +91,7 @@ def cell_effects(
 
 
 def cell_regions(grid: ScoreGrid) -> tuple[CellRegion, ...]:
-    """Joint regions of accuracy and alignment wherever a cell has both effects."""
+    """Return the region of accuracy and alignment wherever a cell has both effects."""
     found = []
     categories: dict[tuple[int, str], list[int]] = {}
     for place in _places(grid):
@@ -125,7 +108,7 @@ def cell_regions(grid: ScoreGrid) -> tuple[CellRegion, ...]:
 
 
 def pairs_of(grid: ScoreGrid, cell: int, score: str, columns: Sequence[int]) -> Pairs:
-    """One cell and its neutral on the items that have the score in both."""
+    """Pair one cell with its neutral one on the items that have the score in both."""
     reference = int(grid.cells["reference"].to_numpy()[cell])
     at = np.asarray(columns, dtype=np.intp)
     if reference < 0 or not len(at):
@@ -140,7 +123,7 @@ def pairs_of(grid: ScoreGrid, cell: int, score: str, columns: Sequence[int]) -> 
 
 @lru_cache(maxsize=4)
 def _keys(grid: ScoreGrid) -> tuple[str, ...]:
-    """The items' keys as plain texts; a column of texts is slow to index."""
+    """Return the items' keys as plain texts; a column of texts is slow to index."""
     return tuple(grid.items["key"].tolist())
 
 
@@ -148,12 +131,10 @@ def _of_model(
     grid: ScoreGrid, places: Sequence[_Place], score: ComparedScore, delta: float
 ) -> list[CellEffect]:
     pairs = [pairs_of(grid, p.cell, score, p.columns) for p in places]
-    kept = [(p, one) for p, one in zip(places, pairs, strict=True) if one.n]
-    effects = effects_of([one for _, one in kept])
-    tests = p_values([one for _, one in kept])
+    tests = p_values([one for one in pairs if one.n])
     cells = grid.cells.to_dict("records")
     found = []
-    for (place, _), effect, p in zip(kept, effects, tests, strict=True):
+    for (place, effect), p in zip(effects_at(zip(places, pairs, strict=True)), tests, strict=True):
         row = cells[place.cell]
         found.append(
             CellEffect(
@@ -168,7 +149,7 @@ def _of_model(
                 difference=effect.estimate,
                 p=p,
                 p_holm=None,
-                verdict=call_of(effect.estimate),
+                verdict=effect.call,
                 no_worse=noninferiority(effect.estimate, delta),
             )
         )
@@ -176,7 +157,7 @@ def _of_model(
 
 
 def _corrected(effects: Sequence[CellEffect]) -> list[CellEffect]:
-    """Holm over the single categories; the sums over them repeat the same data."""
+    """Apply Holm to the single categories; the sums over them repeat the same data."""
     single = [i for i, e in enumerate(effects) if e.category != ALL]
     enough = [effects[i].p if effects[i].difference.n >= MINIMUM_ITEMS else None for i in single]
     adjusted = dict(zip(single, holm(enough), strict=True))
@@ -184,13 +165,14 @@ def _corrected(effects: Sequence[CellEffect]) -> list[CellEffect]:
 
 
 def _places(grid: ScoreGrid) -> list[_Place]:
-    """Every cell but neutral, times every category, every task and everything."""
+    """Return every cell but neutral with every category, every task and everything."""
     items = grid.items
-    blocks: list[tuple[str, str, tuple[int, ...]]] = []
-    for (task, category), had in items.groupby(["task", "category"], sort=False):
-        blocks.append((str(task), str(category), tuple(int(i) for i in had.index)))
+    blocks = [
+        (str(task), str(category), tuple(had.index.tolist()))
+        for (task, category), had in items.groupby(["task", "category"], sort=False)
+    ]
     for task, had in items.groupby("task", sort=False):
-        blocks.append((str(task), ALL, tuple(int(i) for i in had.index)))
+        blocks.append((str(task), ALL, tuple(had.index.tolist())))
     blocks.append((ALL, ALL, tuple(range(len(items)))))
     references = grid.cells["reference"].tolist()
     return [

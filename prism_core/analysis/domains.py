@@ -12,7 +12,7 @@ OWN_EXPERT = {
     "harmful": "safety_monitor",
     "harmless": "safety_monitor",
 }
-"""Category -> the persona whose own domain it is; `other` is nobody's."""
+"""The persona whose own domain a category is; `other` belongs to none."""
 _ORDER = tuple(dict.fromkeys((*MMLU_DOMAINS, *MT_BENCH_CATEGORIES, *SAFETY)))
 _TITLES = {"stem": "STEM", "math": "Math", "social_sciences": "Social sciences"}
 LENGTH_TITLES = {"min": "minimum", "short": "short", "long": "long"}
@@ -20,11 +20,11 @@ PLACEMENT_TITLES = {"system": "system turn", "user": "user turn"}
 
 
 def title_of(name: str) -> str:
-    """A category's or persona's name as shown to people."""
+    """Return a category's or persona's name as shown to people."""
     return _TITLES.get(name, name.replace("_", " ").capitalize())
 
 
 def in_order(categories: Iterable[str]) -> list[str]:
-    """Categories in the order of the paper, unknown ones behind in alphabetical order."""
+    """Return categories in the order of the paper, unknown ones last and alphabetically."""
     known = {name: place for place, name in enumerate(_ORDER)}
     return sorted(set(categories), key=lambda name: (known.get(name, len(known)), name))

@@ -1,16 +1,16 @@
 """Effects: a paired difference with its interval, and what may be said about it.
 
-The whole figure's intervals are computed in one go (`stats.paired_differences`). An effect is
-called one only if its interval leaves out 0, and on fewer than `MINIMUM_ITEMS` items nothing is
-called at all.
+The intervals of a whole figure are computed in one go (`stats.paired_differences`). A difference is
+called an effect only if its interval leaves out 0, and on fewer than `MINIMUM_ITEMS` items no
+verdict is given at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 from prism_core.stats import (
     MINIMUM_ITEMS,
@@ -33,8 +33,9 @@ CALL_WORDS: dict[Call, str] = {
     "too few": "too few items for a verdict",
 }
 _ZERO = 1e-9
-"""Ends this close to 0 are 0 but for rounding."""
+"""Ends this close to 0 differ from it by rounding alone."""
 _FEW_CHANGED = 13
+_Place = TypeVar("_Place")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,6 @@ class Effect:
     """One difference from neutral (or between two arms)."""
 
     estimate: Estimate
-    """The mean difference of the items, with its interval."""
     before: float | None
     """Mean score of the control on these items."""
     after: float | None
@@ -50,7 +50,7 @@ class Effect:
 
     @property
     def call(self) -> Call:
-        """What may be said about it."""
+        """What may be said about it; see `call_of`."""
         return call_of(self.estimate)
 
     @property
@@ -60,7 +60,7 @@ class Effect:
 
 
 def call_of(estimate: Estimate) -> Call:
-    """What may be said about a difference."""
+    """Return what may be said about a difference."""
     if estimate.value is None or estimate.n < MINIMUM_ITEMS:
         return "too few"
     if estimate.low is None or estimate.high is None:
@@ -71,7 +71,7 @@ def call_of(estimate: Estimate) -> Call:
 
 
 def effects_of(cells: Sequence[Pairs]) -> list[Effect]:
-    """The effects of many paired samples of scores between 0 and 1."""
+    """Return the effects of many paired samples of scores between 0 and 1."""
     found = paired_differences(cells, bounds=(0.0, 1.0))
     return [
         Effect(estimate, _mean(pairs.control), _mean(pairs.treatment))
@@ -79,18 +79,20 @@ def effects_of(cells: Sequence[Pairs]) -> list[Effect]:
     ]
 
 
-def effect_of(pairs: Pairs) -> Effect:
-    """The effect of one paired sample."""
-    return effects_of([pairs])[0]
+def effects_at(cells: Iterable[tuple[_Place, Pairs]]) -> list[tuple[_Place, Effect]]:
+    """Return every place's effect, leaving out places without an item."""
+    kept = [(place, pairs) for place, pairs in cells if pairs.n]
+    effects = effects_of([pairs for _, pairs in kept])
+    return [(place, effect) for (place, _), effect in zip(kept, effects, strict=True)]
 
 
 def rates_of(cells: Sequence[FloatArray]) -> tuple[Estimate, ...]:
-    """Mean scores between 0 and 1, each with its interval."""
+    """Return mean scores between 0 and 1, each with its interval."""
     return means_of(cells, bounds=(0.0, 1.0))
 
 
 def holm_p(cells: Sequence[Pairs]) -> tuple[float | None, ...]:
-    """The p of every cell with enough items, corrected over all of them by Holm.
+    """Return the p of every cell with enough items, corrected over all of them by Holm.
 
     Exact McNemar where every item is right or wrong, Wilcoxon's signed ranks otherwise.
     """
@@ -98,15 +100,14 @@ def holm_p(cells: Sequence[Pairs]) -> tuple[float | None, ...]:
 
 
 def p_values(cells: Sequence[Pairs]) -> tuple[float | None, ...]:
-    """The uncorrected p of every cell, by the same tests."""
+    """Return the uncorrected p of every cell, by the same tests."""
     return tuple(_p_value(pairs) for pairs in cells)
 
 
 @lru_cache(maxsize=4_096)
 def _p_value(pairs: Pairs) -> float | None:
     differences = pairs.differences
-    binary = {*pairs.treatment, *pairs.control} <= {0.0, 1.0}
-    if binary:
+    if {*pairs.treatment, *pairs.control} <= {0.0, 1.0}:
         return mcnemar(pairs)
     # Exact ranks of few tied items cost seconds; flipping their signs is exact and quick.
     few = (abs(differences) > _ZERO).sum() <= _FEW_CHANGED

@@ -2,7 +2,7 @@
 
 Repeats share their item, so they are averaged inside it first (see `stats/samples.py`), and then
 every figure is arithmetic on a small matrix: 200,000 answers with five seeds are 80 cells x 480
-items. The matrix is made once a study; filters only choose rows and columns of it.
+items. The matrix is made once for each study; filters only choose rows and columns of it.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ class ScoreGrid:
     """All scores of a study by cell and item."""
 
     cells: pd.DataFrame
-    """One row a cell of one model: `_CELL_COLUMNS`; `reference`, the row of its neutral cell (-1
-    where that model has none); `setting`, a number for its model, length and placement."""
+    """One row for each cell of one model: `_CELL_COLUMNS`; `reference`, the row of its neutral cell
+    (-1 where that model has none); `setting`, a number for its model, length and placement."""
     items: pd.DataFrame
-    """One row an item: `_ITEM_COLUMNS`, and `key`, unique over all tasks."""
+    """One row for each item: `_ITEM_COLUMNS`, and `key`, unique over all tasks."""
     means: Mapping[str, FloatArray]
     """Score -> (cells, items): mean over the repeats; NaN where there is none."""
     repeats: IntArray
     """(cells, items): how many answers there are."""
     cell_of: IntArray
-    """(rows,): which cell each of the study's rows belongs to."""
+    """(rows,): the cell of each of the study's rows."""
     item_of: IntArray
-    """(rows,): which item each of the study's rows belongs to."""
+    """(rows,): the item of each of the study's rows."""
     first_row: IntArray
     """(cells, items): the first of the study's rows there, -1 where there is none."""
     preference_spread: FloatArray
@@ -84,10 +84,10 @@ def make_grid(rows: pd.DataFrame) -> ScoreGrid:
     """Average a study's rows into a grid.
 
     Args:
-        rows: one answer a row, with the columns of `prism_core/study/table.py`.
+        rows: One answer for each row, with the columns of `prism_core/study/table.py`.
 
     Raises:
-        InputError: a column is missing.
+        InputError: A column is missing.
     """
     missing = [c for c in (*_CELL_COLUMNS, *_ITEM_COLUMNS, *SCORE_COLUMNS) if c not in rows.columns]
     if missing:
@@ -110,7 +110,7 @@ def make_grid(rows: pd.DataFrame) -> ScoreGrid:
 def _groups(
     rows: pd.DataFrame, by: tuple[str, str], columns: tuple[str, ...]
 ) -> tuple[IntArray, pd.DataFrame]:
-    """The group of every row, and one row for each group, in order of appearance."""
+    """Return the group of every row, and one row for each group, in order of appearance."""
     first, _ = pd.factorize(rows[by[0]])
     second, names = pd.factorize(rows[by[1]])
     codes, _ = pd.factorize(first * max(1, len(names)) + second)
@@ -129,7 +129,7 @@ def _references(cells: pd.DataFrame) -> IntArray:
 
 
 def numbers(column: pd.Series) -> FloatArray:
-    """A column of numbers or truth values as floats, NaN where it holds none."""
+    """Return a column of numbers or truth values as floats, NaN where it holds none."""
     return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 

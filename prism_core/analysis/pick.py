@@ -21,38 +21,31 @@ class Pick:
     """A choice of answers; an empty field means all."""
 
     model: str = ""
-    """The model that answered."""
     arm: str = ""
     """`neutral`, `persona` or `adapter`."""
     cell: str = ""
     """One cell's label."""
     persona: str = ""
-    """The persona's name."""
     persona_kind: str = ""
     """`expert`, `behaviour` or `control`."""
     length: str = ""
-    """The length of the persona's text."""
     placement: str = ""
-    """The turn that carried it."""
     adapter: str = ""
-    """The adapter's reference."""
     task: str = ""
-    """The task."""
     category: str = ""
-    """The category."""
     own: str = ""
     """`1` where only each category's own expert is meant."""
 
     def to_text(self) -> str:
-        """The pick as compact JSON, without what is empty."""
+        """Return the pick as compact JSON, without what is empty."""
         return json.dumps({k: v for k, v in asdict(self).items() if v}, separators=(",", ":"))
 
 
 def read_pick(text: str) -> Pick:
-    """The pick that a text holds.
+    """Return the pick that a text holds.
 
     Raises:
-        InputError: it is no pick.
+        InputError: It does not hold one.
     """
     problem = InputError("That point does not say which answers lie behind it. Choose another.")
     if not isinstance(text, str) or not 0 < len(text) <= _LONGEST:

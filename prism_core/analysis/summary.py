@@ -1,6 +1,6 @@
 """What a study says, in numbers: effects, joint regions, interactions, and the gate's decisions.
 
-Everything is paired by item against neutral (`study_effects`). Interactions ask whether a persona's
+Everything is paired by item against neutral (`cell_effects`). Interactions ask whether a persona's
 effect depends on the length of its text, on its placement, or on the category. A gate is held
 against the per-item oracle where the adapter also answered with its gate held open.
 """
@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from prism_core.analysis.cell_effects import (
-    ALL,
     COMPARED,
     CellEffect,
     CellRegion,
@@ -24,9 +23,14 @@ from prism_core.analysis.cell_effects import (
     cell_regions,
     pairs_of,
 )
-from prism_core.analysis.grid import ScoreGrid, make_grid
-from prism_core.stats import Pairs, against_oracle, group_interaction, interaction
-from prism_core.stats import paired_differences as differences_of
+from prism_core.analysis.grid import SCORE_NAMES, ScoreGrid, ScoreName, make_grid
+from prism_core.stats import (
+    Pairs,
+    against_oracle,
+    group_interaction,
+    interaction,
+    paired_differences,
+)
 from prism_core.study.table import Study
 from prism_core.types import LENGTHS, Estimate
 
@@ -40,15 +44,11 @@ class Interaction:
     """How much a persona's effect depends on something."""
 
     model: str
-    """The model."""
     persona: str
-    """The persona."""
     factor: Factor
-    """What the effect may depend on."""
     contrast: str
     """Which two conditions, such as `long - min`."""
     score: ComparedScore
-    """Which score."""
     estimate: Estimate
     """The first effect minus the second."""
 
@@ -58,11 +58,10 @@ class GateDecisions:
     """A gate's decisions against the per-item oracle."""
 
     model: str
-    """The model."""
     cell: str
-    """The adapter's cell."""
-    score: ComparedScore
-    """On which score an answer counts as better."""
+    """The adapter's."""
+    score: ScoreName
+    """The score on which an answer counts as better."""
     precision: Estimate
     """Share of the opened items on which the adapter's answer was better."""
     recall: Estimate
@@ -78,27 +77,21 @@ class Summary:
     """A study in numbers."""
 
     name: str
-    """The study's name."""
     finished: bool
-    """Whether all cells have been answered."""
     answers: int
-    """Answers so far."""
+    """So far."""
     delta: float
     """The largest loss that still counts as no worse."""
     effects: tuple[CellEffect, ...]
-    """Every cell against neutral, by category and score."""
     regions: tuple[CellRegion, ...]
-    """Accuracy and alignment together."""
     interactions: tuple[Interaction, ...]
-    """What the effects depend on."""
     gates: tuple[GateDecisions, ...]
-    """How well gates decided."""
     notes: tuple[str, ...]
     """What a reader should know."""
 
 
 def summarise(study: Study) -> Summary:
-    """All numbers of a study, finished or not."""
+    """Compute all numbers of a study, finished or not."""
     grid = make_grid(study.rows)
     return Summary(
         name=study.spec.name,
@@ -114,7 +107,7 @@ def summarise(study: Study) -> Summary:
 
 
 def table_lines(summary: Summary) -> list[str]:
-    """The effects as lines of text, one a row."""
+    """Return the effects as lines of text."""
     head = (
         f"{'cell':34} {'task/category':28} {'score':9} {'neutral':>7} {'cell':>7} "
         f"{'difference [95 % interval]':30} {'n':>4} {'p Holm':>7}  verdict"
@@ -166,7 +159,7 @@ def _between(
     factor: Literal["length", "placement"],
     order: Sequence[str],
 ) -> Iterator[tuple[Factor, str, Estimate]]:
-    """The effect under the first condition that there is minus that under the last one."""
+    """Yield the effect under the first of the conditions present minus that under the last."""
     there = [value for value in order if (cells[factor] == value).any()]
     if len(there) < 2:
         return
@@ -180,7 +173,7 @@ def _between(
 def _by_category(
     grid: ScoreGrid, cells: pd.DataFrame, score: ComparedScore
 ) -> Iterator[tuple[Factor, str, Estimate]]:
-    """The effect in each category minus that in all others of the same task."""
+    """Yield the effect in each category minus that in all others of the same task."""
     pairs = _mean_pairs(grid, cells.index, score)
     keys = (grid.items[name].tolist() for name in ("key", "task", "category"))
     where = {key: (task, category) for key, task, category in zip(*keys, strict=True)}
@@ -191,14 +184,14 @@ def _by_category(
         outside = [i for (t, c), had in groups.items() if t == task and c != category for i in had]
         if len(inside) < 2 or len(outside) < 2:
             continue
-        one, two = differences_of(
+        one, two = paired_differences(
             [_subset(pairs, inside), _subset(pairs, outside)], bounds=(0.0, 1.0)
         )
         yield "category", f"{task}/{category} - others", group_interaction(one, two)
 
 
 def _mean_pairs(grid: ScoreGrid, cells: pd.Index, score: str) -> Pairs:
-    """Pairs whose treatment is the mean of several cells, on items that all of them have."""
+    """Pair the mean of several cells with neutral, on items that all of them have."""
     columns = range(len(grid.items))
     found = [pairs_of(grid, int(cell), score, columns) for cell in cells]
     if not found:
@@ -218,7 +211,7 @@ def _subset(pairs: Pairs, at: Sequence[int]) -> Pairs:
 
 
 def _gates(grid: ScoreGrid) -> Iterator[GateDecisions]:
-    """Every gated cell whose adapter also answered with its gate held open."""
+    """Judge every gated cell whose adapter also answered with its gate held open."""
     cells = grid.cells
     columns = range(len(grid.items))
     for at, cell in cells[cells["arm"] == "adapter"].iterrows():
@@ -228,7 +221,7 @@ def _gates(grid: ScoreGrid) -> Iterator[GateDecisions]:
         if threshold == 0.0 or not len(always):
             continue
         opened = grid.means["gate_open"][int(str(at))]
-        for score in ("accuracy", "alignment"):
+        for score in SCORE_NAMES:
             pairs = pairs_of(grid, int(always[0]), score, columns)
             where = {key: i for i, key in enumerate(grid.items["key"])}
             decisions = [opened[where[key]] for key in pairs.items]
@@ -241,12 +234,9 @@ def _gates(grid: ScoreGrid) -> Iterator[GateDecisions]:
             yield GateDecisions(
                 model=str(cell["model"]),
                 cell=str(cell["cell"]),
-                score="accuracy" if score == "accuracy" else "alignment",
+                score=score,
                 precision=found.confusion.precision,
                 recall=found.confusion.recall,
                 regret=found.regret,
                 ties=found.ties,
             )
-
-
-__all__ = ["ALL", "GateDecisions", "Interaction", "Summary", "summarise", "table_lines"]

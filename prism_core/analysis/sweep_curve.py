@@ -9,12 +9,14 @@ needs none of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from prism_core.analysis.grid import IntArray
-from prism_core.analysis.view import View
+from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName
+from prism_core.analysis.pick import Pick
+from prism_core.analysis.view import View, mean_rows
 from prism_core.stats import means_of
 from prism_core.stats.checks import BoolArray, FloatArray
 from prism_core.types import Estimate
@@ -25,10 +27,10 @@ _MOST = 41
 
 @dataclass(frozen=True, eq=False)
 class SweepItems:
-    """The items of one score under one gate."""
+    """The items of one score under one gate; all arrays have the shape (n,)."""
 
     gate: FloatArray
-    """The gate's probability, shape (n,)."""
+    """The gate's probability."""
     off: FloatArray
     """The neutral answer's score."""
     on: FloatArray
@@ -40,11 +42,11 @@ class SweepItems:
         return len(self.gate)
 
     def reachable(self, threshold: float) -> bool:
-        """Whether every answer that this threshold needs is there."""
+        """Return whether every answer that this threshold needs is there."""
         return bool(np.isfinite(self.on[self.gate >= threshold]).all())
 
     def change(self, threshold: float) -> FloatArray:
-        """Each item's score minus neutral's at a threshold."""
+        """Return each item's score minus neutral's at a threshold."""
         return np.where(self.gate >= threshold, self.on - self.off, 0.0)
 
 
@@ -62,35 +64,75 @@ class SweepPoint:
     """Mean score minus neutral's, paired by item."""
 
 
-def sweep_items(view: View, rows: IntArray, score: str) -> SweepItems:
-    """The items that a sweep can use.
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """One adapter on one model."""
 
-    Args:
-        view: the filtered study.
-        rows: all cells of one adapter and one model.
-        score: a name of `grid.SCORE_COLUMNS`.
-    """
+    title: str
+    adapter: str
+    model: str
+    own: float | None
+    """Its own threshold; None where it was only held open."""
+    shares: Sequence[float]
+    """Share of all items routed to it, at each threshold."""
+    curves: Mapping[ScoreName, Sequence[SweepPoint]]
+    """For each score that was measured, a point at each threshold."""
+
+    @property
+    def pick(self) -> str:
+        """The adapter's answers."""
+        return Pick(arm="adapter", adapter=self.adapter, model=self.model).to_text()
+
+    @property
+    def own_place(self) -> int | None:
+        """The place of the first computed threshold that routes as its own does."""
+        points = next(iter(self.curves.values()))
+        if self.own is None:
+            return None
+        return next((i for i, p in enumerate(points) if p.threshold >= self.own), None)
+
+
+def sweeps_of(view: View) -> list[Sweep]:
+    """Return every adapter and model for which at least two thresholds can be computed."""
+    cells = view.cells
+    adapters = cells[cells["arm"] == "adapter"]
+    found = []
+    several = len(view.names("model")) > 1
+    for (model, name), part in adapters.groupby(["model", "adapter"], sort=False):
+        rows: IntArray = part.index.to_numpy(dtype=np.intp)
+        had = {score: sweep_items(view, rows, score) for score in SCORE_NAMES}
+        had = {score: items for score, items in had.items() if items.n}
+        thresholds = thresholds_of(list(had.values()))
+        if len(thresholds) < 2:
+            continue
+        curves = {score: sweep_points(items, thresholds) for score, items in had.items()}
+        gated = part["threshold"][part["threshold"] > 0]
+        own = float(gated.iloc[0]) if len(gated) else None
+        gates = mean_rows(view.grid.means["gate"][rows][:, view.columns])
+        gates = gates[np.isfinite(gates)]
+        shares = [float((gates >= t).mean()) for t in thresholds]
+        title = f"{name} on {model}" if several else str(name)
+        found.append(Sweep(title, str(name), str(model), own, shares, curves))
+    return found
+
+
+def sweep_items(view: View, rows: IntArray, score: str) -> SweepItems:
+    """Return the items that a sweep can use; `rows` are all cells of one adapter and one model."""
     grid, keep = view.grid, view.columns
     references = grid.cells["reference"].to_numpy()[rows]
     if not len(rows) or references[0] < 0:
         empty = np.array([])
         return SweepItems(empty, empty, empty)
-    gate = _first_known(grid.means["gate"][rows][:, keep])
+    gate = mean_rows(grid.means["gate"][rows][:, keep])
     opened: BoolArray = grid.means["gate_open"][rows][:, keep] == 1
-    on = _first_known(np.where(opened, grid.means[score][rows][:, keep], np.nan))
+    on = mean_rows(np.where(opened, grid.means[score][rows][:, keep], np.nan))
     off = grid.means[score][references[0]][keep]
     usable = np.isfinite(gate) & np.isfinite(off)
     return SweepItems(gate[usable], off[usable], on[usable])
 
 
-def gates_of(view: View, rows: IntArray) -> FloatArray:
-    """The gate's probability of every shown item that it was asked about."""
-    gate = _first_known(view.grid.means["gate"][rows][:, view.columns])
-    return gate[np.isfinite(gate)]
-
-
 def thresholds_of(items: list[SweepItems]) -> list[float]:
-    """The thresholds worth computing, rising: from the lowest one that can be to closed."""
+    """Return the thresholds worth computing, rising: from the lowest possible one to closed."""
     gates = np.unique(np.concatenate([i.gate for i in items])) if items else np.array([])
     if not gates.size:
         return []
@@ -102,7 +144,7 @@ def thresholds_of(items: list[SweepItems]) -> list[float]:
 
 
 def sweep_points(items: SweepItems, thresholds: list[float]) -> list[SweepPoint]:
-    """One score along the thresholds, each with its paired interval."""
+    """Return one score along the thresholds, each with its paired interval."""
     if not items.n:
         return []
     changes = [items.change(t) for t in thresholds]
@@ -114,9 +156,11 @@ def sweep_points(items: SweepItems, thresholds: list[float]) -> list[SweepPoint]
     ]
 
 
-def _first_known(values: FloatArray) -> FloatArray:
-    """The mean of the known values of each column; NaN where there is none."""
-    known = np.isfinite(values)
-    sums = np.where(known, values, 0.0).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(sums / known.sum(axis=0))
+def frontier(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the places of the points that no other beats in both, by the first number."""
+    order = sorted(range(len(points)), key=lambda i: (-points[i][0], -points[i][1]))
+    best: list[int] = []
+    for i in order:
+        if not best or points[i][1] > points[best[-1]][1]:
+            best.append(i)
+    return best[::-1]

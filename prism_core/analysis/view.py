@@ -8,7 +8,8 @@ over the cells that are asked for, the control's over the neutral cells of just 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,22 +24,19 @@ from prism_core.study.table import NEUTRAL
 
 @dataclass(frozen=True)
 class Filters:
-    """What is to be shown; an empty tuple means everything."""
+    """What is to be shown; an empty tuple means everything.
+
+    Neutral answers always stay as the reference. Personas, lengths and placements do not filter
+    arms without a persona.
+    """
 
     models: tuple[str, ...] = ()
-    """Models."""
     arms: tuple[str, ...] = ()
-    """Arms; neutral answers stay as the reference in any case."""
     personas: tuple[str, ...] = ()
-    """Personas; arms without a persona stay."""
     lengths: tuple[str, ...] = ()
-    """Lengths of the persona's text; arms without a persona stay."""
     placements: tuple[str, ...] = ()
-    """Placements of the persona's text; arms without a persona stay."""
     tasks: tuple[str, ...] = ()
-    """Tasks."""
     categories: tuple[str, ...] = ()
-    """Categories."""
 
 
 NO_FILTERS = Filters()
@@ -54,8 +52,7 @@ class View:
     """Cells that are shown, neutral ones included."""
     columns: BoolArray
     """Items that are shown, shape (items,)."""
-    filters: Filters = field(default=NO_FILTERS)
-    """What made the choice."""
+    filters: Filters = NO_FILTERS
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -73,37 +70,27 @@ class View:
         return in_order(self.items["category"])
 
     def names(self, column: str) -> list[str]:
-        """The values of a column of the shown cells, empty ones left out, as they appear."""
+        """Return the values of a column of the shown cells, without empty ones, as they appear."""
         return [v for v in self.cells[column].unique() if v]
 
     def choose(self, pick: Pick) -> IntArray:
-        """The shown cells that a pick means, categories left aside."""
+        """Return the shown cells that a pick means; its task and category do not matter."""
         cells = self.cells
         keep = np.ones(len(cells), dtype=bool)
-        for name in (
-            "model",
-            "arm",
-            "cell",
-            "persona",
-            "persona_kind",
-            "length",
-            "placement",
-            "adapter",
-        ):
-            wanted = getattr(pick, name)
-            if wanted:
+        for name, wanted in asdict(pick).items():
+            if wanted and name in cells:
                 keep &= (cells[name] == wanted).to_numpy()
         return self.rows[keep]
 
     def persona_rows(self, *, controls: bool = False) -> IntArray:
-        """The shown cells of the persona arm: real personas, or the control texts."""
+        """Return the shown cells of the persona arm: real personas, or the control texts."""
         cells = self.cells
         is_control = (cells["persona_kind"] == "control").to_numpy()
         is_persona = (cells["arm"] == "persona").to_numpy()
         return self.rows[is_persona & (is_control if controls else ~is_control)]
 
     def within(self, category: str = "", task: str = "") -> BoolArray:
-        """The shown items of a category and a task; empty means any."""
+        """Return the shown items of a category and a task; empty means any."""
         keep = self.columns.copy()
         if category:
             keep &= (self.grid.items["category"] == category).to_numpy()
@@ -112,17 +99,17 @@ class View:
         return keep
 
     def own_experts(self, rows: IntArray, category: str) -> IntArray:
-        """Those of the cells whose persona is the category's own expert."""
+        """Return those of the cells whose persona is the category's own expert."""
         personas = self.grid.cells["persona"].to_numpy()[rows]
         return rows[personas == OWN_EXPERT.get(category, "")]
 
     def pairs(self, rows: IntArray, score: str, columns: BoolArray | None = None) -> Pairs:
-        """Cells against the neutral answers of their models, paired by item.
+        """Pair cells with the neutral answers of their models, item by item.
 
         Args:
-            rows: cells, averaged for each item.
-            score: a name of `grid.SCORE_COLUMNS`.
-            columns: items; by default all that are shown.
+            rows: Cells, averaged for each item.
+            score: A name of `grid.SCORE_COLUMNS`.
+            columns: Items; by default all that are shown.
         """
         keep = self.columns if columns is None else columns
         values = self.grid.means[score]
@@ -135,12 +122,12 @@ class View:
     def pairs_of_items(
         self, rows: IntArray, score: str, chosen: Sequence[tuple[IntArray, BoolArray]]
     ) -> Pairs:
-        """As `pairs`, with other cells for each group of items, such as each one's own expert.
+        """Pair as `pairs` does, with other cells for each group of items, such as its own expert.
 
         Args:
-            rows: cells that may be used at all.
-            score: a name of `grid.SCORE_COLUMNS`.
-            chosen: groups of items, each with its cells; no item may be in two.
+            rows: Cells that may be used at all.
+            score: A name of `grid.SCORE_COLUMNS`.
+            chosen: Groups of items, each with its cells; no item may be in two.
         """
         parts = [self.pairs(np.intersect1d(rows, r), score, columns) for r, columns in chosen]
         return Pairs(
@@ -152,40 +139,36 @@ class View:
     def contrast(
         self, first: IntArray, second: IntArray, score: str, columns: BoolArray | None = None
     ) -> Pairs:
-        """Two sets of cells, paired by item and by model, length and placement where both have one.
+        """Pair two sets of cells by item, in each model, length and placement that both have.
 
         Args:
-            first: the treated cells.
-            second: the cells they are compared with.
-            score: a name of `grid.SCORE_COLUMNS`.
-            columns: items; by default all that are shown.
+            first: The treated cells.
+            second: The cells they are compared with.
+            score: A name of `grid.SCORE_COLUMNS`.
+            columns: Items; by default all that are shown.
         """
         keep = self.columns if columns is None else columns
         values = self.grid.means[score]
-        left, right = self._by_setting(first), self._by_setting(second)
+        left, right = self.split(first, "setting"), self.split(second, "setting")
         shared = [key for key in left if key in right]
         if not shared:
             return Pairs((), (), ())
-        treated = np.stack([_mean_rows(values[left[key]][:, keep]) for key in shared])
-        control = np.stack([_mean_rows(values[right[key]][:, keep]) for key in shared])
+        treated = np.stack([mean_rows(values[left[key]][:, keep]) for key in shared])
+        control = np.stack([mean_rows(values[right[key]][:, keep]) for key in shared])
         return _joined(self._keys(keep), treated, control)
 
     def item_means(
         self, rows: IntArray, score: str, columns: BoolArray | None = None
     ) -> FloatArray:
-        """The mean score of each item over cells, items without one left out."""
+        """Return the mean score of each item over cells, leaving out items without one."""
         keep = self.columns if columns is None else columns
-        means = _mean_rows(self.grid.means[score][rows][:, keep])
+        means = mean_rows(self.grid.means[score][rows][:, keep])
         return means[np.isfinite(means)]
 
-    def neutral_rows(self, rows: IntArray) -> IntArray:
-        """The neutral cells of the models that these cells belong to."""
-        found = np.unique(self.grid.cells["reference"].to_numpy()[rows])
-        return found[found >= 0].astype(np.intp)
-
-    def _by_setting(self, rows: IntArray) -> dict[int, IntArray]:
-        settings = self.grid.cells["setting"].to_numpy()[rows]
-        return {int(key): rows[settings == key] for key in dict.fromkeys(settings)}
+    def split(self, rows: IntArray, column: str) -> dict[Any, IntArray]:
+        """Return the cells by their value in a column, in order of appearance."""
+        values = self.grid.cells[column].to_numpy()[rows]
+        return {value: rows[values == value] for value in dict.fromkeys(values)}
 
     def _keys(self, keep: BoolArray) -> list[str]:
         return self.grid.items["key"].to_numpy()[keep].tolist()
@@ -199,11 +182,8 @@ def make_view(grid: ScoreGrid, filters: Filters = NO_FILTERS) -> View:
         keep &= cells["model"].isin(filters.models).to_numpy()
     if filters.arms:
         keep &= cells["arm"].isin([*filters.arms, NEUTRAL]).to_numpy()
-    for column, wanted in (
-        ("persona", filters.personas),
-        ("length", filters.lengths),
-        ("placement", filters.placements),
-    ):
+    for column in ("persona", "length", "placement"):
+        wanted = getattr(filters, f"{column}s")
         if wanted:
             keep &= cells[column].isin([*wanted, ""]).to_numpy()
     columns = np.ones(len(items), dtype=bool)
@@ -214,8 +194,8 @@ def make_view(grid: ScoreGrid, filters: Filters = NO_FILTERS) -> View:
     return View(grid, np.flatnonzero(keep), columns, filters)
 
 
-def _mean_rows(values: FloatArray) -> FloatArray:
-    """The mean of each column, NaNs left out; NaN where nothing is left."""
+def mean_rows(values: FloatArray) -> FloatArray:
+    """Return the mean of each column without its NaNs; NaN where nothing is left."""
     if len(values) == 1:
         return np.asarray(values[0])
     known = np.isfinite(values)
@@ -225,8 +205,8 @@ def _mean_rows(values: FloatArray) -> FloatArray:
 
 def _joined(keys: Sequence[str], treated: FloatArray, control: FloatArray) -> Pairs:
     both = np.isfinite(treated) & np.isfinite(control)
-    first = _mean_rows(np.where(both, treated, np.nan))
-    second = _mean_rows(np.where(both, control, np.nan))
+    first = mean_rows(np.where(both, treated, np.nan))
+    second = mean_rows(np.where(both, control, np.nan))
     kept = np.flatnonzero(np.isfinite(first))
     return Pairs(
         tuple(keys[int(i)] for i in kept),

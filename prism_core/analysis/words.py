@@ -8,7 +8,7 @@ from prism_core.types import Estimate
 
 
 def points(value: float | None) -> str:
-    """A difference of scores in points of 100, with its sign: `+3.2`."""
+    """Return a difference of scores in points of 100, with its sign: `+3.2`."""
     if value is None:
         return "not defined"
     shown = f"{value * 100:+.1f}"
@@ -16,7 +16,7 @@ def points(value: float | None) -> str:
 
 
 def effect_text(estimate: Estimate) -> str:
-    """`+3.2 points [+1.0, +5.4], n = 60`."""
+    """Return a difference like `+3.2 points [+1.0, +5.4], n = 60`."""
     if estimate.value is None:
         return f"not defined, n = {estimate.n}"
     if estimate.low is None or estimate.high is None:
@@ -26,7 +26,7 @@ def effect_text(estimate: Estimate) -> str:
 
 
 def rate_text(estimate: Estimate) -> str:
-    """`62.0 % [48.1, 75.2], n = 40`."""
+    """Return a share like `62.0 % [48.1, 75.2], n = 40`."""
     if estimate.value is None:
         return f"not defined, n = {estimate.n}"
     value = f"{estimate.value * 100:.1f} %"
@@ -36,7 +36,7 @@ def rate_text(estimate: Estimate) -> str:
 
 
 def number_text(estimate: Estimate) -> str:
-    """`0.65 [0.20, 0.87], n = 12`."""
+    """Return a number like `0.65 [0.20, 0.87], n = 12`."""
     if estimate.value is None:
         return f"not defined, n = {estimate.n}"
     if estimate.low is None or estimate.high is None:
@@ -45,7 +45,7 @@ def number_text(estimate: Estimate) -> str:
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
-    """`a, b and c`; beyond `most`, `a, b, c and 4 more`."""
+    """Return names like `a, b and c`; beyond `most`, like `a, b, c and 4 more`."""
     if len(names) > most:
         rest = len(names) - (most - 1)
         return ", ".join(names[: most - 1]) + f" and {rest} more"
@@ -55,7 +55,7 @@ def listed(names: Sequence[str], most: int = 4) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital letter in front and a full stop behind."""
+    """Return the text with a capital first letter and a full stop."""
     text = text.strip()
     if not text:
         return ""
@@ -64,5 +64,5 @@ def sentence(text: str) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 item`, `2 items`."""
+    """Return `1 item` or `2 items`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,7 +1,7 @@
 """The figures of a study: pure functions from a study to a drawing, its numbers and its reading.
 
 `FIGURES["tradeoff"](study)` draws one. The page keeps a study's grid and hands over filtered views
-of it instead; both give a `FigureResult`. All statistics come from `prism_core.stats`.
+of it instead; both give a `FigureResult`. All numbers come from `prism_core.analysis`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class HasRows(Protocol):
 
     @property
     def rows(self) -> pd.DataFrame:
-        """One answer a row; see `prism_core/study/table.py`."""
+        """One answer for each row; see `prism_core/study/table.py`."""
         ...
 
 
@@ -46,11 +46,9 @@ class FigureKind:
     name: str
     """Its name on the command line and in links."""
     title: str
-    """What it shows, in a few words."""
     question: str
     """The question that it answers."""
     draw: Callable[[View, FigureOptions], FigureResult]
-    """Makes it."""
     by_score: bool = False
     """Whether it shows one score at a time, as `FigureOptions.score` says."""
     has_overlay: bool = False
@@ -127,12 +125,11 @@ FIGURES: Mapping[str, FigureKind] = {kind.name: kind for kind in _KINDS}
 
 
 def find_figure(name: str) -> FigureKind:
-    """The figure of that name.
+    """Return the figure of that name.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: There is none.
     """
-    for kind in _KINDS:
-        if kind.name == name:
-            return kind
+    if name in FIGURES:
+        return FIGURES[name]
     raise NotFoundError(f"There is no figure '{name[:40]}'; choose one of {', '.join(FIGURES)}.")

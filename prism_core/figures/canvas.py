@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -30,14 +30,14 @@ HOLLOW_NOTE = (
 
 
 def canvas(height: int, *, x: str = "", y: str = "", **layout: Any) -> go.Figure:
-    """A figure of one panel."""
+    """Return a figure of one panel."""
     made = make_subplots(rows=1, cols=1)
     made.update_layout(**_layout(height), **layout)
     return made.update_xaxes(**_AXIS, title_text=x).update_yaxes(**_AXIS, title_text=y)
 
 
 def panels(height: int, **how: Any) -> go.Figure:
-    """A figure of several panels; see `plotly.subplots.make_subplots`."""
+    """Return a figure of several panels; see `plotly.subplots.make_subplots`."""
     made = make_subplots(**how)
     made.update_layout(**_layout(height))
     made.update_annotations(font={"size": 13.5})
@@ -66,14 +66,25 @@ def _layout(height: int) -> Mapping[str, Any]:
     }
 
 
-def legend_below(made: go.Figure, height: int, space: int = 70) -> go.Figure:
-    """Put the legend under the axes, with room for it, whatever the figure's height."""
-    made.update_layout(margin_b=space, legend={"y": 0.0, "yref": "container", "yanchor": "bottom"})
-    return made.update_layout(height=height + space - 8)
+def score_panels(height: int, scores: Sequence[str]) -> go.Figure:
+    """Return a figure with a panel for each score, side by side on the same lines."""
+    return panels(
+        height,
+        rows=1,
+        cols=max(1, len(scores)),
+        shared_yaxes=True,
+        horizontal_spacing=0.06,
+        subplot_titles=[s.capitalize() for s in scores],
+    )
+
+
+def legend_below(made: go.Figure, space: int) -> go.Figure:
+    """Put the legend under the axes, with so many pixels for both."""
+    return made.update_layout(margin_b=space, legend={"y": 0, "yanchor": "bottom"})
 
 
 def nothing(why: str, note: str = "") -> FigureResult:
-    """A figure that has nothing to draw and says why."""
+    """Return a figure that has nothing to draw and says why."""
     made = canvas(220).update_xaxes(visible=False).update_yaxes(visible=False)
     made.add_annotation(
         text=wrap(why, 46), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=14
@@ -82,7 +93,7 @@ def nothing(why: str, note: str = "") -> FigureResult:
 
 
 def wrap(text: str, width: int) -> str:
-    """The text with line breaks for Plotly."""
+    """Return the text with line breaks for Plotly."""
     lines: list[str] = [""]
     for word in text.split():
         if len(lines[-1]) + len(word) >= width and lines[-1]:
@@ -92,6 +103,6 @@ def wrap(text: str, width: int) -> str:
 
 
 def plain(text: str, longest: int = 60) -> str:
-    """A foreign name for Plotly, which would read `<` and `&` as markup."""
+    """Return a foreign name for Plotly, which would read `<` and `&` as markup."""
     short = text if len(text) <= longest else text[: longest - 1] + "…"
     return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -7,7 +7,7 @@ from neutral leaves out 0. Accuracy and alignment have a panel each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -20,11 +20,11 @@ from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, listed, rate_text, sentence
-from prism_core.figures.canvas import nothing, panels, plain
+from prism_core.figures.canvas import legend_below, nothing, panels, plain
 from prism_core.figures.colours import ADAPTER, LENGTH_COLOURS, OFF, REPORTED, faded
-from prism_core.figures.marks import bars_of
+from prism_core.figures.marks import bars_of, legend_entry
 from prism_core.figures.reported import MMLU_BY_LENGTH
-from prism_core.figures.result import FigureOptions, FigureResult
+from prism_core.figures.result import FigureOptions, FigureResult, interval_columns
 from prism_core.stats import interaction
 from prism_core.types import LENGTHS, Estimate
 
@@ -49,10 +49,15 @@ class _Bar:
     category: str
     mean: Estimate
     effect: Effect | None
+    """None for neutral itself."""
 
     @property
     def is_solid(self) -> bool:
         return self.effect is None or self.effect.is_clear
+
+    @property
+    def pick(self) -> str:
+        return replace(self.series.pick, category=self.category).to_text()
 
 
 def categories(view: View, options: FigureOptions) -> FigureResult:
@@ -79,37 +84,31 @@ def categories(view: View, options: FigureOptions) -> FigureResult:
         _overlay(made)
     made.update_yaxes(tickformat=".0%", rangemode="tozero")
     made.update_xaxes(type="category")  # else a legend's empty point would make it a number line
-    made.update_layout(
-        barmode="group",
-        bargap=0.28,
-        bargroupgap=0.06,
-        margin_b=64,
-        legend={"y": 0, "yanchor": "bottom"},
-    )
-    data, picks = _table(bars)
+    made.update_layout(barmode="group", bargap=0.28, bargroupgap=0.06)
     note = (
         "Mean scores with 95 % intervals. Solid bars: the difference from neutral on the same "
         "items has an interval that leaves out 0; pale ones: it does not, or there are fewer than "
         "20 items. A category is shown under each score that it has; one that several tasks share "
         "is one category, unless a filter chooses a task."
     )
-    reading = f"{_reading(bars)} {_lengths(view, options.matched)}".strip()
-    return FigureResult(made, data, reading, note, picks)
+    return FigureResult(
+        legend_below(made, 64),
+        pd.DataFrame([_record(b) for b in bars]),
+        f"{_reading(bars)} {_lengths(view, options.matched)}".strip(),
+        note,
+        tuple(b.pick for b in bars),
+    )
 
 
 def _series(view: View, matched: bool) -> list[_Series]:
-    cells = view.cells
-    neutral = view.rows[(cells["arm"] == "neutral").to_numpy()]
-    found = [_Series("neutral", neutral, LENGTH_COLOURS[""], Pick(arm="neutral"), True)]
-    personas = view.persona_rows()
-    lengths = view.grid.cells["length"].to_numpy()[personas]
-    own = "1" if matched else ""
+    pick = Pick(arm="neutral")
+    found = [_Series("neutral", view.choose(pick), LENGTH_COLOURS[""], pick, True)]
+    by_length = view.split(view.persona_rows(), "length")
     for length in LENGTHS:
-        rows = personas[lengths == length]
-        if len(rows):
-            pick = Pick(arm="persona", length=length, own=own)
+        if length in by_length:
+            pick = Pick(arm="persona", length=length, own="1" if matched else "")
             title = f"{LENGTH_TITLES[length]} persona"
-            found.append(_Series(title, rows, LENGTH_COLOURS[length], pick))
+            found.append(_Series(title, by_length[length], LENGTH_COLOURS[length], pick))
     for arm in adapter_arms(view):
         found.append(_Series(arm.title, arm.rows, ADAPTER, arm.pick))
     return found
@@ -139,16 +138,8 @@ def _bars(view: View, series: Sequence[_Series], matched: bool) -> list[_Bar]:
 def _draw(made: go.Figure, bars: Sequence[_Bar], row: int, *, show_legend: bool) -> None:
     series = bars[0].series
     if show_legend:  # a bar's own entry would take the look of its first category, pale or not
-        made.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            name=plain(series.title),
-            legendgroup=series.title,
-            row=row,
-            col=1,
-            marker={"color": series.colour, "symbol": "square", "size": 12},
-        )
+        group = {"legendgroup": series.title, "row": row, "col": 1}
+        legend_entry(made, series.title, series.colour, "square", 12, **group)
     made.add_bar(
         x=[title_of(b.category) for b in bars],
         y=[b.mean.value for b in bars],
@@ -160,15 +151,11 @@ def _draw(made: go.Figure, bars: Sequence[_Bar], row: int, *, show_legend: bool)
             "line": {"color": [series.colour if b.is_solid else OFF for b in bars], "width": 1.2},
         },
         error_y=bars_of([b.mean for b in bars], OFF),
-        customdata=[_pick(b) for b in bars],
+        customdata=[b.pick for b in bars],
         hovertemplate=[_hover(b) for b in bars],
         row=row,
         col=1,
     )
-
-
-def _pick(bar: _Bar) -> str:
-    return Pick(**{**bar.series.pick.__dict__, "category": bar.category}).to_text()
 
 
 def _hover(bar: _Bar) -> str:
@@ -195,39 +182,29 @@ def _overlay(made: go.Figure) -> None:
         )
 
 
-def _table(bars: Sequence[_Bar]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    rows: list[dict[str, Any]] = []
-    for b in bars:
-        change = b.effect.estimate if b.effect is not None else Estimate(None, None, None, 0)
-        rows.append(
-            {
-                "score": b.score,
-                "category": title_of(b.category),
-                "arm": b.series.title,
-                "mean": b.mean.value,
-                "low": b.mean.low,
-                "high": b.mean.high,
-                "items": b.mean.n,
-                "change": change.value,
-                "change, low": change.low,
-                "change, high": change.high,
-                "verdict": CALL_WORDS[b.effect.call] if b.effect is not None else "",
-            }
-        )
-    return pd.DataFrame(rows), tuple(_pick(b) for b in bars)
+def _record(bar: _Bar) -> dict[str, Any]:
+    change = bar.effect.estimate if bar.effect is not None else Estimate(None, None, None, 0)
+    return {
+        "score": bar.score,
+        "category": title_of(bar.category),
+        "arm": bar.series.title,
+        **interval_columns(bar.mean, "mean"),
+        "items": bar.mean.n,
+        **interval_columns(change, "change", "change"),
+        "verdict": CALL_WORDS[bar.effect.call] if bar.effect is not None else "",
+    }
 
 
 def _reading(bars: Sequence[_Bar]) -> str:
-    compared = [b for b in bars if b.effect is not None]
-    judged = [b for b in compared if b.effect is not None and b.effect.call != "too few"]
+    compared = [(b, b.effect.call) for b in bars if b.effect is not None]
+    judged = [(b, call) for b, call in compared if call != "too few"]
     if not judged:
         return (
             f"None of the {len(compared)} bars rests on the 20 items that a verdict takes, so "
-            "nothing is claimed"
-            "."
+            "nothing is claimed."
         )
-    worse = [b for b in judged if b.effect is not None and b.effect.call == "down"]
-    better = [b for b in judged if b.effect is not None and b.effect.call == "up"]
+    worse = [b for b, call in judged if call == "down"]
+    better = [b for b, call in judged if call == "up"]
     said = f"of {len(judged)} bars with enough items, {len(worse)} lie below neutral"
     said += f"{_where(worse)} and {len(better)} above{_where(better)}"
     rest = len(judged) - len(worse) - len(better)
@@ -237,36 +214,28 @@ def _reading(bars: Sequence[_Bar]) -> str:
 
 
 def _lengths(view: View, matched: bool) -> str:
-    """Whether a longer text does more: the effects' difference, paired by item."""
+    """Say whether a longer text does more: the effects' difference, paired by item."""
     arms = {arm.pick.length: arm for arm in length_arms(view, matched=matched)}
     lengths = [length for length in LENGTHS if length in arms]
+    if len(lengths) < 2:
+        return ""
+    short, long = (LENGTH_TITLES[length] for length in (lengths[0], lengths[-1]))
     said = []
     for score in SCORE_NAMES:
-        if len(lengths) < 2:
-            break
-        first, last = (arms[n].pairs(view, score) for n in (lengths[0], lengths[-1]))
+        first, last = (arms[length].pairs(view, score) for length in (lengths[0], lengths[-1]))
         if not first.n or not last.n:
             continue
         gap = interaction(last, first, bounds=(0.0, 1.0))
-        ends = {
-            "up": "moves it further up",
-            "down": "moves it further down",
-            "none": "makes no clear difference",
-            "too few": "was asked on too few items to tell",
-        }
-        said.append(
-            f"in {score} a {LENGTH_TITLES[lengths[-1]]} text {ends[call_of(gap)]} than a "
-            f"{LENGTH_TITLES[lengths[0]]} one ({effect_text(gap)})"
-            if gap.value is not None and call_of(gap) in ("up", "down")
-            else f"in {score} a {LENGTH_TITLES[lengths[-1]]} text instead of a "
-            f"{LENGTH_TITLES[lengths[0]]} one {ends[call_of(gap)]} ({effect_text(gap)})"
-        )
+        end = {
+            "up": f"moves it further up than a {short} one",
+            "down": f"moves it further down than a {short} one",
+            "none": f"instead of a {short} one makes no clear difference",
+            "too few": f"instead of a {short} one was asked on too few items to tell",
+        }[call_of(gap)]
+        said.append(f"in {score} a {long} text {end} ({effect_text(gap)})")
     return sentence("; ".join(said))
 
 
 def _where(bars: Sequence[_Bar]) -> str:
-    """The categories and, if they are all the same, the score that bars belong to."""
-    if not bars:
-        return ""
     names = list(dict.fromkeys(title_of(b.category) for b in bars))
-    return f" ({listed(names, 3)})"
+    return f" ({listed(names, 3)})" if names else ""

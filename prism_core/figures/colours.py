@@ -15,12 +15,10 @@ CONTROL = "#12867d"
 REPORTED = "#c2780c"
 """The paper's own numbers."""
 OFF = "#8b8e9a"
-"""An effect that is none, or that cannot be judged."""
+"""No effect, or one that cannot be judged."""
 PALE = "rgba(128, 130, 145, 0.45)"
 GRID = "rgba(128, 130, 145, 0.22)"
 INK = "#7a7d89"
-UP, DOWN = "#12867d", "#cf4a3a"
-"""Better and worse than neutral."""
 ARM_COLOURS: Mapping[str, str] = {
     "neutral": NEUTRAL,
     "persona": PERSONA,
@@ -59,6 +57,6 @@ see red and green alike."""
 
 
 def faded(colour: str, share: float) -> str:
-    """A colour `#rrggbb` with the given opacity."""
+    """Return a colour `#rrggbb` with the given opacity."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {share:g})"

@@ -8,22 +8,21 @@ person who has nothing to do with the question.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from prism_core.analysis.domains import LENGTH_TITLES
-from prism_core.analysis.effects import CALL_WORDS, Effect, effects_of
+from prism_core.analysis.effects import Effect, effects_at
 from prism_core.analysis.grid import SCORE_NAMES, ScoreName
 from prism_core.analysis.pick import Pick
-from prism_core.analysis.view import IntArray, View
+from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, sentence
-from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, nothing, panels
+from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, legend_below, nothing, score_panels
 from prism_core.figures.colours import CONTROL, NEUTRAL, PERSONA
-from prism_core.figures.dots import Dot, draw_dots
-from prism_core.figures.result import FigureOptions, FigureResult
+from prism_core.figures.dots import Dot, draw_dots, label_lines
+from prism_core.figures.result import FigureOptions, FigureResult, effect_columns
 from prism_core.stats import Pairs
 from prism_core.types import LENGTHS
 
@@ -69,19 +68,10 @@ def control(view: View, options: FigureOptions) -> FigureResult:
     rows = _rows(view)
     shown = [s for s in SCORE_NAMES if any(r.score == s for r in rows)]
     lengths = list(dict.fromkeys(r.length for r in rows))
-    labels = [LENGTH_TITLES.get(x, "all lengths") for x in lengths]
-    made = panels(
-        170 + 76 * len(lengths),
-        rows=1,
-        cols=max(1, len(shown)),
-        shared_yaxes=True,
-        horizontal_spacing=0.06,
-        subplot_titles=[s.capitalize() for s in shown],
-    )
+    made = score_panels(170 + 76 * len(lengths), shown)
     for place, contrast in enumerate(_CONTRASTS):
         colour, symbol = _LOOKS[contrast]
         for column, score in enumerate(shown, 1):
-            mine = [r for r in rows if r.contrast == contrast and r.score == score]
             dots = [
                 Dot(
                     lengths.index(r.length) + 0.24 * (place - 1),
@@ -90,7 +80,8 @@ def control(view: View, options: FigureOptions) -> FigureResult:
                     f"<b>{contrast}</b><br>{effect_text(r.effect.estimate)}",
                     r.pick,
                 )
-                for r in mine
+                for r in rows
+                if r.contrast == contrast and r.score == score
             ]
             draw_dots(
                 made,
@@ -101,73 +92,49 @@ def control(view: View, options: FigureOptions) -> FigureResult:
                 column=column,
                 legend=column == 1,
             )
-    made.update_yaxes(
-        range=[len(lengths) - 0.4, -0.6],
-        showgrid=False,
-        tickvals=list(range(len(labels))),
-        ticktext=labels,
-    )
+    label_lines(made, [LENGTH_TITLES.get(x, "all lengths") for x in lengths])
     made.update_xaxes(tickformat="+.0%", title_text="change").add_vline(x=0, line=ZERO_LINE)
-    made.update_layout(margin_b=88, legend={"y": 0, "yanchor": "bottom"})
-    data = pd.DataFrame([_record(r) for r in rows])
+    records = [
+        {
+            "score": r.score,
+            "length": LENGTH_TITLES.get(r.length, "all"),
+            "contrast": r.contrast,
+            **effect_columns(r.effect),
+        }
+        for r in rows
+    ]
     note = (
         "Control texts have a persona's length and place but describe nobody; persona minus "
         "control is paired by item at the same model, length and placement. " + HOLLOW_NOTE
     )
-    reading = _reading(rows, options.delta)
-    return FigureResult(made, data, reading, note, tuple(r.pick for r in rows))
+    return FigureResult(
+        legend_below(made, 88),
+        pd.DataFrame(records),
+        _reading(rows, options.delta),
+        note,
+        tuple(r.pick for r in rows),
+    )
 
 
 def _rows(view: View) -> list[_Row]:
-    cells = view.grid.cells
-    personas, (controls, text) = view.persona_rows(), _controls(view)
-    places: list[tuple[ScoreName, str, str]] = []
-    pairs: list[Pairs] = []
-    lengths = [x for x in LENGTHS if x in set(cells["length"].to_numpy()[personas])]
-    for length in [*lengths, ""] if len(lengths) > 1 else [""]:
-        mine, theirs = (
-            rows if not length else rows[cells["length"].to_numpy()[rows] == length]
-            for rows in (personas, controls)
-        )
-        if not len(np.asarray(theirs)):
-            continue
+    personas, controls = view.persona_rows(), view.persona_rows(controls=True)
+    nobody = view.split(controls, "persona").get(_NOBODY)
+    text = "" if nobody is None else _NOBODY
+    controls = controls if nobody is None else nobody
+    mine, theirs = view.split(personas, "length"), view.split(controls, "length")
+    blocks = [(x, mine[x], theirs[x]) for x in LENGTHS if x in mine and x in theirs]
+    if len([x for x in LENGTHS if x in mine]) < 2:
+        blocks = []  # one length is the same as all
+    pairs: list[tuple[tuple[ScoreName, str, str], Pairs]] = []
+    for length, ours, others in [*blocks, ("", personas, controls)]:
         for score in SCORE_NAMES:
-            for contrast, found in (
-                (_CONTRASTS[0], view.pairs(mine, score)),
-                (_CONTRASTS[1], view.pairs(theirs, score)),
-                (_CONTRASTS[2], view.contrast(mine, theirs, score)),
-            ):
-                if found.n:
-                    places.append((score, length, contrast))
-                    pairs.append(found)
-    return [
-        _Row(*place, effect, text) for place, effect in zip(places, effects_of(pairs), strict=True)
-    ]
+            pairs.append(((score, length, _CONTRASTS[0]), view.pairs(ours, score)))
+            pairs.append(((score, length, _CONTRASTS[1]), view.pairs(others, score)))
+            pairs.append(((score, length, _CONTRASTS[2]), view.contrast(ours, others, score)))
+    return [_Row(*place, effect, text) for place, effect in effects_at(pairs)]
 
 
-def _controls(view: View) -> tuple[IntArray, str]:
-    """The cells of the control, and its name where it is one alone."""
-    found = view.persona_rows(controls=True)
-    names = view.grid.cells["persona"].to_numpy()[found]
-    nobody = found[names == _NOBODY]
-    return (nobody, _NOBODY) if len(nobody) else (found, "")
-
-
-def _record(row: _Row) -> dict[str, Any]:
-    e = row.effect.estimate
-    return {
-        "score": row.score,
-        "length": LENGTH_TITLES.get(row.length, "all"),
-        "contrast": row.contrast,
-        "change": e.value,
-        "low": e.low,
-        "high": e.high,
-        "items": e.n,
-        "verdict": CALL_WORDS[row.effect.call],
-    }
-
-
-def _reading(rows: list[_Row], delta: float) -> str:
+def _reading(rows: Sequence[_Row], delta: float) -> str:
     parts = []
     for score in SCORE_NAMES:
         mine = {r.contrast: r.effect for r in rows if r.score == score and not r.length}

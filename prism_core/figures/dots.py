@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
 from prism_core.analysis.effects import Call
 from prism_core.figures.canvas import plain
 from prism_core.figures.colours import OFF
-from prism_core.figures.marks import bars_of, marker
+from prism_core.figures.marks import bars_of, legend_entry, markers
 from prism_core.types import Estimate
 
 
@@ -21,9 +22,8 @@ class Dot:
     y: float
     """The line, counted from the top; fractions stand beside it."""
     estimate: Estimate
-    """What is drawn."""
     call: Call
-    """What may be said about it; decides whether it is filled."""
+    """What may be said about the estimate; decides whether the dot is filled."""
     hover: str
     """What is told when it is pointed at, as Plotly's markup."""
     pick: str
@@ -43,17 +43,7 @@ def draw_dots(
 ) -> None:
     """Add one series of dots; it stands in the legend in its own colour even if all are hollow."""
     if legend:
-        made.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            name=plain(name),
-            legendgroup=name,
-            marker={"color": colour, "symbol": symbol, "size": 11},
-            row=row,
-            col=column,
-        )
-    marks = [marker(d.call, colour, symbol) for d in dots]
+        legend_entry(made, name, colour, symbol, legendgroup=name, row=row, col=column)
     made.add_scatter(
         x=[d.estimate.value for d in dots],
         y=[d.y for d in dots],
@@ -61,12 +51,7 @@ def draw_dots(
         name=plain(name),
         legendgroup=name,
         showlegend=False,
-        marker={
-            "color": [m["color"] for m in marks],
-            "symbol": [m["symbol"] for m in marks],
-            "size": 12,
-            "line": {"width": [m["line"]["width"] for m in marks], "color": OFF},
-        },
+        marker=markers([d.call for d in dots], colour, symbol),
         error_x=bars_of([d.estimate for d in dots], OFF),
         customdata=[d.pick for d in dots],
         hovertemplate=[f"{d.hover}<extra></extra>" for d in dots],
@@ -75,11 +60,12 @@ def draw_dots(
     )
 
 
-def label_lines(made: go.Figure, labels: Sequence[str]) -> go.Figure:
-    """Name the lines, from the top."""
+def label_lines(made: go.Figure, labels: Sequence[str], **where: Any) -> go.Figure:
+    """Name the lines, from the top; `where` is Plotly's `row` and `col`, by default all."""
     return made.update_yaxes(
         range=[len(labels) - 0.4, -0.6],
         showgrid=False,
         tickvals=list(range(len(labels))),
         ticktext=list(labels),
+        **where,
     )

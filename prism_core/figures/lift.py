@@ -7,6 +7,7 @@ Among so many cells some look clear by chance alone, so the reading counts what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,13 +16,11 @@ import plotly.graph_objects as go
 from prism_core.analysis.arms import Arm, persona_arms
 from prism_core.analysis.domains import OWN_EXPERT, title_of
 from prism_core.analysis.effects import CALL_WORDS, Effect, effects_of, holm_p
-from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, plural, points, sentence
 from prism_core.figures.canvas import canvas, nothing
 from prism_core.figures.colours import DIVERGING, INK
-from prism_core.figures.result import FigureOptions, FigureResult
-from prism_core.stats import Pairs
+from prism_core.figures.result import FigureOptions, FigureResult, interval_columns
 
 _GREY = [[0.0, "#cfd1d8"], [1.0, "#cfd1d8"]]
 
@@ -29,18 +28,20 @@ _GREY = [[0.0, "#cfd1d8"], [1.0, "#cfd1d8"]]
 def lift(view: View, options: FigureOptions) -> FigureResult:
     """Draw figure 4."""
     arms = persona_arms(view)
-    columns = [c for c in view.categories if any(_pairs(view, a, c, options).n for a in arms)]
-    if not arms or not columns:
+    by_category = {c: [a.pairs(view, options.score, c) for a in arms] for c in view.categories}
+    columns = [c for c, had in by_category.items() if any(p.n for p in had)]
+    if not columns:
         return nothing(
             f"No persona has a score for {options.score} here. Choose the other score, or loosen "
             "the filters."
         )
-    pairs = [_pairs(view, arm, category, options) for arm in arms for category in columns]
+    pairs = [by_category[c][i] for i in range(len(arms)) for c in columns]
     effects, corrected = effects_of(pairs), holm_p(pairs)
+    places = [(arm, category) for arm in arms for category in columns]
     made = _heatmap(arms, columns, effects)
     for y, arm in enumerate(arms):
         for x, category in enumerate(columns):
-            if OWN_EXPERT.get(category) == arm.pick.persona:
+            if _is_own(arm, category):
                 made.add_shape(
                     type="rect",
                     x0=x - 0.47,
@@ -49,7 +50,19 @@ def lift(view: View, options: FigureOptions) -> FigureResult:
                     y1=y + 0.46,
                     line={"color": INK, "width": 2.4},
                 )
-    data, picks = _table(arms, columns, effects, corrected)
+    shown = [x for x in zip(places, effects, corrected, strict=True) if x[1].estimate.n]
+    records = [
+        {
+            "persona": arm.title,
+            "category": title_of(category),
+            "own domain": "yes" if _is_own(arm, category) else "",
+            **interval_columns(effect.estimate),
+            "items": effect.estimate.n,
+            "p (Holm)": p,
+            "verdict": CALL_WORDS[effect.call],
+        }
+        for (arm, category), effect, p in shown
+    ]
     note = (
         f"Points of {options.score} (of 100) gained or lost against neutral on the same items, "
         "averaged over the lengths and placements shown. Coloured: the 95 % interval leaves out 0. "
@@ -57,12 +70,14 @@ def lift(view: View, options: FigureOptions) -> FigureResult:
         "persona's own domain. Holm: corrected p over all cells "
         "with enough items (exact McNemar, or Wilcoxon)."
     )
-    reading = _reading(arms, columns, effects, corrected, options.score)
-    return FigureResult(made, data, reading, note, picks)
+    own = [e for (arm, category), e in zip(places, effects, strict=True) if _is_own(arm, category)]
+    reading = _reading(effects, own, corrected, options.score)
+    picks = tuple(arm.pick_of(category) for (arm, category), _, _ in shown)
+    return FigureResult(made, pd.DataFrame(records), reading, note, picks)
 
 
-def _pairs(view: View, arm: Arm, category: str, options: FigureOptions) -> Pairs:
-    return arm.pairs(view, options.score, category)
+def _is_own(arm: Arm, category: str) -> bool:
+    return OWN_EXPERT.get(category) == arm.pick.persona
 
 
 def _heatmap(arms: list[Arm], columns: list[str], effects: list[Effect]) -> go.Figure:
@@ -71,7 +86,7 @@ def _heatmap(arms: list[Arm], columns: list[str], effects: list[Effect]) -> go.F
     values = [e.estimate.value for e in effects if e.is_clear and e.estimate.value is not None]
     most = max((abs(v) for v in values), default=0.1)
     x, y = list(range(width)), list(range(len(arms)))
-    picks = [[_pick(arm, category) for category in columns] for arm in arms]
+    picks = [[arm.pick_of(category) for category in columns] for arm in arms]
     hover = [
         [
             f"<b>{title_of(c)}</b>, {a.title}<br>{effect_text(e.estimate)}<br>{CALL_WORDS[e.call]}"
@@ -124,43 +139,9 @@ def _cell(effect: Effect) -> str:
     return f"({shown})" if effect.call == "too few" else shown
 
 
-def _pick(arm: Arm, category: str) -> str:
-    return Pick(arm="persona", persona=arm.pick.persona, category=category).to_text()
-
-
-def _table(
-    arms: list[Arm], columns: list[str], effects: list[Effect], corrected: tuple[float | None, ...]
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    rows, picks = [], []
-    places = [(arm, category) for arm in arms for category in columns]
-    for (arm, category), effect, p in zip(places, effects, corrected, strict=True):
-        if effect.estimate.n == 0:
-            continue
-        rows.append(
-            {
-                "persona": arm.title,
-                "category": title_of(category),
-                "own domain": "yes" if OWN_EXPERT.get(category) == arm.pick.persona else "",
-                "change": effect.estimate.value,
-                "low": effect.estimate.low,
-                "high": effect.estimate.high,
-                "items": effect.estimate.n,
-                "p (Holm)": p,
-                "verdict": CALL_WORDS[effect.call],
-            }
-        )
-        picks.append(_pick(arm, category))
-    return pd.DataFrame(rows), tuple(picks)
-
-
 def _reading(
-    arms: list[Arm],
-    columns: list[str],
-    effects: list[Effect],
-    corrected: tuple[float | None, ...],
-    score: str,
+    effects: Sequence[Effect], own: Sequence[Effect], corrected: Sequence[float | None], score: str
 ) -> str:
-    places = [(arm, category) for arm in arms for category in columns]
     judged = [e for e in effects if e.call != "too few"]
     if not judged:
         return f"No cell has the 20 items that a verdict on {score} takes, so nothing is claimed."
@@ -172,11 +153,7 @@ def _reading(
         if clear
         else f"none of the {len(judged)} cells shows a clear change in {score}"
     )
-    own = [
-        e
-        for (arm, category), e in zip(places, effects, strict=True)
-        if OWN_EXPERT.get(category) == arm.pick.persona and e.call != "too few"
-    ]
+    own = [e for e in own if e.call != "too few"]
     if own:
         helped, hurt = sum(e.call == "up" for e in own), sum(e.call == "down" for e in own)
         said += (

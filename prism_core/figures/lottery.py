@@ -7,22 +7,24 @@ the reading also says how many personas differ clearly from the mean of the othe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
-from prism_core.analysis.arms import Arm, persona_arms
-from prism_core.analysis.domains import title_of
+from prism_core.analysis.arms import control_arms, persona_arms
 from prism_core.analysis.effects import CALL_WORDS, Call, Effect, effects_of, rates_of
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, rate_text, sentence
-from prism_core.figures.canvas import HOLLOW_NOTE, nothing, panels
+from prism_core.figures.canvas import HOLLOW_NOTE, legend_below, nothing, panels
 from prism_core.figures.colours import CONTROL, NEUTRAL, PERSONA, faded
-from prism_core.figures.dots import Dot, draw_dots
-from prism_core.figures.result import FigureOptions, FigureResult
+from prism_core.figures.dots import Dot, draw_dots, label_lines
+from prism_core.figures.marks import draw_area
+from prism_core.figures.result import FigureOptions, FigureResult, interval_columns
 from prism_core.stats import expected_best_of
 from prism_core.types import Estimate
 
@@ -52,12 +54,9 @@ def lottery(view: View, options: FigureOptions) -> FigureResult:
     means = [r.mean.value for r in real if r.mean.value is not None]
     best = [expected_best_of(means, k) for k in range(1, len(means) + 1)]
     top = 90 + 30 * len(rows)
+    whole = top + 320
     made = panels(
-        top + 320,
-        rows=2,
-        cols=1,
-        row_heights=[top / (top + 320), 320 / (top + 320)],
-        vertical_spacing=90 / (top + 320),
+        whole, rows=2, cols=1, row_heights=[top / whole, 320 / whole], vertical_spacing=90 / whole
     )
     _dots(made, rows)
     _best(made, best)
@@ -67,22 +66,24 @@ def lottery(view: View, options: FigureOptions) -> FigureResult:
         title_text="personas tried (k)", dtick=1 if len(best) < 16 else 5, row=2, col=1
     )
     made.update_yaxes(tickformat=".0%", title_text=f"expected best {options.score}", row=2, col=1)
-    made.update_layout(margin_b=70, legend={"y": 0, "yanchor": "bottom"})
-    data, picks = _table(rows, best)
+    legend_below(made, 70)
     note = (
         f"Mean {options.score} over the items, lengths and placements shown. {HOLLOW_NOTE} Here "
         "the verdict is the paired difference from neutral. The band is a jackknife interval and a "
         "little narrow; the best of many noisy values flatters itself, so measure a winner again "
         "on other items."
     )
-    return FigureResult(made, data, _reading(real, base, best, options.score), note, picks)
+    reading = _reading(real, base, best, options.score)
+    picks = (*(r.pick for r in rows), *[Pick(arm="persona").to_text()] * len(best))
+    return FigureResult(made, _table(rows, best), reading, note, picks)
 
 
 def _rows(view: View, score: str) -> list[_Row]:
-    arms = [*persona_arms(view), *_controls(view)]
+    arms = [*persona_arms(view), *control_arms(view)]
+    scores = [view.item_means(a.rows, score) for a in arms]
+    arms = [a for a, values in zip(arms, scores, strict=True) if values.size]
+    means = rates_of([values for values in scores if values.size])
     personas = view.persona_rows()
-    arms = [a for a in arms if view.item_means(a.rows, score).size]
-    means = rates_of([view.item_means(a.rows, score) for a in arms])
     effects = effects_of([a.pairs(view, score) for a in arms])
     others = effects_of(
         [view.contrast(a.rows, np.setdiff1d(personas, a.rows), score) for a in arms]
@@ -94,22 +95,11 @@ def _rows(view: View, score: str) -> list[_Row]:
     return sorted(found, key=lambda r: -(r.mean.value or 0.0))
 
 
-def _controls(view: View) -> list[Arm]:
-    rows = view.persona_rows(controls=True)
-    names = view.grid.cells["persona"].to_numpy()[rows]
-    return [
-        Arm("control", f"{title_of(n)} (control)", rows[names == n], Pick(arm="persona", persona=n))
-        for n in dict.fromkeys(names)
-    ]
-
-
 def _neutral(view: View, score: str) -> Estimate:
-    cells = view.cells
-    rows = view.rows[(cells["arm"] == "neutral").to_numpy()]
-    return rates_of([view.item_means(rows, score)])[0]
+    return rates_of([view.item_means(view.choose(Pick(arm="neutral")), score)])[0]
 
 
-def _dots(made: Any, rows: list[_Row]) -> None:
+def _dots(made: go.Figure, rows: Sequence[_Row]) -> None:
     for kind, name, colour, symbol in (
         ("persona", "persona", PERSONA, "circle"),
         ("control", "control text", CONTROL, "triangle-up"),
@@ -128,32 +118,16 @@ def _dots(made: Any, rows: list[_Row]) -> None:
         ]
         if dots:
             draw_dots(made, dots, name=name, colour=colour, symbol=symbol)
-    made.update_yaxes(
-        range=[len(rows) - 0.4, -0.6],
-        showgrid=False,
-        tickvals=list(range(len(rows))),
-        ticktext=[r.title for r in rows],
-        row=1,
-        col=1,
-    )
+    label_lines(made, [r.title for r in rows], row=1, col=1)
 
 
-def _best(made: Any, best: list[Estimate]) -> None:
+def _best(made: go.Figure, best: Sequence[Estimate]) -> None:
     ks = list(range(1, len(best) + 1))
-    banded = [(k, e.low, e.high) for k, e in zip(ks, best, strict=True) if e.low is not None]
+    banded = [(k, e) for k, e in zip(ks, best, strict=True) if e.low is not None]
     if banded:
-        made.add_scatter(
-            x=[*(k for k, _, _ in banded), *(k for k, _, _ in banded[::-1])],
-            y=[*(h for _, _, h in banded), *(low for _, low, _ in banded[::-1])],
-            fill="toself",
-            mode="lines",
-            line={"width": 0},
-            fillcolor=faded(PERSONA, 0.14),
-            hoverinfo="skip",
-            showlegend=False,
-            row=2,
-            col=1,
-        )
+        x = [*(k for k, _ in banded), *(k for k, _ in banded[::-1])]
+        y = [*(e.high for _, e in banded), *(e.low for _, e in banded[::-1])]
+        draw_area(made, x, y, faded(PERSONA, 0.14), row=2)
     made.add_scatter(
         x=ks,
         y=[e.value for e in best],
@@ -170,7 +144,7 @@ def _best(made: Any, best: list[Estimate]) -> None:
     )
 
 
-def _lines(made: Any, base: Estimate) -> None:
+def _lines(made: go.Figure, base: Estimate) -> None:
     if base.value is None:
         return
     line = {"color": NEUTRAL, "width": 1.6, "dash": "dot"}
@@ -178,31 +152,26 @@ def _lines(made: Any, base: Estimate) -> None:
     made.add_hline(y=base.value, line=line, row=2, col=1, name="neutral", showlegend=True)
 
 
-def _table(rows: list[_Row], best: list[Estimate]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _table(rows: Sequence[_Row], best: Sequence[Estimate]) -> pd.DataFrame:
     found: list[dict[str, Any]] = [
         {
             "what": r.title,
-            "mean": r.mean.value,
-            "low": r.mean.low,
-            "high": r.mean.high,
+            **interval_columns(r.mean, "mean"),
             "items": r.mean.n,
-            "change from neutral": r.effect.estimate.value,
-            "change, low": r.effect.estimate.low,
-            "change, high": r.effect.estimate.high,
+            **interval_columns(r.effect.estimate, "change from neutral", "change"),
             "verdict": CALL_WORDS[r.effect.call],
             "against the other personas": CALL_WORDS[r.against_others],
         }
         for r in rows
     ]
     found += [
-        {"what": f"expected best of {k}", "mean": e.value, "low": e.low, "high": e.high}
+        {"what": f"expected best of {k}", **interval_columns(e, "mean")}
         for k, e in enumerate(best, 1)
     ]
-    picks = (*(r.pick for r in rows), *[Pick(arm="persona").to_text()] * len(best))
-    return pd.DataFrame(found), picks
+    return pd.DataFrame(found)
 
 
-def _reading(rows: list[_Row], base: Estimate, best: list[Estimate], score: str) -> str:
+def _reading(rows: Sequence[_Row], base: Estimate, best: Sequence[Estimate], score: str) -> str:
     first, last = rows[0], rows[-1]
     if len(rows) == 1:
         return sentence(f"only one persona is shown ({first.title}), so nothing spreads")

@@ -13,17 +13,28 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from prism_core.analysis.domains import PLACEMENT_TITLES
-from prism_core.analysis.effects import CALL_WORDS, Effect, call_of, effects_of
+from prism_core.analysis.effects import Effect, call_of, effects_of
 from prism_core.analysis.grid import SCORE_NAMES, ScoreName
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, sentence
-from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, nothing, panels, plain
+from prism_core.figures.canvas import (
+    HOLLOW_NOTE,
+    ZERO_LINE,
+    legend_below,
+    nothing,
+    plain,
+    score_panels,
+)
 from prism_core.figures.colours import OFF, PLACEMENT_COLOURS, PLACEMENT_SYMBOLS, REPORTED
-from prism_core.figures.marks import bars_of, marker
+from prism_core.figures.dots import label_lines
+from prism_core.figures.marks import bars_of, markers
 from prism_core.figures.reported import PLACEMENTS
-from prism_core.figures.result import FigureOptions, FigureResult
+from prism_core.figures.result import FigureOptions, FigureResult, effect_columns
 from prism_core.stats import Pairs, interaction
+
+_SHIFT = {"system": -0.14, "user": 0.14}
+"""How far each placement stands from its line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +60,8 @@ def placement(view: View, options: FigureOptions) -> FigureResult:
     shown = [s for s in SCORE_NAMES if any(p.score == s for p in found)]
     models = list(dict.fromkeys(p.model for p in found))
     reported = list(dict.fromkeys(r.model for r in PLACEMENTS)) if options.overlay else []
-    labels = [*models, *(f"{m}<br>reported" for m in reported)]
-    made = panels(
-        150 + 46 * max(3, len(labels)),
-        rows=1,
-        cols=len(shown),
-        shared_yaxes=True,
-        horizontal_spacing=0.06,
-        subplot_titles=[s.capitalize() for s in shown],
-    )
+    labels = [*(plain(m, 30) for m in models), *(f"{m}<br>reported" for m in reported)]
+    made = score_panels(150 + 46 * max(3, len(labels)), shown)
     for name in PLACEMENT_TITLES:
         for column, score in enumerate(shown, 1):
             mine = [p for p in found if p.placement == name and p.score == score]
@@ -65,79 +69,51 @@ def placement(view: View, options: FigureOptions) -> FigureResult:
     if options.overlay:
         for column, score in enumerate(shown, 1):
             _overlay(made, score, reported, len(models), column)
-    made.update_xaxes(tickformat="+.0%", title_text="change")
-    made.add_vline(x=0, line=ZERO_LINE)
-    made.update_yaxes(
-        range=[len(labels) - 0.4, -0.6],
-        showgrid=False,
-        tickvals=list(range(len(labels))),
-        ticktext=[*(plain(m, 30) for m in models), *labels[len(models) :]],
-    )
-    made.update_layout(margin_b=60, legend={"y": 0, "yanchor": "bottom"})
-    data = pd.DataFrame(
-        [
-            {
-                "score": p.score,
-                "model": p.model,
-                "placement": p.placement,
-                "change": p.effect.estimate.value,
-                "low": p.effect.estimate.low,
-                "high": p.effect.estimate.high,
-                "items": p.effect.estimate.n,
-                "verdict": CALL_WORDS[p.effect.call],
-            }
-            for p in found
-        ]
-    )
+    made.update_xaxes(tickformat="+.0%", title_text="change").add_vline(x=0, line=ZERO_LINE)
+    label_lines(made, labels)
+    records = [
+        {"score": p.score, "model": p.model, "placement": p.placement, **effect_columns(p.effect)}
+        for p in found
+    ]
     note = (
         "Change against neutral, paired by item, averaged over the personas and lengths shown. "
         f"{HOLLOW_NOTE}"
     )
     if options.overlay:
         note += " Crosses: reported by the paper (MMLU; mean of MT-Bench and safety), not ours."
-    return FigureResult(made, data, _reading(found), note, tuple(p.pick for p in found))
+    picks = tuple(p.pick for p in found)
+    return FigureResult(legend_below(made, 60), pd.DataFrame(records), _reading(found), note, picks)
 
 
 def _points(view: View) -> list[_Point]:
-    cells = view.grid.cells
-    personas = view.persona_rows()
     places, pairs = [], []
+    by_model = view.split(view.persona_rows(), "model")
     for model in view.names("model"):
+        by_placement = view.split(by_model.get(model, view.rows[:0]), "placement")
         for name in PLACEMENT_TITLES:
-            rows = personas[
-                (cells["model"].to_numpy()[personas] == model)
-                & (cells["placement"].to_numpy()[personas] == name)
-            ]
             for score in SCORE_NAMES:
-                found = view.pairs(rows, score)
+                found = view.pairs(by_placement.get(name, view.rows[:0]), score)
                 if found.n:
                     places.append((model, name, score))
                     pairs.append(found)
     return [
-        _Point(model, name, score, pair, effect)
-        for (model, name, score), pair, effect in zip(places, pairs, effects_of(pairs), strict=True)
+        _Point(*place, pair, effect)
+        for place, pair, effect in zip(places, pairs, effects_of(pairs), strict=True)
     ]
 
 
 def _draw(
     made: go.Figure, mine: Sequence[_Point], name: str, models: Sequence[str], column: int
 ) -> None:
-    shift = -0.14 if name == "system" else 0.14
     colour = PLACEMENT_COLOURS[name]
-    marks = [marker(p.effect.call, colour, PLACEMENT_SYMBOLS[name]) for p in mine]
     made.add_scatter(
         x=[p.effect.estimate.value for p in mine],
-        y=[models.index(p.model) + shift for p in mine],
+        y=[models.index(p.model) + _SHIFT[name] for p in mine],
         mode="markers",
         name=f"text in the {PLACEMENT_TITLES[name]}",
         legendgroup=name,
         showlegend=column == 1,
-        marker={
-            "color": [m["color"] for m in marks],
-            "symbol": [m["symbol"] for m in marks],
-            "size": 12,
-            "line": {"width": [m["line"]["width"] for m in marks], "color": colour},
-        },
+        marker=markers([p.effect.call for p in mine], colour, PLACEMENT_SYMBOLS[name], colour),
         error_x=bars_of([p.effect.estimate for p in mine], OFF),
         customdata=[p.pick for p in mine],
         hovertemplate=[
@@ -161,8 +137,7 @@ def _overlay(
             value = sum(both) / len(both) if both else None
         if value is not None:
             x.append(value)
-            shift = -0.14 if row.placement == "system" else 0.14
-            y.append(first + models.index(row.model) + shift)
+            y.append(first + models.index(row.model) + _SHIFT[row.placement])
             text.append(f"{row.model}, {PLACEMENT_TITLES[row.placement]}")
     made.add_scatter(
         x=x,
@@ -185,21 +160,20 @@ def _reading(found: Sequence[_Point]) -> str:
         for score in SCORE_NAMES:
             mine = {p.placement: p for p in found if p.model == model and p.score == score}
             if len(mine) == 2:
-                said.append(_difference(model, score, mine["system"], mine["user"]))
+                said.append(_difference(mine["system"], mine["user"]))
     if not said:
-        only = sorted({p.placement for p in found})
-        return sentence(
-            f"only the {PLACEMENT_TITLES[only[0]]} was tried, so placements cannot be compared"
-        )
+        only = PLACEMENT_TITLES[min(p.placement for p in found)]
+        return sentence(f"only the {only} was tried, so placements cannot be compared")
     return sentence("; ".join(said))
 
 
-def _difference(model: str, score: str, system: _Point, user: _Point) -> str:
+def _difference(system: _Point, user: _Point) -> str:
     gap = interaction(system.pairs, user.pairs, bounds=(0.0, 1.0))
-    ends = {
+    end = {
         "up": "the system turn does better",
         "down": "the user turn does better",
         "none": "the turn makes no clear difference",
         "too few": "too few items to tell the turns apart",
-    }
-    return f"for {model} in {score} {ends[call_of(gap)]} (system minus user {effect_text(gap)})"
+    }[call_of(gap)]
+    where = f"for {system.model} in {system.score}"
+    return f"{where} {end} (system minus user {effect_text(gap)})"

@@ -9,25 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prism_core.figures.colours import REPORTED
-
-SOURCE = "reported by the paper (arXiv 2603.18507)"
-
 
 @dataclass(frozen=True)
 class ReportedRow:
     """One row of table 1: shares between 0 and 1."""
 
     model: str
-    """The model."""
     row: str
     """`base`, `expert persona` or `PRISM`."""
     mt_bench: float | None
-    """MT-Bench, divided by 10."""
+    """Divided by 10."""
     mmlu: float | None
-    """Accuracy on MMLU."""
     safety: float | None
-    """Mean safety score."""
 
 
 TABLE_1 = (
@@ -48,15 +41,11 @@ class ReportedPlacement:
     """Change against no persona, with the persona's text in one of the turns."""
 
     model: str
-    """The model."""
     placement: str
-    """`system` or `user`."""
     mmlu: float | None
-    """Change in accuracy on MMLU."""
     mt_bench: float | None
-    """Change on MT-Bench, divided by 10."""
+    """Divided by 10."""
     safety: float | None
-    """Change in the safety score."""
 
 
 PLACEMENTS = (
@@ -93,17 +82,14 @@ class ReportedArrow:
     """A step in the plane of accuracy and alignment."""
 
     label: str
-    """Model and arm."""
     x: tuple[float, float]
     """Accuracy before and after."""
     y: tuple[float, float]
     """Alignment before and after."""
-    colour: str
-    """Its colour."""
 
 
 def tradeoff_points() -> tuple[ReportedArrow, ...]:
-    """The models of table 1 for which all numbers are reported, base to persona and to PRISM."""
+    """Return table 1's models with all numbers reported, from base to persona and to PRISM."""
     found = []
     rows = {(r.model, r.row): r for r in TABLE_1}
     for (model, name), row in rows.items():
@@ -113,14 +99,12 @@ def tradeoff_points() -> tuple[ReportedArrow, ...]:
         before, after = _alignment(base), _alignment(row)
         if before is None or after is None or base.mmlu is None or row.mmlu is None:
             continue
-        found.append(
-            ReportedArrow(f"{model}, {name}", (base.mmlu, row.mmlu), (before, after), REPORTED)
-        )
+        found.append(ReportedArrow(f"{model}, {name}", (base.mmlu, row.mmlu), (before, after)))
     return tuple(found)
 
 
 def _alignment(row: ReportedRow) -> float | None:
-    """The mean of MT-Bench and safety, where both are reported."""
+    """Return the mean of MT-Bench and safety, where both are reported."""
     if row.mt_bench is None or row.safety is None:
         return None
     return (row.mt_bench + row.safety) / 2

@@ -1,4 +1,4 @@
-"""What a figure is made with and what it gives: values, so that page, command line and tests share.
+"""What a figure is made with and what it gives: values that page, command line and tests share.
 
 A figure never comes alone: its numbers, a sentence that reads them, and a note on how they were
 made go with it. `picks` name the answers behind each row of the numbers, for a click or a key.
@@ -7,11 +7,14 @@ made go with it. `picks` name the answers behind each row of the numbers, for a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from prism_core.analysis.effects import CALL_WORDS, Effect
 from prism_core.analysis.grid import ScoreName
+from prism_core.types import Estimate
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,34 @@ class FigureResult:
     """One figure with everything that belongs to it."""
 
     figure: go.Figure
-    """What is drawn; every point carries its pick as `customdata`."""
+    """Every point carries its pick as `customdata`."""
     data: pd.DataFrame
-    """The numbers behind it, one row a drawn thing."""
+    """The numbers behind it, one row for each thing drawn."""
     reading: str
     """One sentence generated from the numbers; nulls are said as nulls."""
     note: str
     """How it was made, and what is left out."""
     picks: tuple[str, ...] = ()
-    """For each row of `data` the answers behind it (see `pick.py`), or an empty text."""
+    """For each row of `data` the answers behind it (see `analysis/pick.py`), or an empty text."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there was nothing to draw."""
         return self.data.empty
+
+
+def interval_columns(estimate: Estimate, name: str = "change", of: str = "") -> dict[str, Any]:
+    """Return the columns `name`, `low` and `high` of an estimate; `of` tells several apart."""
+    before = f"{of}, " if of else ""
+    ends = {f"{before}low": estimate.low, f"{before}high": estimate.high}
+    return {name: estimate.value, **ends}
+
+
+def effect_columns(effect: Effect, name: str = "change") -> dict[str, Any]:
+    """Return an effect's columns: its estimate, the number of items and the verdict."""
+    verdict = CALL_WORDS[effect.call]
+    return {
+        **interval_columns(effect.estimate, name),
+        "items": effect.estimate.n,
+        "verdict": verdict,
+    }

@@ -28,7 +28,7 @@ _NONE = (
 
 
 def robustness(view: View, _options: FigureOptions) -> FigureResult:
-    """The figure in Explore; an empty study shows nothing at all."""
+    """Draw the points at hand; an empty study shows nothing at all."""
     if not len(view.rows):
         return nothing(_NONE)
     return draw_robustness(load_points())
@@ -39,7 +39,7 @@ def draw_robustness(points: Sequence[RobustnessPoint]) -> FigureResult:
     whole = [p for p in points if _known(p.stability) and _known(p.fidelity)]
     if not whole:
         return nothing(_NONE)
-    made = canvas(420, x="persona stability (0 to 1)", y="PersonaScore (1 to 5)")
+    made = canvas(482, x="persona stability (0 to 1)", y="PersonaScore (1 to 5)")
     for number, point in enumerate(whole):
         x, y = point.stability, point.fidelity
         assert x is not None and y is not None  # `whole` holds no others
@@ -60,7 +60,7 @@ def draw_robustness(points: Sequence[RobustnessPoint]) -> FigureResult:
             "<extra></extra>",
         )
     return FigureResult(
-        figure=legend_below(made, 420),
+        figure=legend_below(made, 70),
         data=pd.DataFrame([_row(p) for p in whole]),
         reading=_reading(whole),
         note=_note(whole),
@@ -69,7 +69,6 @@ def draw_robustness(points: Sequence[RobustnessPoint]) -> FigureResult:
 
 
 def _pick(point: RobustnessPoint) -> str:
-    """The open study's answers of that model, if it has any."""
     return Pick(model=point.model).to_text()
 
 
@@ -103,7 +102,7 @@ def _row(point: RobustnessPoint) -> dict[str, str]:
 
 
 def _reading(points: Sequence[RobustnessPoint]) -> str:
-    """Who is steadiest, and whether that is clear of the first point."""
+    """Say who is steadiest, and whether that is clear of the first point."""
     first = points[0]
     best = max(points, key=lambda p: (p.stability and p.stability.value) or 0.0)
     if best is first or best.stability is None or first.stability is None:

@@ -6,22 +6,23 @@ persona's effect there. Pearson's r and Spearman's rho count points as independe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from prism_core.analysis.arms import Arm, adapter_arms
 from prism_core.analysis.domains import title_of
-from prism_core.analysis.effects import CALL_WORDS, Effect, effects_of, rates_of
+from prism_core.analysis.effects import Effect, effects_at, rates_of
 from prism_core.analysis.grid import SCORE_NAMES, ScoreName
 from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, number_text, rate_text, sentence
-from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, canvas, nothing, plain
+from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, canvas, legend_below, nothing, plain
 from prism_core.figures.colours import ADAPTER, OFF, REPORTED
-from prism_core.figures.marks import bars_of, marker
+from prism_core.figures.marks import bars_of, legend_entry, markers
 from prism_core.figures.reported import ROUTING_R, ROUTING_RHO
-from prism_core.figures.result import FigureOptions, FigureResult
+from prism_core.figures.result import FigureOptions, FigureResult, effect_columns, interval_columns
 from prism_core.stats import pearson, spearman
 from prism_core.types import Estimate
 
@@ -37,10 +38,6 @@ class _Point:
     score: ScoreName
     share: Estimate
     effect: Effect
-
-    @property
-    def pick(self) -> str:
-        return self.arm.pick_of(self.category)
 
 
 def routing(view: View, options: FigureOptions) -> FigureResult:
@@ -58,7 +55,7 @@ def routing(view: View, options: FigureOptions) -> FigureResult:
             _draw(made, mine, score)
     made.update_xaxes(tickformat=".0%", range=[-0.04, 1.04])
     made.update_yaxes(tickformat="+.0%").add_hline(y=0, line=ZERO_LINE)
-    made.update_layout(margin_b=84, legend={"y": 0, "yanchor": "bottom"})
+    legend_below(made, 84)
     if options.overlay:
         made.add_annotation(
             text=f"reported by the paper: r = {ROUTING_R}, rho = {ROUTING_RHO}",
@@ -72,47 +69,47 @@ def routing(view: View, options: FigureOptions) -> FigureResult:
             font={"color": REPORTED, "size": 12.5},
             name="reported",
         )
-    data = pd.DataFrame([_record(p) for p in points])
+    records = [
+        {
+            "adapter": p.arm.title,
+            "category": title_of(p.category),
+            "score": p.score,
+            **interval_columns(p.share, "share routed", "share"),
+            **effect_columns(p.effect, "persona's effect"),
+        }
+        for p in points
+    ]
     note = (
         "The persona's effect is paired by item and averaged over the personas shown. Correlations "
         "count each point as one, with intervals on Fisher's z scale; a category with both scores "
         f"is two points. {HOLLOW_NOTE}"
     )
-    return FigureResult(made, data, _reading(points), note, tuple(p.pick for p in points))
+    picks = tuple(p.arm.pick_of(p.category) for p in points)
+    return FigureResult(made, pd.DataFrame(records), _reading(points), note, picks)
 
 
 def _points(view: View, arm: Arm, options: FigureOptions) -> list[_Point]:
     personas = view.persona_rows()
-    places: list[tuple[str, ScoreName]] = []
-    shares, pairs = [], []
+    opened, pairs = {}, []
     for category in view.categories:
         columns = view.within(category)
-        opened = view.item_means(arm.rows, "gate_open", columns)
+        opened[category] = view.item_means(arm.rows, "gate_open", columns)
+        if not opened[category].size:
+            continue
         rows = view.own_experts(personas, category) if options.matched else personas
         for score in SCORE_NAMES:
-            found = view.pairs(rows, score, columns)
-            if found.n and opened.size:
-                places.append((category, score))
-                shares.append(opened)
-                pairs.append(found)
+            pairs.append(((category, score), view.pairs(rows, score, columns)))
+    found = effects_at(pairs)
+    shares = rates_of([opened[category] for (category, _), _ in found])
     return [
         _Point(arm, category, score, share, effect)
-        for (category, score), share, effect in zip(
-            places, rates_of(shares), effects_of(pairs), strict=True
-        )
+        for ((category, score), effect), share in zip(found, shares, strict=True)
     ]
 
 
-def _draw(made: Any, points: list[_Point], score: ScoreName) -> None:
-    marks = [marker(p.effect.call, ADAPTER, _SYMBOLS[score], 12) for p in points]
-    made.add_scatter(
-        x=[None],
-        y=[None],
-        mode="markers",
-        name=f"effect on {score}",
-        legendgroup=score,
-        marker={"color": ADAPTER, "symbol": _SYMBOLS[score], "size": 11},
-    )
+def _draw(made: go.Figure, points: Sequence[_Point], score: ScoreName) -> None:
+    name, symbol = f"effect on {score}", _SYMBOLS[score]
+    legend_entry(made, name, ADAPTER, symbol, legendgroup=score)
     made.add_scatter(
         x=[p.share.value for p in points],
         y=[p.effect.estimate.value for p in points],
@@ -120,49 +117,23 @@ def _draw(made: Any, points: list[_Point], score: ScoreName) -> None:
         text=[title_of(p.category) for p in points],
         textposition="top center",
         textfont_size=11.5,
-        name=f"effect on {score}",
+        name=name,
         legendgroup=score,
         showlegend=False,
         cliponaxis=False,
-        marker={
-            "color": [m["color"] for m in marks],
-            "symbol": [m["symbol"] for m in marks],
-            "size": 12,
-            "line": {"width": [m["line"]["width"] for m in marks], "color": OFF},
-        },
+        marker=markers([p.effect.call for p in points], ADAPTER, symbol),
         error_x=bars_of([p.share for p in points], OFF),
         error_y=bars_of([p.effect.estimate for p in points], OFF),
-        customdata=[p.pick for p in points],
-        hovertemplate=[_hover(p) for p in points],
+        customdata=[p.arm.pick_of(p.category) for p in points],
+        hovertemplate=[
+            f"<b>{title_of(p.category)}</b>, {plain(p.arm.title)}<br>routed {rate_text(p.share)}"
+            f"<br>{score} {effect_text(p.effect.estimate)}<extra></extra>"
+            for p in points
+        ],
     )
 
 
-def _hover(point: _Point) -> str:
-    return (
-        f"<b>{title_of(point.category)}</b>, {plain(point.arm.title)}<br>routed "
-        f"{rate_text(point.share)}<br>{point.score} {effect_text(point.effect.estimate)}"
-        "<extra></extra>"
-    )
-
-
-def _record(point: _Point) -> dict[str, Any]:
-    e = point.effect.estimate
-    return {
-        "adapter": point.arm.title,
-        "category": title_of(point.category),
-        "score": point.score,
-        "share routed": point.share.value,
-        "share, low": point.share.low,
-        "share, high": point.share.high,
-        "persona's effect": e.value,
-        "low": e.low,
-        "high": e.high,
-        "items": e.n,
-        "verdict": CALL_WORDS[point.effect.call],
-    }
-
-
-def _reading(points: list[_Point]) -> str:
+def _reading(points: Sequence[_Point]) -> str:
     parts = []
     for title in dict.fromkeys(p.arm.title for p in points):
         mine = [p for p in points if p.arm.title == title]

@@ -17,10 +17,9 @@ from scipy import stats as scipy_stats
 from support.synthetic_study import make_study
 
 from prism_core.analysis import Filters, Pick, make_grid, make_view, read_pick
-from prism_core.analysis.sweep_curve import SweepItems, sweep_points, thresholds_of
+from prism_core.analysis.sweep_curve import SweepItems, frontier, sweep_points, thresholds_of
 from prism_core.errors import InputError, NotFoundError
 from prism_core.figures import FIGURES, FigureOptions, FigureResult, find_figure
-from prism_core.figures.sweep import frontier
 from prism_core.stats import length_controlled, mean_of, means_of
 from prism_core.study.table import Study
 
