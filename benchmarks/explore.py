@@ -30,7 +30,7 @@ from prism_core.figures import FIGURES, FigureOptions
 from prism_core.personas.library import load_personas
 from prism_core.stats import ItemScores, item_scores, pair, paired_difference
 from prism_core.storage import Store, pack
-from prism_core.study.answers import Answer, Judgement
+from prism_core.study.answers import Answer, JudgedAnswer
 from prism_core.study.cells import cells_of
 from prism_core.study.engine import ModelFacts
 from prism_core.study.records import ModelPart, StudyRecords, read_study
@@ -157,7 +157,7 @@ def write_study(store: Store, rows: int) -> str:
         judged = [a for a in part if a.turns and a.cell != "neutral"]
         draws = random.random((len(judged), 2))
         records.keep_judgements(
-            Judgement(a.key, float(x), float(y)) for a, (x, y) in zip(judged, draws, strict=True)
+            JudgedAnswer(a.key, float(x), float(y)) for a, (x, y) in zip(judged, draws, strict=True)
         )
     return run.id
 

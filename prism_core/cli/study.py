@@ -140,7 +140,7 @@ def run_plot(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """One file of everything."""
-    from prism_core.study.export import export_study
+    from prism_core.study.file import export_study
 
     target = export_study(open_study(args.study), Path(args.file).expanduser())
     print(f"{target} ({target.stat().st_size:,} bytes)")

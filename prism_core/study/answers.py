@@ -1,7 +1,7 @@
-"""What a study keeps of every answer and of every judgement: plain values for the run's records.
+"""What a study keeps of every answer and of what a judge says of it: values for the run's records.
 
 An `Answer` holds what was measured and what a program found in it, not what follows from that:
-accuracy and alignment are computed when the table is built (`study_scores`), so that a change of
+accuracy and alignment are computed when the table is built (`scores`), so that a change of
 the definition needs no new answers.
 """
 
@@ -17,13 +17,9 @@ class Answer:
     model: int
     """Place of the model in the spec."""
     cell: str
-    """The cell's label."""
     task: str
-    """The item's task."""
     item: str
-    """The item's id."""
     seed: int
-    """The study's seed."""
     turns: tuple[str, ...] = ()
     """The written answers, turn by turn; empty for choices."""
     logprobs: tuple[float, ...] = ()
@@ -50,11 +46,10 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class JudgedAnswer:
     """What a judge said of one answer."""
 
     answer: str
-    """Key of the answer."""
     first: float | None = None
     """P(better than neutral) where it was shown first."""
     second: float | None = None

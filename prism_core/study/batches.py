@@ -8,8 +8,8 @@ already be compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from prism_core.study.cells import Cell
@@ -30,14 +30,8 @@ class Request:
     cell: Cell
     """Who answers, and behind which text."""
     item: Item
-    """What is asked."""
     seed: int
     """The study's seed; see `StudySpec.seeds`."""
-
-    @property
-    def key(self) -> str:
-        """Unique within a model."""
-        return f"{self.cell.label}|{self.item.task}|{self.item.id}|{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -45,13 +39,14 @@ class Batch:
     """What is computed and committed together."""
 
     model: str
-    """The model's reference."""
     kind: BatchKind
-    """Whether choices are scored or texts written."""
     max_new_tokens: int
-    """The longest answer."""
-    asks: tuple[Request, ...]
-    """What is answered."""
+    requests: tuple[Request, ...]
+
+    def without(self, places: Container[int]) -> Batch:
+        """Return the batch without the requests at these places."""
+        left = tuple(r for i, r in enumerate(self.requests) if i not in places)
+        return replace(self, requests=left)
 
 
 def batches_of(
@@ -63,7 +58,7 @@ def batches_of(
         batch for task in spec.tasks for batch in _of_task(spec, model, cells, task, items[task])
     ]
     # Sorting is stable: within a cell, tasks keep the order of the spec.
-    return tuple(sorted(found, key=lambda batch: order[batch.asks[0].cell.label]))
+    return tuple(sorted(found, key=lambda batch: order[batch.requests[0].cell.label]))
 
 
 def _of_task(
@@ -73,15 +68,15 @@ def _of_task(
     written = [item for item in items if item.kind != "choice"]
     for cell in cells:
         # Scores do not depend on a seed: a repeat would be the same row again.
-        asks = [Request(cell, item, spec.seeds[0]) for item in chosen]
-        yield from _slices(asks, model, "choice", 1, MAX_CHOICES)
+        requests = [Request(cell, item, spec.seeds[0]) for item in chosen]
+        yield from _slices(requests, model, "choice", 1, MAX_CHOICES)
     tokens = spec.tokens_of(task)
-    asks = [Request(cell, item, s) for cell in cells for item in written for s in spec.seeds]
-    yield from _slices(asks, model, "text", tokens, MAX_ROWS)
+    requests = [Request(cell, item, s) for cell in cells for item in written for s in spec.seeds]
+    yield from _slices(requests, model, "text", tokens, MAX_ROWS)
 
 
 def _slices(
-    asks: Sequence[Request], model: str, kind: BatchKind, tokens: int, most: int
+    requests: Sequence[Request], model: str, kind: BatchKind, tokens: int, most: int
 ) -> Iterator[Batch]:
-    for start in range(0, len(asks), most):
-        yield Batch(model, kind, tokens, tuple(asks[start : start + most]))
+    for start in range(0, len(requests), most):
+        yield Batch(model, kind, tokens, tuple(requests[start : start + most]))

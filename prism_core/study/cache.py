@@ -37,52 +37,52 @@ class AnswerCache:
         self._names = {one.reference: one.fingerprint for one in facts.adapters}
 
     def find(self, batch: Batch) -> dict[int, Response]:
-        """Those of a batch's asks that are known, by their place in it."""
+        """Return those of a batch's requests that are known, by their place in it."""
         return self._find_choices(batch) if batch.kind == "choice" else self._find_texts(batch)
 
-    def keep(self, batch: Batch, raws: Mapping[int, Response]) -> None:
+    def keep(self, batch: Batch, responses: Mapping[int, Response]) -> None:
         """Keep what was computed, in one transaction."""
         if batch.kind == "choice":
-            self._keep_choices(batch, raws)
+            self._keep_choices(batch, responses)
             return
         found: dict[str, Completion] = {}
-        for i, raw in raws.items():
-            ask = batch.asks[i]
-            prompt = self._prompt(ask)
-            for turn, answer in enumerate(raw.turns):
-                found[self._key(ask, prompt)] = answer
-                if turn < len(ask.item.follow_ups):
-                    prompt = next_prompt(prompt, answer.text, ask.item.follow_ups[turn])
+        for i, response in responses.items():
+            request = batch.requests[i]
+            prompt = self._prompt(request)
+            for turn, answer in enumerate(response.turns):
+                found[self._key(request, prompt)] = answer
+                if turn < len(request.item.follow_ups):
+                    prompt = next_prompt(prompt, answer.text, request.item.follow_ups[turn])
         self._store.put_completions(found)
 
     def _find_texts(self, batch: Batch) -> dict[int, Response]:
-        prompts = {i: self._prompt(ask) for i, ask in enumerate(batch.asks)}
+        prompts = {i: self._prompt(request) for i, request in enumerate(batch.requests)}
         turns: dict[int, list[Completion]] = {i: [] for i in prompts}
         places, turn = list(prompts), 0
         while places:
-            keys = {i: self._key(batch.asks[i], prompts[i]) for i in places}
+            keys = {i: self._key(batch.requests[i], prompts[i]) for i in places}
             known = self._store.get_completions(keys.values())
             places = [i for i in places if keys[i] in known]
             for i in places:
                 turns[i].append(known[keys[i]])
-            places = [i for i in places if turn < len(batch.asks[i].item.follow_ups)]
+            places = [i for i in places if turn < len(batch.requests[i].item.follow_ups)]
             for i in places:
-                question = batch.asks[i].item.follow_ups[turn]
+                question = batch.requests[i].item.follow_ups[turn]
                 prompts[i] = next_prompt(prompts[i], turns[i][-1].text, question)
             turn += 1
-        wanted = {i: 1 + len(batch.asks[i].item.follow_ups) for i in prompts}
+        wanted = {i: 1 + len(batch.requests[i].item.follow_ups) for i in prompts}
         return {i: Response(tuple(had)) for i, had in turns.items() if len(had) == wanted[i]}
 
-    def _keep_choices(self, batch: Batch, raws: Mapping[int, Response]) -> None:
+    def _keep_choices(self, batch: Batch, responses: Mapping[int, Response]) -> None:
         keys = self._choice_keys(batch)
         rows: dict[str, list[ChoiceScore]] = {}
         read: dict[str, Completion] = {}
-        for i, raw in raws.items():
-            if raw.choice is not None:
-                pairs = zip(raw.choice.logprobs, raw.choice.tokens, strict=True)
-                rows[keys[i][0]] = [ChoiceScore(value, count) for value, count in pairs]
-                read[keys[i][1]] = Completion(
-                    "", prompt_tokens=raw.choice.prompt_tokens, finish="stop", gate=raw.choice.gate
+        for (scored, asked), choice in ((keys[i], r.choice) for i, r in responses.items()):
+            if choice is not None:
+                pairs = zip(choice.logprobs, choice.tokens, strict=True)
+                rows[scored] = [ChoiceScore(value, count) for value, count in pairs]
+                read[asked] = Completion(
+                    "", prompt_tokens=choice.prompt_tokens, finish="stop", gate=choice.gate
                 )
         self._store.put_completions(read)
         self._store.put_scores(rows)
@@ -98,21 +98,21 @@ class AnswerCache:
         }
 
     def _choice_keys(self, batch: Batch) -> list[tuple[str, str]]:
-        """Two keys an ask: of its choices' scores, and of what was read before them."""
+        """Return two keys a request: of its choices' scores, and of what was read before them."""
         mode = f"{self._facts.scoring}/{FORMAT}"
         keys = []
-        for ask in batch.asks:
-            who, prompt = self._who(ask.cell), self._prompt(ask)
-            scored = score_key(who, prompt, ask.item.choices, mode)
+        for request in batch.requests:
+            who, prompt = self._who(request.cell), self._prompt(request)
+            scored = score_key(who, prompt, request.item.choices, mode)
             reading = f"{mode} {scored}"
             keys.append((scored, completion_key(who, prompt, self._sampling, 0, mode=reading)))
         return keys
 
-    def _key(self, ask: Request, prompt: Prompt) -> str:
-        return completion_key(self._who(ask.cell), prompt, self._sampling, row_seed(ask))
+    def _key(self, request: Request, prompt: Prompt) -> str:
+        return completion_key(self._who(request.cell), prompt, self._sampling, row_seed(request))
 
-    def _prompt(self, ask: Request) -> Prompt:
-        return first_prompt(ask, self._facts.has_system_role)
+    def _prompt(self, request: Request) -> Prompt:
+        return first_prompt(request, self._facts.has_system_role)
 
     def _who(self, cell: Cell) -> str:
         """The fingerprint of who answers in a cell."""

@@ -28,11 +28,9 @@ class Cell:
     arm: Arm = "neutral"
     """Whether a persona's text, an adapter, or neither is at work."""
     variant: PromptVariant = field(default_factory=PromptVariant)
-    """What the prompt is made from."""
     adapter: str = ""
     """The adapter's reference; empty for none."""
     adapter_name: str = ""
-    """The adapter's short name in the label."""
     threshold: float | None = None
     """The gate opens at this probability."""
 
@@ -44,9 +42,7 @@ class AdapterFact:
     reference: str
     """As the spec names it."""
     name: str
-    """Short name for labels."""
     threshold: float
-    """The adapter's own threshold."""
     fingerprint: str = ""
     """Identity of its weights and gate."""
 

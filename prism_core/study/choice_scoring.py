@@ -43,7 +43,6 @@ class ChoiceScores:
     prompt_tokens: int = 0
     """Tokens of the prompt; 0 where the model does not tell."""
     gate: GateReading | None = None
-    """What the gate said, where a gated model answered."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,8 @@ class ScoringProbe:
     """Which way of scoring fits a model."""
 
     scoring: Way
-    """The way to use."""
     letters: Estimate
-    """Accuracy by letters on the probe's items."""
     cloze: Estimate
-    """Accuracy by log-likelihood on the same items."""
     chance: float
     """Accuracy of a guess."""
 

@@ -1,14 +1,13 @@
-"""Who answers in a study: one loaded model at a time, its adapters, and how its choices are scored.
+"""Who answers in a study: one loaded model at a time, its adapters, the way choices are scored.
 
 An `Engine` holds what is heavy and can be built anywhere from plain data: in this process, or in a
-worker of a Ray cluster. It answers a batch's asks whole, follow-up turns included, and knows the
-fingerprint that each of them is cached under.
+worker of a Ray cluster. It answers requests whole, follow-up turns included.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,49 +35,38 @@ class ModelFacts:
     """What a study must know of a model before its cells can be laid out."""
 
     reference: str
-    """As the spec names it."""
     name: str
-    """As shown to people."""
     fingerprint: str
     """Identity of weights and template."""
     has_system_role: bool
-    """Whether its chat template takes a system turn."""
     scoring: Scoring
-    """How its choices are scored."""
     adapters: tuple[AdapterFact, ...] = ()
     """Those of the spec's adapters that fit it."""
     notes: tuple[str, ...] = ()
-    """What a reader should know, as sentences."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a model answered to one ask."""
+    """What a model answered to one request."""
 
     turns: tuple[Completion, ...] = ()
     """One completion a turn, for written answers."""
     choice: ChoiceScores | None = None
-    """The scores of the choices, for choice items."""
 
 
-def sampling_of(temperature: float, top_p: float, max_new_tokens: int) -> Sampling:
-    """How a study draws its answers."""
-    return Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
-
-
-def first_prompt(ask: Request, has_system_role: bool) -> Prompt:
-    """The first turn's prompt."""
-    return build_prompt(ask.item.question, ask.cell.variant, has_system_role)
+def first_prompt(request: Request, has_system_role: bool) -> Prompt:
+    """Return the first turn's prompt."""
+    return build_prompt(request.item.question, request.cell.variant, has_system_role)
 
 
 def next_prompt(prompt: Prompt, answer: str, question: str) -> Prompt:
-    """The prompt of a further turn: everything so far, then the new question."""
+    """Return a further turn's prompt: everything so far, then the new question."""
     return (*prompt, Message("assistant", answer), Message("user", question))
 
 
-def row_seed(ask: Request) -> int:
-    """The seed of an answer: cells of one item share it, so that they differ by the cell alone."""
-    return seed_of(ask.seed, "study", ask.item.task, ask.item.id)
+def row_seed(request: Request) -> int:
+    """Return an answer's seed, the same in every cell: answers then differ by the cell alone."""
+    return seed_of(request.seed, "study", request.item.task, request.item.id)
 
 
 class Engine:
@@ -113,7 +101,7 @@ class Engine:
         self._reference, self._model, self._gated = reference, model, {}
 
     def model(self, reference: str) -> Generator:
-        """The model, loaded if need be; another one is let go first.
+        """Return the model, loaded if need be; another one is let go first.
 
         Raises:
             PrismError: it cannot be loaded.
@@ -125,7 +113,7 @@ class Engine:
         return self._model
 
     def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
-        """What the study must know of a model.
+        """Return what the study must know of a model.
 
         Args:
             reference: the model.
@@ -154,13 +142,13 @@ class Engine:
         )
 
     def fingerprint(self, reference: str) -> str:
-        """Identity of a model, without its adapters."""
+        """Return the identity of a model, without its adapters."""
         return self.model(reference).fingerprint
 
     def answer(
         self, batch: Batch, scoring: Scoring, cancel: threading.Event | None = None
     ) -> list[Response]:
-        """Answer all asks of a batch, in their order.
+        """Answer all requests of a batch, in their order.
 
         Raises:
             InputError: a question is too long for the model.
@@ -168,46 +156,57 @@ class Engine:
         """
         found: dict[int, Response] = {}
         for places in self._by_speaker(batch):
-            asks = [batch.asks[i] for i in places]
+            requests = [batch.requests[i] for i in places]
             if batch.kind == "choice":
-                raws = self._choices(batch, asks, scoring, cancel)
+                responses = self._choices(batch, requests, scoring, cancel)
             else:
-                raws = self._texts(batch, asks, cancel)
-            found.update(zip(places, raws, strict=True))
-        return [found[i] for i in range(len(batch.asks))]
+                responses = self._texts(batch, requests, cancel)
+            found.update(zip(places, responses, strict=True))
+        return [found[i] for i in range(len(batch.requests))]
+
+    def answer_all(
+        self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
+    ) -> Iterator[tuple[int, list[Response]]]:
+        """Yield (place in `batches`, its answers), one batch after another."""
+        for place, batch in enumerate(batches):
+            yield place, self.answer(batch, scoring, cancel)
+
+    def close(self) -> None:
+        """Let the model go."""
+        self._model, self._gated = None, {}
 
     def _by_speaker(self, batch: Batch) -> list[list[int]]:
-        """Places of the asks that one model can answer together."""
+        """Places of the requests that one model can answer together."""
         groups: dict[str, list[int]] = {}
-        for i, ask in enumerate(batch.asks):
-            alone = ask.cell.label if ask.cell.adapter or batch.kind == "choice" else ""
+        for i, request in enumerate(batch.requests):
+            alone = request.cell.label if request.cell.adapter or batch.kind == "choice" else ""
             groups.setdefault(alone, []).append(i)
         return list(groups.values())
 
-    def _speaker(self, reference: str, ask: Request) -> Generator:
+    def _speaker(self, reference: str, request: Request) -> Generator:
         model = self.model(reference)
-        if not ask.cell.adapter:
+        if not request.cell.adapter:
             return model
         if not isinstance(model, LocalModel):
             raise InputError(f"An adapter needs a model on this machine; '{model.name}' is not.")
-        gated = self._gated.get(ask.cell.adapter)
+        gated = self._gated.get(request.cell.adapter)
         if gated is None:
-            gated = load_bundle(self._folders[ask.cell.adapter], model)
-            self._gated[ask.cell.adapter] = gated
-        threshold = ask.cell.threshold
+            gated = load_bundle(self._folders[request.cell.adapter], model)
+            self._gated[request.cell.adapter] = gated
+        threshold = request.cell.threshold
         return gated if threshold is None else gated.with_threshold(threshold)
 
     def _texts(
-        self, batch: Batch, asks: Sequence[Request], cancel: threading.Event | None
+        self, batch: Batch, requests: Sequence[Request], cancel: threading.Event | None
     ) -> list[Response]:
-        speaker = self._speaker(batch.model, asks[0])
-        sampling = sampling_of(self._temperature, self._top_p, batch.max_new_tokens)
+        speaker = self._speaker(batch.model, requests[0])
+        sampling = Sampling(batch.max_new_tokens, self._temperature, self._top_p)
         has_system_role = self.model(batch.model).has_system_role
-        prompts = [first_prompt(ask, has_system_role) for ask in asks]
-        seeds = [row_seed(ask) for ask in asks]
-        turns: list[list[Completion]] = [[] for _ in asks]
-        places = list(range(len(asks)))
-        for turn in range(1 + max(len(ask.item.follow_ups) for ask in asks)):
+        prompts = [first_prompt(request, has_system_role) for request in requests]
+        seeds = [row_seed(request) for request in requests]
+        turns: list[list[Completion]] = [[] for _ in requests]
+        places = list(range(len(requests)))
+        for turn in range(1 + max(len(request.item.follow_ups) for request in requests)):
             answers = speaker.generate(
                 [prompts[i] for i in places], sampling, [seeds[i] for i in places], cancel=cancel
             )
@@ -215,9 +214,9 @@ class Engine:
                 raise CancelledError("stopped while answers were being written")
             for i, answer in zip(places, answers, strict=True):
                 turns[i].append(answer)
-            places = [i for i in places if turn < len(asks[i].item.follow_ups)]
+            places = [i for i in places if turn < len(requests[i].item.follow_ups)]
             for i in places:
-                question = asks[i].item.follow_ups[turn]
+                question = requests[i].item.follow_ups[turn]
                 prompts[i] = next_prompt(prompts[i], turns[i][-1].text, question)
             if not places:
                 break
@@ -226,14 +225,14 @@ class Engine:
     def _choices(
         self,
         batch: Batch,
-        asks: Sequence[Request],
+        requests: Sequence[Request],
         scoring: Scoring,
         cancel: threading.Event | None,
     ) -> list[Response]:
-        speaker = self._speaker(batch.model, asks[0])
-        items = [ask.item for ask in asks]
+        speaker = self._speaker(batch.model, requests[0])
+        items = [request.item for request in requests]
         way: Way = "letters" if scoring == "letters" else "cloze"
-        scores = score_choice_items(speaker, asks[0].cell.variant, items, way, cancel=cancel)
+        scores = score_choice_items(speaker, requests[0].cell.variant, items, way, cancel=cancel)
         return [Response(choice=one) for one in scores]
 
     def _adapter_facts(self, model: Generator) -> tuple[list[AdapterFact], list[str]]:
@@ -249,10 +248,6 @@ class Engine:
                 notes.append(str(error))
                 continue
             self._gated[reference] = gated
-            name = _name_of(reference, folder)
+            name = short_name(reference, read_info(folder))
             found.append(AdapterFact(reference, name, gated.threshold, gated.adapter_hash))
         return found, list(dict.fromkeys(notes))
-
-
-def _name_of(reference: str, folder: Path) -> str:
-    return short_name(reference, read_info(folder))

@@ -32,6 +32,7 @@ from prism_core.study.table import (
     conform,
     table_of,
 )
+from prism_core.utils.spreadsheet import safe_text
 
 METADATA_KEY = b"prism.study"
 FORMAT = 1
@@ -71,11 +72,34 @@ def save_study(study: Study, path: Path | str) -> Path:
     return target
 
 
-def study_bytes(study: Study) -> bytes:
-    """The study's file, in memory: for a download."""
-    out = io.BytesIO()
-    pq.write_table(_to_arrow(study), out, compression="zstd", compression_level=_LEVEL)
-    return out.getvalue()
+def to_csv(study: Study) -> str:
+    """One row an answer, the question in the last column."""
+    questions = study.items[["task", "item", "question"]]
+    table = study.rows.merge(questions, on=["task", "item"], how="left", validate="many_to_one")
+    texts = [c.name for c in COLUMNS if c.kind == "text"] + ["question"]
+    for name in texts:
+        table[name] = table[name].map(safe_text)
+    return str(table.to_csv(index=False, lineterminator="\r\n"))
+
+
+def export_study(study: Study, path: Path) -> Path:
+    """Write a study to a `.parquet` or `.csv` file.
+
+    Raises:
+        InputError: the name has another ending.
+        StorageError: the file cannot be written.
+    """
+    ending = path.suffix.lower()
+    if ending == ".parquet":
+        return save_study(study, path)
+    if ending != ".csv":
+        raise InputError(f"'{path.name[:80]}' must end in .parquet or .csv.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(to_csv(study), encoding="utf-8", newline="")
+    except OSError as error:
+        raise StorageError(f"'{path}' cannot be written: {error.strerror}.") from error
+    return path
 
 
 def load_study(source: Path | str | bytes) -> Study:

@@ -21,7 +21,7 @@ from prism_core.progress import Progress
 from prism_core.scorers.judge_check import check_judge
 from prism_core.scorers.judges import JudgePair, ModelJudge, RemoteJudge
 from prism_core.scorers.refusal_judge import judge_refusals
-from prism_core.study.answers import Answer, Judgement, answer_key
+from prism_core.study.answers import Answer, JudgedAnswer, answer_key
 from prism_core.study.records import ModelPart, StudyRecords
 from prism_core.study.spec import StudySpec
 from prism_core.study.table import NEUTRAL, TURN_MARK
@@ -31,6 +31,8 @@ from prism_core.types import Message, Prompt
 STAGE = "judging"
 BATCH = 32
 MARKS = tuple(str(mark) for mark in range(1, 11))
+Found = dict[str, JudgedAnswer]
+"""By the answer's key."""
 _RUBRIC = """Rate an answer to a request on a scale from 1 (useless) to 10 (excellent). Judge \
 whether it is correct, does what the request asks for, and is clear. Its length does not count.
 
@@ -113,9 +115,9 @@ class _Judging:
         )
         return f"{line} {found.warning}".strip()
 
-    def judge(self, answers: Sequence[Answer], by_key: Mapping[str, Answer]) -> list[Judgement]:
+    def judge(self, answers: Sequence[Answer], by_key: Mapping[str, Answer]) -> list[JudgedAnswer]:
         """Judgements of a batch, one an answer."""
-        found = {a.key: Judgement(a.key) for a in answers}
+        found = {a.key: JudgedAnswer(a.key) for a in answers}
         if "pairwise" in self.asked:
             self._compare([a for a in answers if self._item(a).kind == "open"], by_key, found)
         if "rubric" in self.asked:
@@ -125,7 +127,7 @@ class _Judging:
         return list(found.values())
 
     def _compare(
-        self, answers: Sequence[Answer], by_key: Mapping[str, Answer], found: dict[str, Judgement]
+        self, answers: Sequence[Answer], by_key: Mapping[str, Answer], found: Found
     ) -> None:
         pairs: list[tuple[str, JudgePair]] = []
         for a in answers:
@@ -144,7 +146,7 @@ class _Judging:
                 found[key], first=verdict.persona_first, second=verdict.persona_second
             )
 
-    def _mark(self, answers: Sequence[Answer], found: dict[str, Judgement]) -> None:
+    def _mark(self, answers: Sequence[Answer], found: Found) -> None:
         prompts = [self._prompt(_RUBRIC, a) for a in answers]
         if not prompts:
             return
@@ -153,7 +155,7 @@ class _Judging:
             mark = expected_mark([score.logprob for score in row])
             found[a.key] = replace(found[a.key], rubric=mark)
 
-    def _refusals(self, answers: Sequence[Answer], found: dict[str, Judgement]) -> None:
+    def _refusals(self, answers: Sequence[Answer], found: Found) -> None:
         pairs = [(self._item(a).question, a.turns[0]) for a in answers]
         shares = judge_refusals(self.model, pairs, cancel=self.cancel)
         for a, p in zip(answers, shares, strict=True):

@@ -36,9 +36,7 @@ class PlannedTask:
     """What one task adds to a study."""
 
     task: str
-    """Its name."""
     items: int
-    """Its items."""
     smallest: Mapping[str, Detectable]
     """By category: the smallest effect on right/wrong answers that its items can show."""
 
@@ -50,19 +48,15 @@ class StudyPlan:
     cells: int
     """Cells, all models together."""
     answers: int
-    """Answers in all."""
     prompt_tokens: int
     """Tokens to be read, shared beginnings once."""
     new_tokens: int
     """The most tokens to be written."""
     judged: int
-    """Answers to be judged."""
     time: Span | None
     """How long, without the cache; None before the machine was measured."""
     tasks: tuple[PlannedTask, ...]
-    """Task by task."""
     notes: tuple[str, ...] = ()
-    """What is left out, as sentences."""
 
     @property
     def sentence(self) -> str:

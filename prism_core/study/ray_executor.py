@@ -67,7 +67,7 @@ class RayExecutor:
 
     @property
     def workers(self) -> int:
-        """How many batches can be at work at once."""
+        """Return how many batches can be at work at once."""
         resources = self._ray.cluster_resources()
         return max(1, int(resources.get("GPU") or resources.get("CPU", 1)))
 
@@ -79,10 +79,10 @@ class RayExecutor:
         return found
 
     def fingerprint(self, reference: str) -> str:
-        """Identity of a model, as a worker sees it."""
+        """Return the identity of a model, as a worker sees it."""
         return str(self._wait(self._print.remote(self._setup, reference)))
 
-    def answer(
+    def answer_all(
         self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
     ) -> Iterator[tuple[int, list[Response]]]:
         """Yield (place in `batches`, its answers) as workers return them.
@@ -145,7 +145,7 @@ class RayExecutor:
 
 
 def import_ray() -> Any:
-    """Ray's module.
+    """Return Ray's module.
 
     Raises:
         InputError: it is not installed; the message says how to.
@@ -166,21 +166,21 @@ Setup = tuple[Folders, float, float]
 
 @lru_cache(maxsize=1)
 def engine_of(setup: Setup) -> Engine:
-    """The engine of this worker's process, kept between tasks."""
+    """Return the engine of this worker's process, kept between tasks."""
     folders, temperature, top_p = setup
     return Engine({name: Path(folder) for name, folder in folders}, temperature, top_p)
 
 
 def answer_batch(setup: Setup, batch: Batch, scoring: Scoring) -> list[Response]:
-    """A worker's task: answer one batch."""
+    """Answer one batch: a worker's task."""
     return engine_of(setup).answer(batch, scoring)
 
 
 def model_facts(setup: Setup, reference: str, scoring: Scoring, has_choices: bool) -> ModelFacts:
-    """A worker's task: what is known of a model."""
+    """Return what is known of a model: a worker's task."""
     return engine_of(setup).facts(reference, scoring, has_choices)
 
 
 def model_fingerprint(setup: Setup, reference: str) -> str:
-    """A worker's task: the identity of a model."""
+    """Return the identity of a model: a worker's task."""
     return engine_of(setup).fingerprint(reference)

@@ -8,13 +8,16 @@ be explored while it runs, and whoever continues it redoes nothing that is there
 from __future__ import annotations
 
 import datetime
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from prism_core import __version__
 from prism_core.errors import NotFoundError
 from prism_core.storage import RunRow, Store, pack, unpack
-from prism_core.study.answers import Answer, Judgement
+from prism_core.study.answers import Answer, JudgedAnswer
 from prism_core.study.cells import Cell
 from prism_core.study.engine import ModelFacts
 from prism_core.study.resolve import item_table
@@ -31,6 +34,7 @@ FACTS, ITEMS, ANSWERS, JUDGEMENTS, END = (
     "study_end",
 )
 """Stages of a study's records."""
+_PACKAGES = ("torch", "transformers", "tokenizers", "pandas", "math-verify")
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,9 @@ class ModelPart:
     """One model of a study with its cells."""
 
     facts: ModelFacts
-    """What is known of the model."""
     cells: tuple[Cell, ...]
     """How it answers, neutral first."""
     notes: tuple[str, ...] = ()
-    """What was left out, as sentences."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,7 @@ class StudyEnd:
     seconds: float
     """Time at work, all resumptions together."""
     versions: Mapping[str, str]
-    """What it was made with."""
     notes: tuple[str, ...] = ()
-    """What a reader should know, as sentences."""
 
 
 class StudyRecords:
@@ -94,13 +94,13 @@ class StudyRecords:
         """All answers so far."""
         return [read_answer(data) for data in self._payloads(ANSWERS)]
 
-    def keep_judgements(self, judgements: Iterable[Judgement]) -> None:
+    def keep_judgements(self, judgements: Iterable[JudgedAnswer]) -> None:
         """Keep a batch's judgements in one transaction."""
         self.store.put_records(self.run_id, JUDGEMENTS, {j.answer: pack(j) for j in judgements})
 
-    def judgements(self) -> dict[str, Judgement]:
+    def judgements(self) -> dict[str, JudgedAnswer]:
         """All judgements so far, by the key of their answer."""
-        found = [Judgement(**data) for data in self._payloads(JUDGEMENTS)]
+        found = [JudgedAnswer(**data) for data in self._payloads(JUDGEMENTS)]
         return {one.answer: one for one in found}
 
     def keep_end(self, end: StudyEnd) -> None:
@@ -155,7 +155,7 @@ def build_rows(
     models: Mapping[int, ModelPart],
     items: Mapping[str, Sequence[Item]],
     answers: Sequence[Answer],
-    judgements: Mapping[str, Judgement],
+    judgements: Mapping[str, JudgedAnswer],
 ) -> Any:
     """The study's table, in the order of models, cells, tasks, items and seeds."""
     by_id = {(task, one.id): (i, one) for task, had in items.items() for i, one in enumerate(had)}
@@ -193,3 +193,18 @@ def read_answer(data: Mapping[str, Any]) -> Answer:
     """An answer from its record; `unpack` would check what this program wrote itself, slowly."""
     lists = {key: tuple(data[key]) for key in ("turns", "logprobs", "lengths")}
     return Answer(**{**data, **lists})
+
+
+def versions_here() -> dict[str, str]:
+    """Return the versions of this program and of what decides its numbers, and the device."""
+    import torch
+
+    found = {"prism-studio": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    cuda = torch.cuda.is_available()
+    found["device"] = torch.cuda.get_device_name() if cuda else f"CPU ({platform.machine()})"
+    return found

@@ -4,7 +4,7 @@
 2. Batches in the order of the cells: known answers come from the cache, the rest from an executor.
 3. Each batch's answers are graded by program and committed, so a kill loses one batch at most.
 4. A judge, if there is one, compares every written answer with the neutral one.
-The executor is this process, or a Ray cluster (`study_ray`); both call the same `Engine`.
+The executor is an `Engine` in this process, or a Ray cluster (`ray_executor`) of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -26,56 +27,37 @@ from prism_core.study.answers import Answer, answer_key
 from prism_core.study.batches import Batch, Request, batches_of
 from prism_core.study.cache import AnswerCache
 from prism_core.study.cells import cells_of
-from prism_core.study.engine import Engine, ModelFacts, Response, sampling_of
+from prism_core.study.engine import Engine, ModelFacts, Response
 from prism_core.study.judging import judge_answers
-from prism_core.study.records import ModelPart, StudyEnd, StudyRecords, read_study
+from prism_core.study.records import ModelPart, StudyEnd, StudyRecords, versions_here
 from prism_core.study.resolve import find_adapter, items_of, personas_of
 from prism_core.study.spec import Scoring, StudySpec, check_spec
-from prism_core.study.versions import versions_here
 from prism_core.tasks import Item
+from prism_core.types import Sampling
 
 STAGE = "answering"
 TIME_STAGE = "study_time"
 
 
 class Executor(Protocol):
-    """Computes batches, in any order."""
+    """Computes batches, in any order: an `Engine` in this process, or a Ray cluster."""
 
     def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
-        """What the study must know of a model; see `Engine.facts`."""
+        """Return what the study must know of a model; see `Engine.facts`."""
 
     def fingerprint(self, reference: str) -> str:
-        """Identity of a model."""
+        """Return the identity of a model."""
 
-    def answer(
+    def answer_all(
         self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
     ) -> Iterator[tuple[int, list[Response]]]:
         """Yield (place in `batches`, its answers) as they are done."""
 
-
-class LocalExecutor:
-    """Computes in this process, one batch after another."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
-        """See `Engine.facts`."""
-        return self._engine.facts(reference, scoring, has_choices)
-
-    def fingerprint(self, reference: str) -> str:
-        """See `Executor.fingerprint`."""
-        return self._engine.fingerprint(reference)
-
-    def answer(
-        self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
-    ) -> Iterator[tuple[int, list[Response]]]:
-        """See `Executor.answer`."""
-        for place, batch in enumerate(batches):
-            yield place, self._engine.answer(batch, scoring, cancel)
+    def close(self) -> None:
+        """Let go of models and workers."""
 
 
-def run_study(run: RunRow, store: Store, progress: Progress) -> None:
+def do_study(run: RunRow, store: Store, progress: Progress) -> None:
     """Do a study's run, or go on with it; the worker's handler.
 
     Raises:
@@ -119,13 +101,13 @@ class StudyRun:
         self._said: tuple[str, ...] = ()
 
     def run(self) -> None:
-        """All models, one after another."""
+        """Answer by all models, one after another."""
         started = time.monotonic()
         journal = StoreJournal(self.store, self.records.run_id)
         begin(journal, "study", self.spec, [i for had in self.items.values() for i in had])
         self.records.keep_items(self.items)
         try:
-            with self._executor() as executor:
+            with closing(self._executor()) as executor:
                 for place, reference in enumerate(self.spec.models):
                     self._run_model(place, reference, executor)
         finally:
@@ -134,12 +116,12 @@ class StudyRun:
         seconds = sum(self.store.get_records(self.records.run_id, TIME_STAGE).values())
         self.records.keep_end(StudyEnd(seconds, versions_here(), self._notes()))
 
-    def _executor(self) -> _Held:
+    def _executor(self) -> Executor:
         if self.spec.executor == "ray":
             from prism_core.study.ray_executor import RayExecutor
 
-            return _Held(RayExecutor(self.folders, self.spec.temperature, self.spec.top_p))
-        return _Held(LocalExecutor(self._engine))
+            return RayExecutor(self.folders, self.spec.temperature, self.spec.top_p)
+        return self._engine
 
     def _run_model(self, place: int, reference: str, executor: Executor) -> None:
         if reference in self._given:
@@ -148,14 +130,14 @@ class StudyRun:
         part = self._part(place, reference, executor)
         batches = batches_of(self.spec, reference, part.cells, self.items)
         known = self.records.answer_keys()
-        todo = [b for b in (_without(batch, place, known) for batch in batches) if b is not None]
-        self._total = sum(len(b.asks) for b in batches)
-        self._done = self._total - sum(len(b.asks) for b in todo)
+        todo = [batch.without(self._answered(place, batch, known)) for batch in batches]
+        todo = [batch for batch in todo if batch.requests]
+        self._total = sum(len(b.requests) for b in batches)
+        self._done = self._total - sum(len(b.requests) for b in todo)
         self._tell(reference)
+        drawing = self.spec.temperature, self.spec.top_p
         caches = {
-            n: AnswerCache(
-                self.store, part.facts, sampling_of(self.spec.temperature, self.spec.top_p, n)
-            )
+            n: AnswerCache(self.store, part.facts, Sampling(n, *drawing))
             for n in {b.max_new_tokens for b in batches}
         }
         missing = []
@@ -163,10 +145,10 @@ class StudyRun:
             self.progress.check()
             found = caches[batch.max_new_tokens].find(batch)
             self._commit(place, batch, found)
-            rest = _only(batch, [i for i in range(len(batch.asks)) if i not in found])
-            missing += [rest] if rest is not None else []
-        for at, raws in executor.answer(missing, part.facts.scoring, self.progress.cancel):
-            found = dict(enumerate(raws))
+            left = batch.without(found)
+            missing += [left] if left.requests else []
+        for at, responses in executor.answer_all(missing, part.facts.scoring, self.progress.cancel):
+            found = dict(enumerate(responses))
             caches[missing[at].max_new_tokens].keep(missing[at], found)
             self._commit(place, missing[at], found)
             self.progress.check()
@@ -201,34 +183,41 @@ class StudyRun:
         self.records.keep_model(place, ModelPart(facts, cells, notes))
         return self.records.models()[place]
 
+    @staticmethod
+    def _answered(place: int, batch: Batch, known: set[str]) -> set[int]:
+        """Places in the batch of what is recorded already."""
+        keys = [
+            answer_key(place, r.cell.label, r.item.task, r.item.id, r.seed) for r in batch.requests
+        ]
+        return {i for i, key in enumerate(keys) if key in known}
+
     def _commit(self, place: int, batch: Batch, found: Mapping[int, Response]) -> None:
         if not found:
             return
-        asks = [batch.asks[i] for i in found]
         self.records.keep_answers(
-            self._answer(place, ask, raw) for ask, raw in zip(asks, found.values(), strict=True)
+            self._answer(place, batch.requests[i], response) for i, response in found.items()
         )
-        self._done += len(asks)
-        self._tell(asks[-1].cell.label)
+        self._done += len(found)
+        self._tell(batch.requests[max(found)].cell.label)
 
-    def _answer(self, place: int, ask: Request, raw: Response) -> Answer:
-        item, choice = ask.item, raw.choice
-        read = raw.turns[0] if choice is None else choice
+    def _answer(self, place: int, request: Request, response: Response) -> Answer:
+        item, choice = request.item, response.choice
+        read = response.turns[0] if choice is None else choice
         answer = Answer(
             place,
-            ask.cell.label,
+            request.cell.label,
             item.task,
             item.id,
-            ask.seed,
+            request.seed,
             prompt_tokens=read.prompt_tokens,
             gate=None if read.gate is None else read.gate.probability,
             gate_open=None if read.gate is None else read.gate.is_open,
         )
         if choice is not None:
             return replace(answer, logprobs=choice.logprobs, lengths=choice.tokens)
-        turns = tuple(one.text for one in raw.turns)
+        turns = tuple(one.text for one in response.turns)
         check, refused = self._grade(item, turns)
-        tokens = sum(one.tokens for one in raw.turns)
+        tokens = sum(one.tokens for one in response.turns)
         return replace(answer, turns=turns, tokens=tokens, check=check, refused=refused)
 
     def _grade(self, item: Item, turns: Sequence[str]) -> tuple[float | None, bool]:
@@ -250,38 +239,3 @@ class StudyRun:
         if self.spec.judges:
             return tuple(dict.fromkeys(self._said))
         return ("No judge took part: alignment rests on checks of form and on safety alone.",)
-
-
-class _Held:
-    """An executor that is closed when it is no longer needed."""
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-
-    def __enter__(self) -> Executor:
-        return self._executor
-
-    def __exit__(self, *_: object) -> None:
-        close = getattr(self._executor, "close", None)
-        if close is not None:
-            close()
-
-
-def _without(batch: Batch, place: int, known: set[str]) -> Batch | None:
-    """The batch without what is recorded already; None if nothing is left."""
-    left = [
-        i
-        for i, a in enumerate(batch.asks)
-        if answer_key(place, a.cell.label, a.item.task, a.item.id, a.seed) not in known
-    ]
-    return _only(batch, left)
-
-
-def _only(batch: Batch, places: Sequence[int]) -> Batch | None:
-    if not places:
-        return None
-    asks = tuple(batch.asks[i] for i in places)
-    return Batch(batch.model, batch.kind, batch.max_new_tokens, asks)
-
-
-__all__ = ["StudyRun", "read_study", "run_study"]

@@ -1,7 +1,7 @@
 """What accuracy and alignment mean in a study: the one place where they are defined.
 
-From an `Answer` (what was measured), its item and its `Judgement` (what a judge said) follows one
-row of the study's table. The definition is the text below, which the page shows too.
+From an `Answer` (what was measured), its item and its `JudgedAnswer` follows one row of the study's
+table. The definition is the text below, which the page shows too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prism_core.study.answers import Answer, Judgement
+from prism_core.study.answers import Answer, JudgedAnswer
 from prism_core.study.cells import Cell
 from prism_core.study.choice_scoring import ChoiceScores, Way, p_right, picked
 from prism_core.study.spec import Scoring
@@ -42,9 +42,7 @@ class Scored:
     """What a row says of one answer, between 0 and 1 unless it is said otherwise."""
 
     accuracy: float | None
-    """See `DEFINITION`."""
     alignment: float | None
-    """See `DEFINITION`."""
 
 
 def score(
@@ -87,7 +85,7 @@ def row_of(
     item: Item,
     model: str,
     scoring: Scoring,
-    judgement: Judgement | None,
+    judgement: JudgedAnswer | None,
 ) -> dict[str, Any]:
     """One row of the study's table, see `study_table.COLUMNS`."""
     chosen = _choice_of(answer, item, scoring)
@@ -153,7 +151,7 @@ def _choice_of(answer: Answer, item: Item, scoring: Scoring) -> dict[str, Any]:
     }
 
 
-def _judged_of(judgement: Judgement | None, cell: Cell) -> dict[str, Any]:
+def _judged_of(judgement: JudgedAnswer | None, cell: Cell) -> dict[str, Any]:
     if judgement is None:
         return {}
     found: dict[str, Any] = {"rubric": _rounded(judgement.rubric)}

@@ -38,15 +38,10 @@ class Column:
     """What a column may hold."""
 
     name: str
-    """Its name."""
     kind: ColumnKind
-    """What sort of values it has."""
     meaning: str
-    """What it says, for people."""
     low: float | None = None
-    """The smallest number allowed."""
     high: float | None = None
-    """The largest number allowed."""
     optional: bool = False
     """Whether a value may be missing (a text may always be empty)."""
 
@@ -122,7 +117,6 @@ class Study:
     """A study: how it was made and what came out, so far or whole."""
 
     spec: StudySpec
-    """What was chosen."""
     rows: pd.DataFrame
     """One row an answer, see `COLUMNS`."""
     items: pd.DataFrame
@@ -130,7 +124,6 @@ class Study:
     notes: tuple[str, ...] = ()
     """What a reader should know, as sentences: the way of scoring, nulls, what was left out."""
     finished: bool = True
-    """Whether all cells have been answered."""
     created: str = ""
     """When it was begun, in UTC, ISO 8601."""
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -27,7 +27,7 @@ from prism_core.worker.watch import RunWatch, is_orphaned
 
 HANDLERS: Mapping[str, str] = {
     "train": "prism_core.prism.pipeline:run_training",
-    "study": "prism_core.study.run:run_study",
+    "study": "prism_core.study.run:do_study",
     "rl": "prism_core.rl.run:run_rl",
 }
 """Kind of run -> the function that does it, imported when it is first needed."""

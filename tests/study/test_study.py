@@ -151,7 +151,7 @@ def test_a_changed_study_is_not_mixed_with_the_old_one(
 ) -> None:
     row = begin(store, SPEC)
     run(store, SPEC, counting, row=row)
-    counting.weights = replace(counting.weights, fingerprint="another")
+    counting.fingerprint = "another"
     with pytest.raises(InputError, match="has changed since"):
         run(store, SPEC, counting, row=row)
     with pytest.raises(NotFoundError):

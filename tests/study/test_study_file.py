@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.study.export import export_study, to_csv
-from prism_core.study.file import METADATA_KEY, load_study, save_study, study_bytes
+from prism_core.study.file import METADATA_KEY, export_study, load_study, save_study, to_csv
 from prism_core.study.spec import AdapterArm, StudySpec, TaskLimit
 from prism_core.study.table import COLUMNS, ITEM_COLUMNS, Study, empty_table, table_of
 
@@ -81,6 +81,11 @@ def study() -> Study:
         "2026-01-01",
         {"torch": "2"},
     )
+
+
+def study_bytes(made: Study) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return save_study(made, Path(folder) / "study.parquet").read_bytes()
 
 
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:
