@@ -48,6 +48,19 @@ def check_run_id(run_id: str) -> str:
     return run_id
 
 
+def check_printable(text: str, problem: str, least: int, most: int) -> str:
+    """Return `text` if a row can hold it.
+
+    Raises:
+        InputError: it is not `least` to `most` printable characters; `problem` says what it was.
+    """
+    if not isinstance(text, str) or not least <= len(text) <= most or not text.isprintable():
+        raise InputError(
+            f"{str(text)[:80]!r} {problem}: it must be {least} to {most} printable characters."
+        )
+    return text
+
+
 def make_folder(folder: Path) -> Path:
     """Create a folder that only its owner can read, with its parents.
 

@@ -22,7 +22,7 @@ class Journal(Protocol):
     """One run's finished parts, stage by stage."""
 
     def load(self, stage: str) -> dict[str, Any]:
-        """Finished parts of a stage by key, in the order they were saved."""
+        """Return a stage's finished parts by key, in the order they were saved."""
 
     def save(self, stage: str, parts: Mapping[str, Any]) -> None:
         """Keep parts (plain JSON values) in one transaction; saving a key again replaces it."""
@@ -36,7 +36,7 @@ class StoreJournal:
         self.run_id = run_id
 
     def load(self, stage: str) -> dict[str, Any]:
-        """Finished parts of a stage by key, in the order they were saved."""
+        """See `Journal.load`."""
         return self.store.get_records(self.run_id, stage)
 
     def save(self, stage: str, parts: Mapping[str, Any]) -> None:
@@ -54,15 +54,11 @@ class MemoryJournal:
         self._parts: dict[str, dict[str, str]] = {}
 
     def load(self, stage: str) -> dict[str, Any]:
-        """Finished parts of a stage by key, in the order they were saved."""
+        """See `Journal.load`."""
         return {key: loads(text) for key, text in self._parts.get(stage, {}).items()}
 
     def save(self, stage: str, parts: Mapping[str, Any]) -> None:
-        """Keep parts, all or none.
-
-        Raises:
-            InputError: a part has no JSON form.
-        """
+        """Keep parts, all or none; an InputError says that one has no JSON form."""
         texts = {key: dumps(part) for key, part in parts.items()}
         self._parts.setdefault(stage, {}).update(texts)
 
@@ -74,11 +70,11 @@ class SuffixJournal:
         self._journal, self._suffix = journal, suffix
 
     def load(self, stage: str) -> dict[str, Any]:
-        """Finished parts of the stage in this part."""
+        """See `Journal.load`."""
         return self._journal.load(stage + self._suffix)
 
     def save(self, stage: str, parts: Mapping[str, Any]) -> None:
-        """Keep parts of the stage in this part."""
+        """See `Journal.save`."""
         self._journal.save(stage + self._suffix, parts)
 
 
@@ -110,6 +106,6 @@ def begin(journal: Journal, stage: str, *settings: Any) -> dict[str, Any]:
 
 
 def seed_of(*parts: str | int) -> int:
-    """A seed of 62 bits that depends on every part and on nothing else."""
+    """Return a seed of 62 bits that depends on every part and on nothing else."""
     text = "\0".join(str(p) for p in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from prism_core.errors import InputError
 
 RunKind = Literal["train", "study", "rl"]
 RunStatus = Literal["queued", "running", "cancelling", "cancelled", "failed", "done"]
 
-RUN_KINDS: tuple[RunKind, ...] = ("train", "study", "rl")
-RUN_STATUSES: tuple[RunStatus, ...] = (
-    "queued",
-    "running",
-    "cancelling",
-    "cancelled",
-    "failed",
-    "done",
-)
+RUN_KINDS: tuple[RunKind, ...] = get_args(RunKind)
+RUN_STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 ENDED: tuple[RunStatus, ...] = ("cancelled", "failed", "done")
 ACTIVE: tuple[RunStatus, ...] = ("running", "cancelling")
 
@@ -32,15 +25,12 @@ class RunRow:
     id: str
     """Unguessable and safe in a URL: who knows it may look at the run."""
     kind: RunKind
-    """What sort of work it is."""
     title: str
-    """The name shown to people."""
     owner: str
     """The visitor who started it, as an opaque id; may be empty."""
     spec: Mapping[str, Any]
     """What to do, as plain JSON data. It never holds a secret."""
     status: RunStatus
-    """Where it stands."""
     stage: str = ""
     """The stage at work, or the last one."""
     done: float = 0.0
@@ -54,9 +44,7 @@ class RunRow:
     message: str = ""
     """Why it failed, as a sentence; empty otherwise."""
     folder: str = ""
-    """Where its files are."""
     created: float = 0.0
-    """When it was made."""
     queued: float = 0.0
     """When it joined the queue, most recently."""
     started: float | None = None
@@ -71,7 +59,7 @@ class RunRow:
     """The machine (and its process namespace) of that worker."""
     worker_pid: int | None = None
     """The process of that worker."""
-    takeovers: int = field(default=0)
+    takeovers: int = 0
     """How often it was taken from a dead worker in a row without a new record."""
 
     @property
@@ -86,7 +74,7 @@ class RunRow:
 
     @property
     def fraction(self) -> float | None:
-        """How much of its stage is done, 0 to 1; None before the total is known."""
+        """Share of its stage that is done, 0 to 1; None before the total is known."""
         return min(1.0, self.done / self.total) if self.total > 0 else None
 
 

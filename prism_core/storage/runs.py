@@ -1,7 +1,7 @@
 """Runs as people see them: made, listed, renamed, stopped, resumed, deleted.
 
 A visitor's id given as `owner` hides everybody else's runs, as if they did not exist; None, for
-the worker and the command line, sees all. How workers take runs is in `queue.py`.
+the worker and the command line, sees all. How workers take runs is in `run_queue`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from prism_core.errors import InputError, NotFoundError, StorageError
-from prism_core.storage.folders import check_run_id, new_run_id, run_folder
+from prism_core.storage.folders import check_printable, check_run_id, new_run_id, run_folder
 from prism_core.storage.liveness import worker_lives, worker_may_obey
 from prism_core.storage.run_queue import RunQueue
 from prism_core.storage.run_row import ACTIVE, RUN_STATUSES, RunRow, check_kind
@@ -55,7 +55,7 @@ class RunTable(RunQueue):
             "id": run_id,
             "kind": check_kind(kind),
             "title": _check_title(title),
-            "owner": _check_owner(owner),
+            "owner": check_printable(owner, "cannot be an owner", 0, MAX_OWNER),
             "spec": _check_spec(spec),
             "status": "queued",
             "folder": str(folder or run_folder(run_id, self.home, create=False)),
@@ -68,7 +68,7 @@ class RunTable(RunQueue):
         return self.get_run(run_id)
 
     def get_run(self, run_id: str, owner: str | None = None) -> RunRow:
-        """One run.
+        """Return one run.
 
         Raises:
             NotFoundError: there is none, or it is another visitor's.
@@ -85,7 +85,7 @@ class RunTable(RunQueue):
         limit: int = 100,
         offset: int = 0,
     ) -> list[RunRow]:
-        """Runs, newest first; None means all owners, kinds or statuses.
+        """List runs, newest first; None means all owners, kinds or statuses.
 
         Raises:
             InputError: there is no such kind or status.
@@ -105,19 +105,6 @@ class RunTable(RunQueue):
         with self._db.read() as connection:
             rows = connection.execute(chosen.limit(limit).offset(offset)).all()
         return [self._row(row) for row in rows]
-
-    def rename_run(self, run_id: str, title: str, owner: str | None = None) -> RunRow:
-        """Give a run another title.
-
-        Raises:
-            NotFoundError: there is none, or it is another visitor's.
-            InputError: the title is empty or longer than 200 characters.
-        """
-        changes = {"title": _check_title(title), "updated": time.time()}
-        with self._db.write() as connection:
-            self._fetch(connection, check_run_id(run_id), owner, lock=True)
-            connection.execute(sa.update(runs).where(runs.c.id == run_id).values(**changes))
-            return self._fetch(connection, run_id, owner)
 
     def delete_run(self, run_id: str, owner: str | None = None) -> None:
         """Delete a run, its records and its folder in the store's home.
@@ -196,20 +183,7 @@ class RunTable(RunQueue):
 
 def _check_title(title: str) -> str:
     clean = " ".join(str(title).split())
-    if not 0 < len(clean) <= MAX_TITLE or not clean.isprintable():
-        raise InputError(
-            f"{clean[:60]!r} cannot be a title: it must be 1 to {MAX_TITLE} printable characters."
-        )
-    return clean
-
-
-def _check_owner(owner: str) -> str:
-    if not isinstance(owner, str) or len(owner) > MAX_OWNER or not owner.isprintable():
-        raise InputError(
-            f"{str(owner)[:60]!r} cannot be an owner: "
-            f"it must be at most {MAX_OWNER} printable characters."
-        )
-    return owner
+    return check_printable(clean, "cannot be a title", 1, MAX_TITLE)
 
 
 def _check_spec(spec: Mapping[str, Any]) -> str:

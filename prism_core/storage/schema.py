@@ -76,18 +76,15 @@ records = Table(
     sqlite_autoincrement=True,
 )
 
-completions = Table(
-    "completions",
-    metadata,
-    Column("key", String(64), primary_key=True),
-    Column("payload", Text, nullable=False),
-    Column("created", Float, nullable=False),
-)
 
-scores = Table(
-    "scores",
-    metadata,
-    Column("key", String(64), primary_key=True),
-    Column("payload", Text, nullable=False),
-    Column("created", Float, nullable=False),
-)
+def _cache(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("key", String(64), primary_key=True),
+        Column("payload", Text, nullable=False),
+        Column("created", Float, nullable=False),
+    )
+
+
+completions, scores = _cache("completions"), _cache("scores")

@@ -113,7 +113,7 @@ class StudyRecords:
         return None if part is None else unpack(StudyEnd, part)
 
     def _payloads(self, stage: str) -> list[Any]:
-        return [one.payload for one in self.store.list_records(self.run_id, stage)]
+        return list(self.store.get_records(self.run_id, stage).values())
 
 
 def read_study(store: Store, run_id: str, owner: str | None = None) -> Study:

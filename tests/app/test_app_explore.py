@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from support.synthetic_study import EVIL, make_study
 
 from app.explore.bar import EMPTY, StudyBarHandlers
@@ -42,6 +43,7 @@ from prism_core.errors import InputError, NotFoundError
 from prism_core.figures import FIGURES
 from prism_core.personas.library import load_personas
 from prism_core.storage import Store, pack
+from prism_core.storage.schema import records
 from prism_core.study.file import save_study
 from prism_core.study.plan import plan_study
 from prism_core.study.records import StudyEnd, StudyRecords
@@ -172,7 +174,8 @@ def test_a_finished_run_is_read_from_its_file(shelf: StudyShelf, store: Store) -
     store.finish(run_id, "done", worker_id="worker")
     first = shelf.open(run_id)
     assert list(store.get_run(run_id).path.glob("study-*.parquet"))
-    store.delete_records(run_id)
+    with store._db.write() as connection:
+        connection.execute(sa.delete(records).where(records.c.run_id == run_id))
     shelf.forget(run_id)
     again = shelf.open(run_id)
     pd.testing.assert_frame_equal(again.study.rows, first.study.rows)

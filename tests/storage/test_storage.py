@@ -103,7 +103,6 @@ def test_one_owner_can_do_nothing_with_anothers_run(store: Store) -> None:
     for call in (
         lambda: store.get_run(run_id, owner="bob"),
         lambda: store.get_run(run_id, owner=""),
-        lambda: store.rename_run(run_id, "Mine", owner="bob"),
         lambda: store.delete_run(run_id, owner="bob"),
         lambda: store.request_cancel(run_id, owner="bob"),
         lambda: store.requeue(run_id, owner="bob"),
@@ -115,9 +114,8 @@ def test_one_owner_can_do_nothing_with_anothers_run(store: Store) -> None:
     assert store.get_run(run_id, owner="ann").title == "A run"
 
 
-def test_rename_and_delete(store: Store) -> None:
+def test_delete(store: Store) -> None:
     run_id, other = make(store), make(store)
-    assert store.rename_run(run_id, "Better", owner="ann").title == "Better"
     store.put_records(run_id, "s", {"k": 1})
     store.put_records(other, "s", {"k": 2})
     (store.run_folder(run_id) / "file").write_text("x")
@@ -374,21 +372,6 @@ def test_records_keep_their_order_and_are_written_once(store: Store) -> None:
     ]
     assert store.record_keys(run_id, "s") == ["zebra", "ant", "middle"]
     assert store.count_records(run_id) == {"s": 3, "other": 1}
-    assert store.delete_records(run_id, "s") == 3
-    assert store.count_records(run_id) == {"other": 1}
-
-
-def test_records_since_a_look(store: Store) -> None:
-    run_id = make(store)
-    store.put_records(run_id, "s", {"a": 1})
-    seen = store.list_records(run_id, "s")
-    store.put_records(run_id, "s", {"b": 2, "c": 3})
-    fresh = store.list_records(run_id, "s", after=seen[-1].position)
-    assert [(one.key, one.payload) for one in fresh] == [("b", 2), ("c", 3)]
-    store.delete_records(run_id, "s")
-    store.put_records(run_id, "s", {"d": 4})
-    after = fresh[-1].position  # a position is never given twice
-    assert [one.key for one in store.list_records(run_id, "s", after=after)] == ["d"]
 
 
 def test_records_hold_dataclasses(store: Store) -> None:
