@@ -12,8 +12,8 @@ import torch
 from support.tiny_models import tiny_model
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from prism_core.models.embedded import embedded_folder
 from prism_core.models.local import LocalModel
-from prism_core.models.weights import embedded_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:

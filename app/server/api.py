@@ -19,8 +19,7 @@ from app.services.settings import Settings
 from prism_core.compare.comparison import ArmAnswer
 from prism_core.compare.comparison import compare as run_comparison
 from prism_core.errors import PrismError
-from prism_core.models.sources import EMBEDDED, REMOTE
-from prism_core.models.weights import resolve
+from prism_core.models.sources import EMBEDDED, REMOTE, resolve
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import clean_question
 from prism_core.scorers.judges import judge_pair

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch
 from jinja2 import TemplateError
@@ -26,7 +26,7 @@ from prism_core.models.local import LocalModel
 from prism_core.prism.bundle import load_bundle
 from prism_core.prism.gating.gated_model import GatedModel, RowRouter
 from prism_core.study.resolve import find_adapter
-from prism_core.types import Sampling
+from prism_core.types import GateMode, Sampling
 
 MAX_ROWS = 64
 """Contexts read, or answers written, together."""
@@ -73,14 +73,14 @@ class PrismLM(TemplateLM):
             PrismError: model or adapter cannot be loaded, or a value is not allowed.
         """
         super().__init__()
-        if gate not in ("auto", "open", "closed"):
+        if gate not in get_args(GateMode):
             raise InputError(f"gate is '{gate[:40]}'; it must be auto, open or closed.")
         self.base = model or LocalModel.load(pretrained, device=device_of(device))
         self.gated: GatedModel | None = None
         if adapter:
             limit = None if threshold is None else float(threshold)
             self.gated = load_bundle(find_adapter(str(adapter))[0], self.base, limit)
-        self._gate = gate
+        self._gate = cast(GateMode, gate)
         self.tokenizer = self.base.tokenizer
         self.max_gen_toks = int(max_gen_toks)
         self.max_length = min(int(max_length or 10**9), self.base.context_tokens)
@@ -93,12 +93,12 @@ class PrismLM(TemplateLM):
     @property
     def eot_token_id(self) -> int:
         """The token that ends an answer."""
-        return int(self.base.tokenizer.eos_token_id)
+        return int(self.tokenizer.eos_token_id)
 
     @property
     def prefix_token_id(self) -> int:
         """The token that stands for an empty context."""
-        first = self.base.tokenizer.bos_token_id
+        first = self.tokenizer.bos_token_id
         return self.eot_token_id if first is None else int(first)
 
     @property
@@ -109,14 +109,14 @@ class PrismLM(TemplateLM):
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
-        """Token ids of a text in which control tokens are meant as such."""
+        """Encode a text in which control tokens are meant as such."""
         special = self._bos if add_special_tokens is None else add_special_tokens
-        return list(self.base.tokenizer(string, add_special_tokens=special)["input_ids"])
+        return list(self.tokenizer(string, add_special_tokens=special)["input_ids"])
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """The conversation as the text that the model's template makes of it.
+        """Render a conversation by the model's template.
 
         A template without a system turn gets its text in front of the first user turn, so that a
         system instruction is never lost.
@@ -125,7 +125,7 @@ class PrismLM(TemplateLM):
         if turns and turns[0]["role"] == "system" and not self.base.has_system_role:
             turns = _without_system(turns)
         try:
-            text = self.base.tokenizer.apply_chat_template(
+            text = self.tokenizer.apply_chat_template(
                 turns,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
@@ -136,7 +136,7 @@ class PrismLM(TemplateLM):
         return str(text)
 
     def get_model_info(self) -> dict[str, Any]:
-        """What the results say of the model."""
+        """Say which model the results are of, and how often its gate opened."""
         info: dict[str, Any] = {"model": self.base.name, "model_sha": self.base.fingerprint}
         if self.gated is not None:
             info |= {
@@ -155,7 +155,7 @@ class PrismLM(TemplateLM):
         disable_tqdm: bool = False,
         **kwargs: Any,
     ) -> list[tuple[float, bool]]:
-        """Log-likelihood of each continuation, and whether greedy decoding would write it."""
+        """Score each continuation: log-likelihood, and whether greedy decoding would write it."""
         found: list[tuple[float, bool]] = [(0.0, True)] * len(requests)
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, (_, asked_of, continuation) in enumerate(requests):
@@ -184,7 +184,7 @@ class PrismLM(TemplateLM):
         groups: dict[tuple[int, ...], list[int]],
         requests: Sequence[tuple[Any, list[int], list[int]]],
     ) -> Iterator[list[tuple[int, ...]]]:
-        """Contexts of similar length, a batch at a time."""
+        """Yield contexts of similar length, a batch at a time."""
         batch: list[tuple[int, ...]] = []
         tokens = 0
         for context in sorted(groups, key=len, reverse=True):
@@ -200,9 +200,10 @@ class PrismLM(TemplateLM):
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
-        """Log-likelihood of whole texts, each token predicted once, with all context there is."""
+        """Score whole texts, each token predicted once, with all context there is."""
         found = []
-        for (text,) in [request.args for request in requests]:
+        for request in requests:
+            (text,) = request.args
             windows = get_rolling_token_windows(
                 token_list=self.tok_encode(text, add_special_tokens=False),
                 prefix_token=self.prefix_token_id,
@@ -216,7 +217,7 @@ class PrismLM(TemplateLM):
         return found
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Answers, each cut before the first of its stop texts."""
+        """Write answers, each cut before the first of its stop texts."""
         found = [""] * len(requests)
         same: dict[str, list[int]] = {}
         for i, request in enumerate(requests):
@@ -251,17 +252,10 @@ class PrismLM(TemplateLM):
         ends = frozenset({self.eot_token_id})
         done, router = threading.Event(), self._router(len(rows))
         open_rows = set(range(len(rows)))
-        steps = decode(
-            self.base.model,
-            rows,
-            sampling,
-            seeds,
-            ends,
-            cancel=done,
-            lock=self.base.lock,
-            router=router,
-        )
-        for step in steps:
+        model, lock = self.base.model, self.base.lock
+        for step in decode(
+            model, rows, sampling, seeds, ends, cancel=done, lock=lock, router=router
+        ):
             for row, token in step:
                 written[row].append(token)
                 if token in ends or any(stop in self._text(written[row]) for stop in stops):
@@ -272,14 +266,13 @@ class PrismLM(TemplateLM):
         return [_cut(self._text(ids), stops) for ids in written]
 
     def _text(self, ids: list[int]) -> str:
-        return str(self.base.tokenizer.decode(ids, skip_special_tokens=True))
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
     def _router(self, rows: int) -> RowRouter | None:
         if self.gated is None:
             return None
-        mode: Any = self._gate
         g = self.gated
-        return RowRouter(self.base.model, g.lora, g.gate, g.threshold, [mode] * rows)
+        return RowRouter(self.base.model, g.lora, g.gate, g.threshold, [self._gate] * rows)
 
     def _count(self, router: RowRouter | None) -> None:
         if router is not None:
@@ -288,7 +281,7 @@ class PrismLM(TemplateLM):
 
 
 def _without_system(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """The system turn's text in front of the first user turn."""
+    """Put the system turn's text in front of the first user turn."""
     system, *rest = turns
     if not rest or rest[0]["role"] != "user":
         return [{"role": "user", "content": system["content"]}, *rest]
@@ -303,7 +296,7 @@ def _cut(text: str, stops: Sequence[str]) -> str:
 
 
 def device_of(name: str | None) -> torch.device | None:
-    """The device of a name; None lets the hardware decide.
+    """Return the device of a name; None lets the hardware decide.
 
     The harness asks for `cuda:0` where nobody chose, and so on machines without one as well.
     """

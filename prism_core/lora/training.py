@@ -1,8 +1,8 @@
 """A trainable LoRA on a base model that is borrowed, not kept.
 
 PEFT puts low-rank pairs beside the seven projections of layers 1..L-1 (PRISM, section 4.3; layer 0
-is what the gate reads, so it stays the base's). They exist inside a context manager; behind it the
-same base model is as it was, with the very same weights. Saved is a standard PEFT folder.
+is what the gate reads, so it stays the base's). They exist inside a context manager; afterwards
+the base model is as it was, with the very same weights. What is saved is a standard PEFT folder.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ def trainable_lora(
     Args:
         model: the base; its own weights are frozen.
         rank: inner size of every pair.
-        alpha: the update is scaled by alpha / rank.
-        seed: draws the pairs' first matrices; the second ones are 0, so that the LoRA begins as
-            no change at all.
+        alpha: scales the update by alpha / rank.
+        seed: draws the pairs' first matrices; the second are 0, so that nothing is changed yet.
         start: a PEFT folder of the same shape to go on from.
         first_layer: the lowest layer that is adapted; below it no gradient is needed.
 
@@ -91,7 +90,7 @@ def trainable_lora(
 
 
 def lora_tensors(peft: PeftModel) -> dict[str, torch.Tensor]:
-    """The LoRA's matrices under the names that PEFT gives them in a file."""
+    """Return the LoRA's matrices under the names that PEFT gives them in a file."""
     found: dict[str, torch.Tensor] = get_peft_model_state_dict(peft, save_embedding_layers=False)
     return dict(sorted(found.items()))
 
@@ -99,24 +98,24 @@ def lora_tensors(peft: PeftModel) -> dict[str, torch.Tensor]:
 def save_lora(peft: PeftModel, folder: Path, base: str, dtype: SaveDtype) -> None:
     """Write a PEFT folder: `adapter_config.json`, then `adapter_model.safetensors`.
 
-    Args:
-        peft: the trained model.
-        folder: made if need be.
-        base: the base model's name, for readers of the folder.
-        dtype: number format of the file; training itself is in fp32.
+    `base` names the base model for readers of the folder; training itself is in fp32, whatever
+    the `dtype` of the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config: dict[str, Any] = dict(peft.peft_config["default"].to_dict())
     config.update(base_model_name_or_path=base, inference_mode=True)
     plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
-    _replace(folder / CONFIG_FILE, json.dumps(plain, indent=2, sort_keys=True).encode())
+    text = json.dumps(plain, indent=2, sort_keys=True)
+    with _replacing(folder / CONFIG_FILE) as partial:
+        partial.write_text(text, encoding="utf-8")
     tensors = {k: v.detach().to(_DTYPES[dtype]).cpu() for k, v in lora_tensors(peft).items()}
-    partial = folder / f"{WEIGHTS_FILE}.partial"
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"format": "pt"})
-    os.replace(partial, folder / WEIGHTS_FILE)
+    with _replacing(folder / WEIGHTS_FILE) as partial:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"format": "pt"})
 
 
-def _replace(path: Path, content: bytes) -> None:
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to; the file is in place once it is whole."""
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
+    yield partial
     os.replace(partial, path)

@@ -38,10 +38,10 @@ class LoraPair:
     up: torch.Tensor
     """PEFT's `lora_B`, of shape (outputs, rank)."""
     scale: float
-    """alpha / rank."""
+    """alpha / rank, or alpha / sqrt(rank) for rank-stabilised LoRA."""
 
     def delta(self, x: torch.Tensor) -> torch.Tensor:
-        """The update for inputs of shape (..., inputs)."""
+        """Return the update for inputs of shape (..., inputs)."""
         return nn.functional.linear(nn.functional.linear(x, self.down), self.up) * self.scale
 
 
@@ -99,7 +99,7 @@ class LoraWeights:
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The stack of decoder layers of a Llama-, Qwen2- or Gemma-type model.
+    """Return the stack of decoder layers of a Llama-, Qwen2- or Gemma-type model.
 
     Raises:
         ModelError: the model has no such stack.
@@ -127,7 +127,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _pair_up(
     tensors: dict[str, torch.Tensor], scale: float, model: PreTrainedModel
 ) -> dict[str, LoraPair]:
-    first = f"{_first_layer_path(model)}."
+    layer0 = decoder_layers(model)[0]
+    first = next(f"{name}." for name, module in model.named_modules() if module is layer0)
     pairs: dict[str, LoraPair] = {}
     for key in sorted(k for k in tensors if k.endswith(".lora_A.weight")):
         path = key.removeprefix(_PEFT_PREFIX).removesuffix(".lora_A.weight")
@@ -150,8 +151,3 @@ def _pair_up(
     if not pairs:
         raise ModelError("The adapter holds no LoRA matrices.")
     return pairs
-
-
-def _first_layer_path(model: PreTrainedModel) -> str:
-    wanted = decoder_layers(model)[0]
-    return next(name for name, module in model.named_modules() if module is wanted)

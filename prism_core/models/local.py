@@ -27,8 +27,9 @@ from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt, encode_text, has_system_role
 from prism_core.models.generator import Seed, check_choices, seeds_of
+from prism_core.models.sources import resolve
 from prism_core.models.thoughts import split_thought
-from prism_core.models.weights import LoadedWeights, load_weights, resolve
+from prism_core.models.weights import LoadedWeights, load_weights
 from prism_core.progress import Progress
 from prism_core.types import ChoiceScore, Completion, Finish, Prompt, Sampling, TokenScore
 from prism_core.utils.validation import check
@@ -112,7 +113,7 @@ class LocalModel:
         cancel: threading.Event | None = None,
         router: RouterFactory | None = None,
     ) -> list[Completion]:
-        """Answer every prompt, rows with a router by its adapter."""
+        """Answer every prompt; a router may switch an adapter row by row."""
         start = time.perf_counter()
         rows = self._rows(prompts, sampling)
         for _ in self._decode(rows, sampling, seed, start, cancel, router):
@@ -128,7 +129,7 @@ class LocalModel:
         cancel: threading.Event | None = None,
         router: RouterFactory | None = None,
     ) -> Iterator[list[Completion]]:
-        """Yield all answers so far, rows with a router by its adapter."""
+        """Yield all answers so far; a router may switch an adapter row by row."""
         start = time.perf_counter()
         rows = self._rows(prompts, sampling)
         done = [self._completion(row) for row in rows]

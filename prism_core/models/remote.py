@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,13 +39,8 @@ UNSCORABLE = (
 )
 
 
-@dataclass(frozen=True)
-class _Update:
-    """What a row's thread tells the merging loop."""
-
-    row: int
-    completion: Completion | None = None
-    error: Exception | None = None
+_Updates = queue.SimpleQueue[tuple[int, Completion | Exception]]
+"""What the rows' threads tell the merging loop: a row and its answer so far, or what went wrong."""
 
 
 class RemoteGenerator:
@@ -67,9 +62,9 @@ class RemoteGenerator:
         """Connect nothing yet; the first request does.
 
         Args:
-            model: the model's name at the endpoint.
+            model: its name at the endpoint.
             url: base address, such as `http://127.0.0.1:8000/v1`.
-            key: API key; empty where the server asks for none.
+            key: empty where the server asks for none.
             timeout: seconds to wait for a connection and for each piece of an answer.
             retries: how often the client repeats a request that failed for a passing reason.
             parallel: requests under way at the same time.
@@ -107,10 +102,10 @@ class RemoteGenerator:
         Raises:
             RemoteError: the endpoint refused, failed or did not answer.
         """
-        last: list[Completion] = []
+        answers: list[Completion] = []
         for snapshot in self.stream(prompts, sampling, seed, cancel=cancel):
-            last = snapshot
-        return last
+            answers = snapshot
+        return answers
 
     def stream(
         self,
@@ -162,7 +157,7 @@ class RemoteGenerator:
         jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
         for row in range(len(prompts)):
             jobs.put(row)
-        updates: queue.SimpleQueue[_Update] = queue.SimpleQueue()
+        updates: _Updates = queue.SimpleQueue()
         stop, start = threading.Event(), time.perf_counter()
 
         def work() -> None:
@@ -174,13 +169,13 @@ class RemoteGenerator:
                 try:
                     self._answer(row, prompts[row], sampling, seeds[row], start, updates, stop)
                 except Exception as error:  # not swallowed: raised again where it is waited for
-                    updates.put(_Update(row, error=error))
+                    updates.put((row, error))
 
         for _ in range(min(self.parallel, len(prompts))):
             threading.Thread(target=work, daemon=True, name="prism-remote").start()
         done = [Completion("") for _ in prompts]
         try:
-            while any(completion.finish == "running" for completion in done):
+            while any(c.finish == "running" for c in done):
                 if cancel.is_set():
                     yield [
                         replace(c, finish="cancelled") if c.finish == "running" else c for c in done
@@ -198,7 +193,7 @@ class RemoteGenerator:
         sampling: Sampling,
         seed: int,
         start: float,
-        updates: queue.SimpleQueue[_Update],
+        updates: _Updates,
         stop: threading.Event,
     ) -> None:
         """Stream one row into `updates`, closing the connection when asked to stop."""
@@ -209,7 +204,7 @@ class RemoteGenerator:
                     if stop.is_set():
                         return
                     if answer.take(chunk):
-                        updates.put(_Update(row, answer.completion("running")))
+                        updates.put((row, answer.completion("running")))
         except OpenAIError as error:
             said = explain(error, self.host, self.name, self._key, has_begun=answer.has_begun)
             raise said from None
@@ -217,7 +212,7 @@ class RemoteGenerator:
             raise RemoteError(f"{self.host} does not speak the OpenAI protocol.") from None
         if answer.finish is None:
             raise RemoteError(f"{self.host} broke off in the middle of an answer.")
-        updates.put(_Update(row, answer.completion(answer.finish)))
+        updates.put((row, answer.completion(answer.finish)))
 
     def _request(self, prompt: Prompt, sampling: Sampling, seed: int) -> Any:
         """Open a streamed chat completion, in the dialect that the endpoint speaks."""
@@ -236,8 +231,7 @@ class RemoteGenerator:
             "stream_options": {"include_usage": True},
             "extra_body": extra or None,
         }
-        field = self._limit_field
-        body[field] = sampling.max_new_tokens
+        body[field := self._limit_field] = sampling.max_new_tokens
         try:
             return self._client.chat.completions.create(**body)
         except BadRequestError as error:
@@ -284,19 +278,18 @@ def from_environment(model: str) -> RemoteGenerator:
     return RemoteGenerator(model, url, os.environ.get("PRISM_REMOTE_KEY", "").strip())
 
 
-def _drain(updates: queue.SimpleQueue[_Update], done: list[Completion]) -> bool:
+def _drain(updates: _Updates, done: list[Completion]) -> bool:
     """Wait a moment, then take all updates there are; return whether any came."""
     try:
-        update = updates.get(timeout=PATIENCE)
+        row, news = updates.get(timeout=PATIENCE)
     except queue.Empty:
         return False
     while True:
-        if update.error is not None:
-            raise update.error
-        if update.completion is not None:
-            done[update.row] = update.completion
+        if isinstance(news, Exception):
+            raise news
+        done[row] = news
         try:
-            update = updates.get_nowait()
+            row, news = updates.get_nowait()
         except queue.Empty:
             return True
 

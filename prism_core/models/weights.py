@@ -34,18 +34,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = [
-    "EMBEDDED",
-    "LoadedWeights",
-    "ModelSource",
-    "cache_dir",
-    "choose_device",
-    "choose_dtype",
-    "embedded_folder",
-    "load_weights",
-    "resolve",
-]
-
 FALLBACK_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}"

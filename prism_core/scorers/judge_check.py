@@ -137,14 +137,10 @@ def _warning(accuracy: Estimate, near_chance: bool, first: Estimate, length: Est
         ("the answer shown first", "the answer shown second", first),
         ("the longer answer", "the shorter answer", length),
     ):
-        if found.low is not None and found.low > 0.5:
-            sentences.append(f"It prefers {what}, whatever it says ({_share(found.value)}).")
-        elif found.high is not None and found.high < 0.5:
-            sentences.append(f"It prefers {other}, whatever it says ({_share(found.value, True)}).")
+        if found.value is None or found.low is None or found.high is None:
+            continue
+        share = max(found.value, 1 - found.value)
+        if found.low > 0.5 or found.high < 0.5:
+            preferred = what if found.low > 0.5 else other
+            sentences.append(f"It prefers {preferred}, whatever it says ({share:.0%} of the time).")
     return " ".join(sentences)
-
-
-def _share(value: float | None, other: bool = False) -> str:
-    if value is None:
-        return "share unknown"
-    return f"{1 - value if other else value:.0%} of the time"

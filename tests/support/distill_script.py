@@ -13,7 +13,7 @@ sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 # ruff: noqa: E402
 from transformers import AutoTokenizer
 
-from prism_core.models.weights import embedded_folder
+from prism_core.models.embedded import embedded_folder
 from prism_core.prism.distillation.report import DistillConfig
 from prism_core.prism.distillation.training import distill
 from prism_core.prism.records import AnswerPair, Query

@@ -23,9 +23,9 @@ sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 # ruff: noqa: E402
 from transformers import AutoTokenizer
 
+from prism_core.models.embedded import embedded_folder
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
-from prism_core.models.weights import embedded_folder
 from prism_core.prism import pipeline
 from prism_core.prism.ablation import ablate
 from prism_core.prism.bootstrap.verification import VerifyConfig

@@ -28,48 +28,28 @@ class LowRank:
     down: torch.Tensor  # (inputs, ranks)
     up: torch.Tensor  # (ranks, outputs), times the adapter's scale
 
-    def over(self, linear: LinearMap, on: torch.Tensor | None) -> LinearMap:
-        """Add this update to a map in rows where `on` (M, 1) is 1; None stands for all."""
-        return _Updated(linear, self, on)
 
-    def add_to(self, out: torch.Tensor, x: torch.Tensor, on: torch.Tensor | None) -> torch.Tensor:
-        """Update `out` (M, outputs) in place, given the inputs (M, inputs)."""
-        low = x @ self.down
-        return out.addmm_(low if on is None else low.mul_(on), self.up)
+LayerLora = tuple[LowRank | None, ...]
+"""One decoder layer's updates, in the order of `LayerMaps`; None where a map has none."""
 
 
 @dataclass(frozen=True)
 class _Updated:
-    """A linear map and its update."""
+    """A linear map with its update in rows where `on` (M, 1) is 1; None stands for all."""
 
     linear: LinearMap
     low: LowRank
     on: torch.Tensor | None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.low.add_to(self.linear(x), x, self.on)
+        return self._update(self.linear(x), x)
 
     def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
-        return self.low.add_to(self.linear.added(x, to), x, self.on)
+        return self._update(self.linear.added(x, to), x)
 
-
-@dataclass(frozen=True)
-class LayerLora:
-    """One decoder layer's updates, of the maps that `LayerMaps` names; None where there is none."""
-
-    qkv: LowRank | None
-    out: LowRank | None
-    gate_up: LowRank | None
-    down: LowRank | None
-
-    def over(self, maps: LayerMaps, on: torch.Tensor | None) -> LayerMaps:
-        """Update the layer's maps in rows where `on` is 1."""
-        return LayerMaps(
-            self.qkv.over(maps.qkv, on) if self.qkv else maps.qkv,
-            self.out.over(maps.out, on) if self.out else maps.out,
-            self.gate_up.over(maps.gate_up, on) if self.gate_up else maps.gate_up,
-            self.down.over(maps.down, on) if self.down else maps.down,
-        )
+    def _update(self, out: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        low = x @ self.low.down
+        return out.addmm_(low if self.on is None else low.mul_(self.on), self.low.up)
 
 
 @dataclass(frozen=True)
@@ -85,7 +65,12 @@ class RowLora:
         on = None
         if not bool(self.is_open.all()):
             on = self.is_open.float().repeat_interleave(tokens)[:, None]
-        return [mine.over(maps, on) for mine, maps in zip(self.layers, layers, strict=True)]
+        return [
+            LayerMaps(
+                *(_Updated(m, low, on) if low else m for m, low in zip(maps, lows, strict=True))
+            )
+            for maps, lows in zip(layers, self.layers, strict=True)
+        ]
 
     def keep(self, index: torch.Tensor) -> RowLora | None:
         """Keep these rows alone; None where none of them uses the adapter."""
@@ -100,27 +85,20 @@ _FUSED: WeakKeyDictionary[LoraWeights, tuple[LayerLora, ...] | None] = WeakKeyDi
 def row_lora(lora: LoraWeights, model: PreTrainedModel, is_open: torch.Tensor) -> RowLora | None:
     """Prepare an adapter for the fused steps of a batch, on a model that `can_fuse` accepts.
 
-    Args:
-        lora: the adapter.
-        model: the model that it was placed on.
-        is_open: which rows use it, (B,).
-
-    Returns:
-        The adapter, or None where it changes a map outside the decoder's layers.
+    `is_open` (B,) tells which rows use it. None where the adapter changes a map outside the
+    decoder's layers.
     """
     if lora not in _FUSED:
         _FUSED[lora] = _fuse(lora, model)
     layers = _FUSED[lora]
-    return RowLora(layers, is_open) if layers is not None else None
+    return None if layers is None else RowLora(layers, is_open)
 
 
 def _fuse(lora: LoraWeights, model: PreTrainedModel) -> tuple[LayerLora, ...] | None:
     left = {model.get_submodule(path): pair for path, pair in lora.pairs.items()}
     decoder: Any = model.get_decoder()
     layers = [
-        LayerLora(
-            *(_diagonal(parts, [left.pop(m, None) for m in parts]) for parts in fused_parts(layer))
-        )
+        tuple(_diagonal(parts, [left.pop(m, None) for m in parts]) for parts in fused_parts(layer))
         for layer in decoder.layers
     ]
     return None if left else tuple(layers)
@@ -132,13 +110,8 @@ def _diagonal(parts: Sequence[nn.Linear], pairs: Sequence[LoraPair | None]) -> L
     if not found:
         return None
     down = torch.cat([pair.down for pair in found])
-    up = down.new_zeros((len(down), sum(part.out_features for part in parts)))
-    row = column = 0
-    for part, pair in zip(parts, pairs, strict=True):
-        if pair is not None:
-            rank = len(pair.down)
-            block = pair.up.T * pair.scale
-            up[row : row + rank, column : column + part.out_features] = block
-            row += rank
-        column += part.out_features
-    return LowRank(down.T.contiguous(), up)
+    blocks = [
+        pair.up.T * pair.scale if pair is not None else down.new_zeros((0, part.out_features))
+        for part, pair in zip(parts, pairs, strict=True)
+    ]
+    return LowRank(down.T.contiguous(), torch.block_diag(*blocks))

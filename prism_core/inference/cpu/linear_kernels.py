@@ -9,9 +9,8 @@ memory to read; `Int8Linear` rounds to 8 bits, for the last map, where an error 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -30,11 +29,11 @@ class LinearMap(Protocol):
         """Map rows (M, inputs) to (M, outputs), in memory of its own."""
 
     def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
-        """`to + self(x)`, in memory of its own."""
+        """Return `to + self(x)`, in memory of its own."""
+        return self(x).add_(to)
 
 
-@dataclass(frozen=True)
-class LayerMaps:
+class LayerMaps(NamedTuple):
     """One decoder layer's linear maps; those with the same input are one."""
 
     qkv: LinearMap
@@ -56,7 +55,7 @@ def exact_linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Line
     return (MklLinear if mkl_blocks_fit_all() else OneDnnLinear)(weight, bias)
 
 
-class MklLinear:
+class MklLinear(LinearMap):
     """`x -> x @ weight.T + bias` in fp32, from MKL's blocks of weights."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
@@ -72,10 +71,6 @@ class MklLinear:
             x, self._packed, self._shape, self._bias, len(x)
         )
         return out
-
-    def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
-        """`to + self(x)`."""
-        return self(x).add_(to)
 
 
 @cache
@@ -110,14 +105,14 @@ class OneDnnLinear:
         return out
 
     def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
-        """`to + self(x)` in one go."""
+        """Return `to + self(x)` in one go."""
         out: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
             x, to, self._packed, self._bias, "add"
         )
         return out
 
 
-class Int4Linear:
+class Int4Linear(LinearMap):
     """About `x -> x @ weight.T + bias`, from weights of 4 bits."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
@@ -132,10 +127,6 @@ class Int4Linear:
             x.bfloat16(), self._codes, GROUP, self._scales
         ).float()
         return out if self._bias is None else out.add_(self._bias)
-
-    def added(self, x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
-        """`to + self(x)`."""
-        return self(x).add_(to)
 
 
 class Int8Linear:
