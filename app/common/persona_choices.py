@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from typing import Any
 
 from prism_core.errors import InputError
 from prism_core.personas.library import make_persona
@@ -17,19 +18,24 @@ PLACEMENT_CHOICES = [("System turn", "system"), ("User turn", "user")]
 def persona_choices(
     personas: Mapping[str, Persona], shipped: Mapping[str, Persona]
 ) -> list[tuple[str, str]]:
-    """The personas to ask as: experts, behaviours and the visitor's own."""
+    """Return the personas to ask as: experts, behaviours and the visitor's own."""
     choices = [(p.title, p.name) for p in shipped.values() if p.kind != "control"]
     own = [p for p in personas.values() if p.name not in shipped and p.kind != "control"]
     return choices + [(f"{p.title} (yours)", p.name) for p in own]
 
 
 def control_choices(personas: Mapping[str, Persona]) -> list[tuple[str, str]]:
-    """The texts that the control arm can use."""
+    """Return the texts that the control arm can use."""
     return [(p.title, p.name) for p in personas.values() if p.kind == "control"]
 
 
+def keep_known(chosen: object, known: Container[str]) -> list[Any]:
+    """Return what of a visitor's choice is still offered."""
+    return [name for name in chosen if name in known] if isinstance(chosen, list) else []
+
+
 def merge_personas(library: Mapping[str, Persona], own: object) -> dict[str, Persona]:
-    """The shipped personas and those from a visitor's browser, which may have been tampered with.
+    """Join the shipped personas and a visitor's own, whose browser may have been tampered with.
 
     A visitor's persona never hides a shipped one; what does not pass the checks is left out.
     """

@@ -6,14 +6,14 @@ How many unfinished runs a visitor may have is decided here, for all tabs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import gradio as gr
-from gradio.components import Component
 
-from app.common.shared import USES_MODEL, Shared
+from app.common.shared import QUIET, USES_MODEL, Shared, Updates, fragment
 from app.common.text import loading, notice
 from app.services.visitor import need_visitor
 from prism_core.errors import InputError, PrismError
@@ -36,6 +36,54 @@ class Named(Protocol):
 SpecT = TypeVar("SpecT", bound=Named)
 
 
+@dataclass(frozen=True)
+class RunForm(ABC):
+    """The components of any run's form; a tab adds its own."""
+
+    fold: gr.Accordion
+    """Folded when there is a run to see."""
+    by_name: Mapping[str, Any]
+    """The fields that a spec is read from."""
+    plan: gr.HTML
+    """Says what a run would do and, where that was measured, how long it would take."""
+    start: gr.Button
+    status: gr.HTML
+
+    @property
+    @abstractmethod
+    def fields(self) -> list[Any]:
+        """The components that a spec is read from, in order."""
+
+
+@dataclass(frozen=True)
+class MeasuredForm(RunForm):
+    """A form whose plan is estimated from what the machine was measured to do."""
+
+    measure: gr.Button
+    measuring: gr.HTML
+    """Says how far the measuring is."""
+
+
+@contextmanager
+def form_fold(title: str, elem_id: str) -> Iterator[gr.Accordion]:
+    """Lay out what holds a form: a card with the fields, then one with the plan."""
+    with (
+        gr.Accordion(title, open=True, elem_id=elem_id) as fold,
+        gr.Row(elem_classes="px-train-setup", equal_height=False),
+    ):
+        yield fold
+
+
+def build_plan(prefix: str) -> dict[str, Any]:
+    """Lay out the plan of a `MeasuredForm`; return its components by name."""
+    with gr.Column(elem_classes="px-card", scale=2, min_width=320):
+        return {
+            "plan": fragment(elem_id=f"{prefix}-plan"),
+            "measuring": fragment(elem_id=f"{prefix}-measuring"),
+            "measure": gr.Button(MEASURE, size="sm", elem_id=f"{prefix}-measure"),
+        }
+
+
 def check_unfinished(store: Store, owner: str, most: int, kind: RunKind | None = None) -> None:
     """Refuse a visitor's next run while `most` of this kind, or of any, have not ended.
 
@@ -56,10 +104,18 @@ class RunStarter(ABC, Generic[SpecT]):
     kind: ClassVar[RunKind]
 
     shared: Shared
+    form: RunForm
+    run_id: gr.Textbox
+    """Names the run that is watched."""
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The components whose values `spec` reads."""
+        return self.form.fields
 
     @abstractmethod
     def spec(self, *values: Any) -> SpecT:
-        """The run that the form describes.
+        """Return the run that the form describes.
 
         Raises:
             InputError, NotFoundError: a value is not allowed.
@@ -73,112 +129,112 @@ class RunStarter(ABC, Generic[SpecT]):
             PrismError: something that the run needs is missing, or it is one too many.
         """
 
-    def start(self, visitor: object, *values: Any) -> tuple[str, Any, Any]:
-        """Put the run in the queue; gives (status, run id, set-up)."""
+    def start(self, visitor: object, *values: Any) -> Updates:
+        """Put the run in the queue."""
         try:
             owner = need_visitor(visitor)
             spec = self.spec(*values)
             self.check(spec, owner)
             run_id = self.shared.jobs.submit(self.kind, spec.name, pack(spec), owner)
         except PrismError as error:
-            return notice("error", str(error)), gr.skip(), gr.skip()
-        return "", run_id, gr.Accordion(open=False)
+            return {self.form.status: notice("error", str(error))}
+        return {self.form.status: "", self.run_id: run_id, self.form.fold: gr.Accordion(open=False)}
+
+    def wire_start(self, event: Any) -> Any:
+        """Start a run at an event; return the event after which `run_id` names it."""
+        inputs = [self.shared.visitor_state, *self.inputs]
+        return event(self.start, inputs, [self.form.status, self.run_id, self.form.fold], **QUIET)
 
 
 @dataclass(frozen=True)
 class MeasuredStarter(RunStarter[SpecT]):
     """The listeners where a plan promises times, from a short measurement of the machine."""
 
+    form: MeasuredForm
     library: Mapping[str, Persona]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The visitor's own personas, then the fields."""
+        return [self.shared.personas_state, *self.form.fields]
 
     @abstractmethod
     def model(self, spec: SpecT) -> str:
-        """The model whose speed decides."""
+        """Return the model whose speed decides."""
 
     @abstractmethod
     def chosen_model(self, *values: Any) -> str:
-        """The model that the form names, empty where it cannot be told."""
+        """Return the model that the form names, empty where it cannot be told."""
 
     @abstractmethod
     def panel(self, spec: SpecT) -> str:
-        """What the run will do, with times where they are known."""
+        """Say what the run will do, with times where they are known."""
 
-    def plan(self, *values: Any) -> tuple[str, Any]:
-        """What the run will do; gives (plan, measure button)."""
+    def plan(self, *values: Any) -> Updates:
+        """Say what the run will do."""
         try:
-            spec = self.spec(*values)
-            return self.panel(spec), self._button(spec)
+            return self._planned(self.spec(*values))
         except PrismError as error:
-            return notice("warn", str(error)), gr.Button(visible=False)
+            shown = notice("warn", str(error))
+            return {self.form.plan: shown, self.form.measure: gr.Button(visible=False)}
 
-    def measure(self, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
-        """Measure the machine; yields (plan, measure button, what is being measured)."""
+    def measure(self, *values: Any) -> Iterator[Updates]:
+        """Measure the machine, and say meanwhile what is being measured."""
+        form, probes = self.form, self.shared.probes
         try:
             spec = self.spec(*values)
-            self.shared.probes.forget(self.model(spec))
-            for report in self.shared.probes.measure(self.model(spec)):
+            probes.forget(self.model(spec))
+            for report in probes.measure(self.model(spec)):
                 line = report.note[:1].upper() + report.note[1:] + "…"
                 busy = loading(line, report.done, report.total)
-                yield gr.skip(), gr.Button(visible=False), busy
-            yield self.panel(spec), self._button(spec), ""
+                yield {form.measure: gr.Button(visible=False), form.measuring: busy}
+            yield {**self._planned(spec), form.measuring: ""}
         except PrismError as error:
-            yield gr.skip(), gr.Button(visible=True), notice("error", str(error))
+            shown = notice("error", str(error))
+            yield {form.measure: gr.Button(visible=True), form.measuring: shown}
 
-    def measure_if_ready(self, *values: Any) -> Iterator[tuple[Any, Any, Any]]:
+    def measure_if_ready(self, *values: Any) -> Iterator[Updates]:
         """Measure when the tab is opened, unless a model would have to be loaded first."""
         model, probes = self.chosen_model(*values), self.shared.probes
         ready = model == self.shared.settings.default_model or probes.is_ready(model)
         if not ready or probes.known(model) is not None:
-            yield *self.plan(*values), ""
+            yield {**self.plan(*values), self.form.measuring: ""}
             return
         yield from self.measure(*values)
 
-    def _button(self, spec: SpecT) -> Any:
+    def _planned(self, spec: SpecT) -> Updates:
         model = self.model(spec)
-        again = self.shared.probes.known(model) is not None
-        return gr.Button(MEASURE_AGAIN if again else MEASURE, visible=not model.startswith(REMOTE))
+        label = MEASURE if self.shared.probes.known(model) is None else MEASURE_AGAIN
+        button = gr.Button(label, visible=not model.startswith(REMOTE))
+        return {self.form.plan: self.panel(spec), self.form.measure: button}
 
+    def wire_plan(self, edits: Sequence[Any], tab: gr.Tab) -> None:
+        """Plan anew whenever one of `edits` happens, and when the tab is opened.
 
-class MeasuredForm(Protocol):
-    """A form whose plan is estimated from what the machine was measured to do."""
+        The page does an event's listeners one after another: what clears an old refusal comes
+        before the plan, or it would clear the answer to a click on Start as well.
+        """
+        form, plan = self.form, [self.form.plan, self.form.measure]
+        gr.on(edits, None, None, form.status, js="() => ''", api_visibility="private")
+        gr.on(edits, self.plan, self.inputs, plan, trigger_mode="always_last", **QUIET)
+        # The plan at once; the measuring waits for its turn at the model.
+        tab.select(self.plan, self.inputs, plan, **QUIET)
 
-    @property
-    def fields(self) -> list[Component]:
-        """What a spec is read from."""
+    def wire_measuring(self, tab: gr.Tab) -> None:
+        """Measure the machine at a click, and when the tab is opened for the first time.
 
-    @property
-    def plan(self) -> gr.HTML:
-        """Says what a run would do and how long it would take."""
-
-    @property
-    def measure(self) -> gr.Button:
-        """Measures the machine again."""
-
-    @property
-    def measuring(self) -> gr.HTML:
-        """Says that the machine is being measured."""
-
-
-def wire_measuring(
-    starter: MeasuredStarter[Any], tab: gr.Tab, form: MeasuredForm, own: gr.BrowserState
-) -> None:
-    """Measure the machine at a click, and when the tab is opened for the first time.
-
-    Args:
-        starter: the listeners.
-        tab: where they are.
-        form: what is read, and where the plan is shown.
-        own: the visitor's own personas.
-    """
-    for event, listener in (
-        (form.measure.click, starter.measure),
-        (tab.select, starter.measure_if_ready),
-    ):
-        event(
-            listener,
-            [own, *form.fields],
-            [form.plan, form.measure, form.measuring],
-            show_progress="hidden",
-            api_visibility="private",
-            **USES_MODEL,
-        )
+        The page does an event's listeners one after another, so this, which takes long, comes last.
+        """
+        form = self.form
+        for event, listener in (
+            (form.measure.click, self.measure),
+            (tab.select, self.measure_if_ready),
+        ):
+            event(
+                listener,
+                self.inputs,
+                [form.plan, form.measure, form.measuring],
+                show_progress="hidden",
+                api_visibility="private",
+                **USES_MODEL,
+            )

@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from app.common.shared import QUIET, Shared, fragment
+from app.common.confirmation import Confirmation, build_confirmation
+from app.common.shared import QUIET, Shared, Updates, fragment, then_script
 from app.common.text import notice
 from app.services.jobs import Jobs
 from app.services.visitor import need_visitor, read_visitor
@@ -31,11 +32,8 @@ class Watched:
     """A kind of run, as its tab speaks of it."""
 
     kind: RunKind
-    """What the store calls it."""
     noun: str
-    """What the page calls one."""
     plural: str
-    """What the page calls several."""
     key: str
     """The address's parameter that names one."""
     question: str
@@ -46,7 +44,7 @@ class Watched:
     """The ids of the parts that do not follow the prefix."""
 
     def elem_id(self, part: str) -> str:
-        """The id of a part's element."""
+        """Return the id of a part's element."""
         return self.renamed.get(part, f"{self.prefix}-{part}")
 
 
@@ -55,6 +53,8 @@ class Controls(ABC):
     """The components around any run; a tab adds its own."""
 
     run_id: gr.Textbox
+    seen: gr.State
+    """What the last look has drawn; the next one is handed it."""
     timer: gr.Timer
     box: gr.Column
     runs: gr.Dropdown
@@ -62,26 +62,19 @@ class Controls(ABC):
     cancel: gr.Button
     resume: gr.Button
     delete: gr.Button
-    confirm: gr.Row
-    confirm_delete: gr.Button
-    confirm_keep: gr.Button
+    confirm: Confirmation
     status: gr.HTML
 
     @property
     @abstractmethod
     def details(self) -> list[Any]:
-        """What the tab shows of a run beside the panel."""
-
-    @property
-    def memory(self) -> list[Any]:
-        """What the page remembers of a look; the next look is handed the first."""
-        return []
+        """The tab's own components that a look may change."""
 
     @property
     def outputs(self) -> list[Any]:
-        """What `RunWatcher.look` sets."""
+        """The components that a look may change."""
         buttons = [self.cancel, self.resume, self.delete, self.timer]
-        return [self.box, self.panel, *self.details, *buttons, *self.memory]
+        return [self.box, self.panel, *buttons, self.seen, *self.details]
 
 
 def build_controls(what: Watched, extra: tuple[int, gr.Button] | None = None) -> dict[str, Any]:
@@ -94,12 +87,17 @@ def build_controls(what: Watched, extra: tuple[int, gr.Button] | None = None) ->
     Returns:
         The fields of `Controls` by name; what the tab adds goes into `box`.
     """
+
+    def button(part: str, text: str, **more: Any) -> gr.Button:
+        return gr.Button(text, visible=False, elem_id=what.elem_id(part), render=False, **more)
+
     parts: dict[str, Any] = {
         "run_id": gr.Textbox(visible="hidden", elem_id=what.elem_id("id")),
+        "seen": gr.State(None),
         "timer": gr.Timer(POLL_SECONDS, active=False),
-        "cancel": _button(what, "cancel", "Cancel", variant="stop"),
-        "resume": _button(what, "resume", "Resume"),
-        "delete": _button(what, "delete", f"Delete {what.noun}", size="sm"),
+        "cancel": button("cancel", "Cancel", variant="stop"),
+        "resume": button("resume", "Resume"),
+        "delete": button("delete", f"Delete {what.noun}", size="sm"),
     }
     buttons = [parts[name] for name in ("cancel", "resume", "delete")]
     if extra is not None:
@@ -110,24 +108,15 @@ def build_controls(what: Watched, extra: tuple[int, gr.Button] | None = None) ->
         )
         parts["panel"] = fragment(elem_id=what.elem_id("panel"))
         with gr.Row(elem_classes="px-tools"):
-            for button in buttons:
-                button.render()
-        with gr.Row(
-            visible=False, elem_classes="px-tools", elem_id=what.elem_id("confirm")
-        ) as confirm:
-            fragment(f'<p class="px-warning">{what.question}</p>')
-            parts["confirm_delete"] = gr.Button("Yes, delete it", size="sm", variant="stop")
-            parts["confirm_keep"] = gr.Button("Keep it", size="sm")
+            for one in buttons:
+                one.render()
+        parts["confirm"] = build_confirmation(what.question, what.elem_id("confirm"))
         parts["status"] = fragment(elem_id=what.elem_id("status"))
-    return {**parts, "box": box, "confirm": confirm}
-
-
-def _button(what: Watched, part: str, text: str, **more: Any) -> gr.Button:
-    return gr.Button(text, visible=False, elem_id=what.elem_id(part), render=False, **more)
+    return {**parts, "box": box}
 
 
 def find_run(store: Store, kind: RunKind, asked: str | None, owner: str | None) -> RunRow | None:
-    """The run to show: the one asked for by id, else the visitor's latest."""
+    """Return the run to show: the one asked for by id, else the visitor's latest."""
     if asked:
         try:
             run = store.get_run(asked)
@@ -142,86 +131,92 @@ class RunWatcher(ABC):
     """The listeners around one run."""
 
     what: ClassVar[Watched]
-    """The kind of run."""
-    details: ClassVar[int]
-    """How many components `Controls.details` names."""
-    forgotten: ClassVar[tuple[Any, ...]] = ()
-    """What `Controls.memory` holds where there is no run."""
 
     store: Store
     jobs: Jobs
+    watch: Controls
+    fold: gr.Accordion
+    """The form, folded when there is a run to see."""
 
     @abstractmethod
-    def show(
-        self, run: RunRow, position: int | None, is_mine: bool, seen: object
-    ) -> tuple[list[Any], list[Any]]:
-        """The run as it stands; gives ([panel, *details], memory).
+    def show(self, run: RunRow, position: int | None, is_mine: bool, seen: object) -> Updates:
+        """Show the run as it stands: the panel and the tab's own components.
 
         Args:
             run: the run.
             position: its place in the queue; see `Jobs.queue_position`.
             is_mine: whether the visitor owns it.
-            seen: the first of what the page remembers of the last look.
+            seen: what the last look has left in `Controls.seen`.
         """
 
-    def look(self, run_id: str, stored: object, seen: object = None) -> list[Any]:
-        """The run as it stands. Sets `Controls.outputs`."""
+    def forget(self) -> Updates:
+        """Return what is left where there is no run."""
+        return {self.watch.seen: None}
+
+    def look(self, run_id: str, stored: object, seen: object = None) -> Updates:
+        """Show the run as it stands, and who may do what with it."""
+        watch = self.watch
         try:
             run = find_run(self.store, self.what.kind, run_id or None, None)
             if run is None:
-                keep = [gr.skip()] * (1 + self.details + 3)
-                return [gr.Column(visible=False), *keep, gr.Timer(active=False), *self.forgotten]
+                hidden, rest = gr.Column(visible=False), gr.Timer(active=False)
+                return {watch.box: hidden, watch.timer: rest, **self.forget()}
             is_mine = read_visitor(stored) == run.owner
-            shown, memory = self.show(run, self.jobs.queue_position(run.id), is_mine, seen)
+            shown = self.show(run, self.jobs.queue_position(run.id), is_mine, seen)
         except PrismError as error:
-            keep = [gr.skip()] * (self.details + 4 + len(self.forgotten))
-            return [gr.Column(visible=True), notice("error", str(error)), *keep]
-        return [
-            gr.Column(visible=True),
-            *shown,
-            gr.Button(visible=is_mine and not run.is_ended, interactive=run.status != "cancelling"),
-            gr.Button(visible=is_mine and run.status in ("cancelled", "failed")),
-            gr.Button(visible=is_mine and run.is_ended),
-            gr.Timer(active=not run.is_ended),
-            *memory,
-        ]
+            return {watch.box: gr.Column(visible=True), watch.panel: notice("error", str(error))}
+        can_cancel = is_mine and not run.is_ended
+        stopping = run.status == "cancelling"
+        return {
+            watch.box: gr.Column(visible=True),
+            watch.cancel: gr.Button(visible=can_cancel, interactive=not stopping),
+            watch.resume: gr.Button(visible=is_mine and run.status in ("cancelled", "failed")),
+            watch.delete: gr.Button(visible=is_mine and run.is_ended),
+            watch.timer: gr.Timer(active=not run.is_ended),
+            **shown,
+        }
 
-    def arrive(self, run_id: str, stored: object, request: gr.Request) -> list[Any]:
-        """The run that a link or the visitor asks for; gives (run id, runs, set-up)."""
+    def arrive(self, run_id: str, stored: object, request: gr.Request) -> Updates:
+        """Find the run that a link or the visitor asks for."""
         asked = str(dict(request.query_params).get(self.what.key, "")) or None
         owner = read_visitor(stored)
         run = find_run(self.store, self.what.kind, asked, owner)
         if run is None and asked:
             run = find_run(self.store, self.what.kind, None, owner)
         found = run_id or (run.id if run is not None else "")
-        fold = gr.Accordion(open=False) if found and not run_id else gr.skip()
-        return [found, self.choices(stored, found), fold]
+        updates = {self.watch.run_id: found, **self.choices(stored, found)}
+        if found and not run_id:
+            updates[self.fold] = gr.Accordion(open=False)
+        return updates
 
-    def choices(self, stored: object, run_id: str) -> Any:
-        """The visitor's runs, newest first."""
+    def choices(self, stored: object, run_id: str) -> Updates:
+        """Offer the visitor's runs, newest first."""
         owner = read_visitor(stored)
         runs = self.store.list_runs(owner, self.what.kind, limit=50) if owner else []
         names = [(_label(run), run.id) for run in runs]
         known = any(run_id == value for _, value in names)
-        return gr.Dropdown(names, value=run_id if known else None, visible=len(names) > 1)
+        shown = gr.Dropdown(names, value=run_id if known else None, visible=len(names) > 1)
+        return {self.watch.runs: shown}
 
-    def cancel(self, run_id: str, stored: object) -> str:
-        """Stop the run; gives the status line."""
-        return self._change(self.jobs.cancel, run_id, stored)
+    def cancel(self, run_id: str, stored: object) -> Updates:
+        """Stop the run."""
+        return {self.watch.status: self._change(self.jobs.cancel, run_id, stored)}
 
-    def resume(self, run_id: str, stored: object) -> str:
-        """Let the run go on; gives the status line."""
-        return self._change(self.jobs.resume, run_id, stored)
+    def resume(self, run_id: str, stored: object) -> Updates:
+        """Let the run go on."""
+        return {self.watch.status: self._change(self.jobs.resume, run_id, stored)}
 
-    def delete(self, run_id: str, stored: object) -> list[Any]:
-        """Delete the run; gives (status, confirmation, run id, runs)."""
+    def delete(self, run_id: str, stored: object) -> Updates:
+        """Delete the run and show the latest of the others."""
+        watch, hidden = self.watch, gr.Row(visible=False)
         refused = self._change(self.store.delete_run, run_id, stored)
         if refused:
-            return [refused, gr.Row(visible=False), run_id, gr.skip()]
+            return {watch.status: refused, watch.confirm.row: hidden}
         run = find_run(self.store, self.what.kind, None, read_visitor(stored))
         found = run.id if run is not None else ""
         line = notice("done", f"The {self.what.noun} is deleted.")
-        return [line, gr.Row(visible=False), found, self.choices(stored, found)]
+        updates = {watch.status: line, watch.confirm.row: hidden, watch.run_id: found}
+        return {**updates, **self.choices(stored, found)}
 
     @staticmethod
     def _change(act: Callable[[str, str], object], run_id: str, stored: object) -> str:
@@ -231,45 +226,36 @@ class RunWatcher(ABC):
             return notice("error", str(error))
         return ""
 
+    def wire(self, shared: Shared, tab: gr.Tab, started: Any) -> None:
+        """Connect the controls.
 
-def wire_controls(
-    shared: Shared,
-    tab: gr.Tab,
-    watch: Controls,
-    watcher: RunWatcher,
-    fold: gr.Accordion,
-    started: Any,
-) -> None:
-    """Connect the controls.
-
-    Args:
-        shared: the page.
-        tab: where they are; a run is looked for when it is opened.
-        watch: the components.
-        watcher: their listeners.
-        fold: the set-up, folded when there is a run to see.
-        started: the event after which `run_id` names a run that was just started.
-    """
-    visitor = shared.visitor_state
-    mine = [watch.run_id, visitor]
-    looking = [*mine, *watch.memory[:1]]
-    tab.select(watcher.arrive, mine, [watch.run_id, watch.runs, fold], **QUIET)
-    gr.on([watch.run_id.change, watch.timer.tick], watcher.look, looking, watch.outputs, **QUIET)
-    started.then(watcher.choices, [visitor, watch.run_id], watch.runs, **QUIET)
-    chosen = watch.runs.input(lambda run: run or "", watch.runs, watch.run_id, **QUIET)
-    # The address names the run on the screen, so a reload finds it. A refused start leaves it.
-    js = f"(id) => window.prism.showRun('{watcher.what.key}', id)"
-    for event in (started, chosen):
-        event.then(None, watch.run_id, None, js=js, api_visibility="private")
-    for button, listener in ((watch.cancel, watcher.cancel), (watch.resume, watcher.resume)):
-        button.click(listener, mine, watch.status, **QUIET).then(
-            watcher.look, looking, watch.outputs, **QUIET
+        Args:
+            shared: the page.
+            tab: where they are; a run is looked for when it is opened.
+            started: the event after which `run_id` names a run that was just started.
+        """
+        watch, visitor = self.watch, shared.visitor_state
+        mine = [watch.run_id, visitor]
+        look: dict[str, Any] = {
+            "fn": self.look,
+            "inputs": [*mine, watch.seen],
+            "outputs": watch.outputs,
+            **QUIET,
+        }
+        tab.select(self.arrive, mine, [watch.run_id, watch.runs, self.fold], **QUIET)
+        gr.on([watch.run_id.change, watch.timer.tick], **look)
+        started.then(self.choices, [visitor, watch.run_id], watch.runs, **QUIET)
+        chosen = watch.runs.input(lambda run: run or "", watch.runs, watch.run_id, **QUIET)
+        # The address names the run on the screen, so a reload finds it. A refused start leaves it.
+        for event in (started, chosen):
+            script = f"(id) => window.prism.showRun('{self.what.key}', id)"
+            then_script(event, script, watch.run_id)
+        for button, listener in ((watch.cancel, self.cancel), (watch.resume, self.resume)):
+            button.click(listener, mine, watch.status, **QUIET).then(**look)
+        watch.confirm.ask_at(watch.delete)
+        watch.confirm.yes.click(
+            self.delete, mine, [watch.status, watch.confirm.row, watch.run_id, watch.runs], **QUIET
         )
-    watch.delete.click(lambda: gr.Row(visible=True), None, watch.confirm, **QUIET)
-    watch.confirm_keep.click(lambda: gr.Row(visible=False), None, watch.confirm, **QUIET)
-    watch.confirm_delete.click(
-        watcher.delete, mine, [watch.status, watch.confirm, watch.run_id, watch.runs], **QUIET
-    )
 
 
 def _label(run: RunRow) -> str:

@@ -16,29 +16,24 @@ SHOWN_ROLLOUTS = 8
 
 @dataclass(frozen=True)
 class RlStory:
-    """One run as it stands."""
+    """One run as it stands; what it has not done yet is missing."""
 
     run: RunRow
-    """Its row."""
     spec: RlSpec
-    """What was chosen."""
     probe: tuple[LevelRate, ...]
-    """What the probe of the levels found so far."""
     steps: tuple[StepRecord, ...]
-    """Every step so far."""
     rollouts: tuple[tuple[int, RolloutRecord], ...]
-    """The latest sample answers, newest first, with their steps."""
+    """The latest sample answers with their steps, newest first."""
     result: RlResult | None
-    """How it ended, once it has."""
 
     @property
     def mark(self) -> str:
-        """Changes when there is something new to draw."""
+        """A text that changes when there is something new to draw."""
         return f"{self.run.id} {len(self.steps)} {len(self.probe)} {self.run.status}"
 
 
 def read_rl_story(store: Store, run: RunRow) -> RlStory:
-    """The story of a run.
+    """Read what is known of a run.
 
     Raises:
         InputError: what the store holds is not what this version writes.

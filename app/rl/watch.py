@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
-from app.common.shared import fragment
+from app.common.shared import Updates, fragment
 from app.rl.story import RlStory, read_rl_story
 from app.rl.views import (
     kl_figure,
@@ -41,7 +41,6 @@ REINFORCED = Watched(
 class RlWatch(Controls):
     """The components around a run."""
 
-    seen: gr.State
     reward: gr.Plot
     kl: gr.Plot
     length: gr.Plot
@@ -54,11 +53,6 @@ class RlWatch(Controls):
         """The figures, what came out, and the way to try it."""
         figures = [self.reward, self.kl, self.length]
         return [*figures, self.results, self.rollouts, self.try_it]
-
-    @property
-    def memory(self) -> list[Any]:
-        """What was drawn."""
-        return [self.seen]
 
 
 def build_rl_watch() -> RlWatch:
@@ -74,7 +68,7 @@ def build_rl_watch() -> RlWatch:
             parts["kl"] = gr.Plot(show_label=False, elem_id="px-rl-kl", min_width=300)
             parts["length"] = gr.Plot(show_label=False, elem_id="px-rl-length", min_width=300)
         parts["rollouts"] = fragment(elem_id="px-rl-rollouts")
-    return RlWatch(**parts, try_it=try_it, seen=gr.State(None))
+    return RlWatch(**parts, try_it=try_it)
 
 
 @dataclass(frozen=True)
@@ -82,30 +76,33 @@ class RlWatcher(RunWatcher):
     """The listeners around one run."""
 
     what = REINFORCED
-    details = 6
-    forgotten = (None,)
 
-    def show(
-        self, run: RunRow, position: int | None, is_mine: bool, seen: object
-    ) -> tuple[list[Any], list[Any]]:
+    watch: RlWatch
+
+    def show(self, run: RunRow, position: int | None, is_mine: bool, seen: object) -> Updates:
         """See `RunWatcher.show`."""
-        story = read_rl_story(self.store, run)
-        figures = [gr.skip()] * 3 if seen == story.mark else _figures(story)
+        watch, story = self.watch, read_rl_story(self.store, run)
         has_adapter = run.status == "done" and (run.path / ADAPTER_FOLDER / INFO_FILE).is_file()
-        return [
-            rl_panel(story, position),
-            *figures,
-            rl_results(story),
-            rollouts_html(story),
-            gr.Button(visible=is_mine and has_adapter),
-        ], [story.mark]
+        return {
+            watch.panel: rl_panel(story, position),
+            **({} if seen == story.mark else self._figures(story)),
+            watch.results: rl_results(story),
+            watch.rollouts: rollouts_html(story),
+            watch.try_it: gr.Button(visible=is_mine and has_adapter),
+            watch.seen: story.mark,
+        }
 
-
-def _figures(story: RlStory) -> list[Any]:
-    if story.spec.arm == "sft":
-        hidden = gr.Plot(visible=False)
-        return [gr.Plot(loss_figure(story.steps), visible=True), hidden, hidden]
-    return [
-        gr.Plot(draw(story.steps), visible=bool(story.steps))
-        for draw in (reward_figure, kl_figure, length_figure)
-    ]
+    def _figures(self, story: RlStory) -> Updates:
+        watch, steps = self.watch, story.steps
+        if story.spec.arm == "sft":
+            hidden = gr.Plot(visible=False)
+            shown = gr.Plot(loss_figure(steps), visible=True)
+            return {watch.reward: shown, watch.kl: hidden, watch.length: hidden}
+        return {
+            plot: gr.Plot(draw(steps), visible=bool(steps))
+            for plot, draw in (
+                (watch.reward, reward_figure),
+                (watch.kl, kl_figure),
+                (watch.length, length_figure),
+            )
+        }

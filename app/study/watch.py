@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
+from app.common.shared import Updates
 from app.study.views import study_panel
 from prism_core.storage import RunRow
 from prism_core.study.records import ANSWERS
@@ -57,12 +58,14 @@ class StudyWatcher(RunWatcher):
     """The listeners around one study's run."""
 
     what = STUDYING
-    details = 1
 
-    def show(
-        self, run: RunRow, position: int | None, is_mine: bool, seen: object
-    ) -> tuple[list[Any], list[Any]]:
+    watch: StudyWatch
+
+    def show(self, run: RunRow, position: int | None, is_mine: bool, seen: object) -> Updates:
         """See `RunWatcher.show`."""
         answers = self.store.count_records(run.id).get(ANSWERS, 0)
         word = "Explore the results" if run.status == "done" else "Explore partial results"
-        return [study_panel(run, position, answers), gr.Button(word, visible=answers > 0)], []
+        return {
+            self.watch.panel: study_panel(run, position, answers),
+            self.watch.explore: gr.Button(word, visible=answers > 0),
+        }

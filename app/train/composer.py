@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
+from app.common.fields import Fields
 from app.common.persona_choices import LENGTH_CHOICES, PLACEMENT_CHOICES, persona_choices
-from app.common.run_start import MEASURE
+from app.common.run_start import MeasuredForm, build_plan, form_fold
 from app.common.shared import fragment, typed_slider
 from app.services.settings import Settings
 from app.train.form import FORM_FIELDS, limits_sentence, preset_values, range_here
@@ -44,63 +44,59 @@ FEATURE_CHOICES = [
 
 
 @dataclass(frozen=True)
-class TrainForm:
+class TrainForm(MeasuredForm):
     """The form's components."""
 
-    fold: gr.Accordion
-    by_name: Mapping[str, Component]
-    personas: gr.Dropdown
     people: gr.Column
+    """The part that the demo has no use for."""
     note: gr.HTML
-    plan: gr.HTML
-    measuring: gr.HTML
-    measure: gr.Button
-    start: gr.Button
-    status: gr.HTML
+    """Says what the preset is."""
 
     @property
-    def fields(self) -> list[Component]:
+    def fields(self) -> list[Any]:
         """The inputs that make up a spec: the personas, then `FORM_FIELDS`."""
-        return [self.personas, *(self.by_name[name] for name in FORM_FIELDS)]
+        return [self.by_name[name] for name in ("personas", *FORM_FIELDS)]
 
 
 def form_values(values: tuple[Any, ...]) -> tuple[list[str], dict[str, Any]]:
-    """Chosen personas, and the other values by field name."""
+    """Return the chosen personas, and the other values by field name."""
     personas, *rest = values
     chosen = [str(p) for p in personas] if isinstance(personas, list) else []
     return chosen, dict(zip(FORM_FIELDS, rest, strict=True))
 
 
-def fill(preset: str, model: str, settings: Settings) -> list[Any]:
-    """The values that a preset gives `TrainForm.fields`, as far as they are allowed here."""
+def fill(preset: str, model: str, settings: Settings) -> dict[str, Any]:
+    """Return the values that a preset gives the fields, by name, as far as allowed here.
+
+    Raises:
+        InputError: there is no such preset.
+    """
     spec = preset_values(preset, model, settings)
     if spec.judge == "verifiable":  # the demo's; it is no choice for other runs
         spec = replace(spec, judge="self")
-    return [list(spec.personas), *(getattr(spec, name) for name in FORM_FIELDS)]
+    return {"personas": list(spec.personas)} | {name: getattr(spec, name) for name in FORM_FIELDS}
+
+
+def preset_note(preset: str) -> str:
+    """Say what a preset is."""
+    return f'<p class="px-help">{PRESET_NOTES.get(preset, "")}</p>'
 
 
 def build_form(settings: Settings, library: Mapping[str, Persona]) -> TrainForm:
     """Lay the form out."""
     start = preset_values("demo", settings.default_model, settings)
     start = replace(start, judge="self", personas=PAPER_PERSONAS)
-    parts: dict[str, Any] = {}
-    with (
-        gr.Accordion("Set up a run", open=True, elem_id="px-setup") as fold,
-        gr.Row(elem_classes="px-train-setup", equal_height=False),
-    ):
+    fields = Fields("px-train", start)
+    with form_fold("Set up a run", "px-setup") as fold:
         with gr.Column(elem_classes="px-card", elem_id="px-train-form", scale=3, min_width=320):
-            parts |= _choices(start, library, settings)
-        with gr.Column(elem_classes="px-card", scale=2, min_width=320):
-            parts["plan"] = fragment(elem_id="px-plan")
-            parts["measuring"] = fragment(elem_id="px-measuring")
-            parts["measure"] = gr.Button(MEASURE, size="sm", elem_id="px-measure")
-    return TrainForm(fold=fold, **parts)
+            parts = _choices(fields, start, library, settings)
+        parts |= build_plan("px")
+    return TrainForm(fold=fold, by_name=fields.by_name, **parts)
 
 
 def _choices(
-    start: TrainSpec, library: Mapping[str, Persona], settings: Settings
+    fields: Fields, start: TrainSpec, library: Mapping[str, Persona], settings: Settings
 ) -> dict[str, Any]:
-    by_name: dict[str, Any] = {}
     fragment(
         "<h2>Train an adapter</h2><p class='px-help'>The model writes questions, answers "
         "them with and without each persona, judges the pairs, and learns where a persona "
@@ -109,131 +105,78 @@ def _choices(
     limits = limits_sentence(settings)
     if limits:
         fragment(f'<p class="px-warning">{limits}</p>')
-    by_name["preset"] = gr.Radio(
-        PRESET_CHOICES, value=start.preset, label="Preset", elem_id="px-preset"
-    )
-    note = fragment(_note(start.preset))
-    by_name |= _naming(start, settings)
-    personas, people, more = _people(start, library, settings)
-    by_name |= more
+    fields.add(gr.Radio, "preset", "Preset", "px-preset", choices=PRESET_CHOICES)
+    note = fragment(preset_note(start.preset))
+    with gr.Row(elem_classes="px-row"):
+        fields.add(gr.Textbox, "name", "Name of the adapter", max_lines=1)
+        fields.model(settings)
+    with gr.Column(elem_classes="px-people", visible=start.preset != "demo") as people:
+        _people(fields, library, settings)
     with gr.Accordion("Advanced", open=False, elem_id="px-train-more"):
-        by_name |= _advanced(start, settings)
+        _advanced(fields, settings)
     status = fragment(elem_id="px-train-status")
     button = gr.Button("Start training", variant="primary", size="lg", elem_id="px-train-start")
-    return {
-        "by_name": by_name,
-        "personas": personas,
-        "people": people,
-        "note": note,
-        "status": status,
-        "start": button,
-    }
+    return {"people": people, "note": note, "status": status, "start": button}
 
 
-def _note(preset: str) -> str:
-    return f'<p class="px-help">{PRESET_NOTES.get(preset, "")}</p>'
-
-
-def preset_changes(preset: str, model: str, settings: Settings) -> list[Any]:
-    """What choosing a preset changes: note, visibility of the persona part, and all fields."""
-    return [_note(preset), gr.Column(visible=preset != "demo"), *fill(preset, model, settings)]
-
-
-def _naming(start: TrainSpec, settings: Settings) -> dict[str, Any]:
-    free = not settings.public
+def _people(fields: Fields, library: Mapping[str, Persona], settings: Settings) -> None:
+    fields.add(
+        gr.Dropdown,
+        "personas",
+        "Personas",
+        choices=persona_choices(library, library),
+        value=list(PAPER_PERSONAS),
+        multiselect=True,
+        info="Your own ones from the Personas tab are offered too.",
+    )
     with gr.Row(elem_classes="px-row"):
-        name = gr.Textbox(
-            value=start.name, label="Name of the adapter", max_lines=1, elem_id="px-train-name"
+        fields.add(gr.Radio, "length", "Persona length", choices=LENGTH_CHOICES)
+        fields.add(
+            typed_slider,
+            "queries_per_persona",
+            "Queries a persona",
+            "px-queries",
+            low=1,
+            high=min(range_here("queries_per_persona", settings)[1], 100),
+            step=1,
         )
-        model = gr.Dropdown(
-            list(settings.models),
-            value=start.model,
-            label="Base model",
-            allow_custom_value=free,
-            info="Or a Hub id like org/name, a folder, or a .gguf file." if free else None,
-            elem_id="px-train-model",
-        )
-    return {"name": name, "model": model}
+    judges = [c for c in JUDGE_CHOICES if c[1] != "remote" or not settings.public]
+    fields.add(gr.Radio, "judge", "Judge", choices=judges)
+    fields.add(
+        gr.Textbox,
+        "remote_model",
+        "Remote judge's model",
+        "px-remote-model",
+        info="Its address and key come from PRISM_REMOTE_URL and PRISM_REMOTE_KEY.",
+        visible=False,
+        max_lines=1,
+    )
 
 
-def _people(
-    start: TrainSpec, library: Mapping[str, Persona], settings: Settings
-) -> tuple[gr.Dropdown, gr.Column, dict[str, Any]]:
-    found: dict[str, Any] = {}
-    with gr.Column(elem_classes="px-people", visible=start.preset != "demo") as people:
-        personas = gr.Dropdown(
-            persona_choices(library, library),
-            value=list(start.personas),
-            multiselect=True,
-            label="Personas",
-            info="Your own ones from the Personas tab are offered too.",
-            elem_id="px-train-personas",
-        )
-        with gr.Row(elem_classes="px-row"):
-            found["length"] = gr.Radio(LENGTH_CHOICES, value=start.length, label="Persona length")
-            found["queries_per_persona"] = typed_slider(
-                1,
-                min(range_here("queries_per_persona", settings)[1], 100),
-                value=start.queries_per_persona,
-                step=1,
-                label="Queries a persona",
-                elem_id="px-queries",
-            )
-        found["judge"] = gr.Radio(
-            [c for c in JUDGE_CHOICES if c[1] != "remote" or not settings.public],
-            value=start.judge,
-            label="Judge",
-            elem_id="px-train-judge",
-        )
-        found["remote_model"] = gr.Textbox(
-            label="Remote judge's model",
-            info="Its address and key come from PRISM_REMOTE_URL and PRISM_REMOTE_KEY.",
-            visible=False,
-            max_lines=1,
-            elem_id="px-remote-model",
-        )
-    return personas, people, found
-
-
-def _advanced(start: TrainSpec, settings: Settings) -> dict[str, Any]:
-    def whole(name: str, label: str, info: str = "") -> gr.Number:
+def _advanced(fields: Fields, settings: Settings) -> None:
+    def whole(name: str, label: str, info: str = "") -> None:
         low, high = range_here(name, settings)
-        # Limits given to the component would end in its own error, which names no field.
-        return gr.Number(
-            getattr(start, name),
-            label=label,
-            precision=0,
-            info=info or f"{low:g} to {high:,.10g}",
-            elem_id=f"px-train-{name.replace('_', '-')}",
-        )
+        fields.whole(name, label, info or f"{low:g} to {high:,.10g}")
 
-    def real(name: str, label: str, info: str = "") -> gr.Number:
-        return gr.Number(getattr(start, name), label=label, step=0.01, info=info or None)
-
-    found: dict[str, Any] = {}
     fragment("<h3>Questions and answers</h3>")
     with gr.Row(elem_classes="px-row"):
-        found["answer_tokens"] = whole("answer_tokens", "Longest answer (tokens)")
-        found["rounds"] = whole("rounds", "Rounds", "Repeats stages 2 to 5.")
-        found["seed"] = whole("seed", "Seed")
-    found["placement"] = gr.Radio(
-        PLACEMENT_CHOICES, value=start.placement, label="Placement of the persona's text"
-    )
+        whole("answer_tokens", "Longest answer (tokens)")
+        whole("rounds", "Rounds", "Repeats stages 2 to 5.")
+        whole("seed", "Seed")
+    fields.add(gr.Radio, "placement", "Placement of the persona's text", choices=PLACEMENT_CHOICES)
     fragment("<h3>Gate</h3>")
-    found["feature"] = gr.Radio(FEATURE_CHOICES, value=start.feature, label="What the gate reads")
+    fields.add(gr.Radio, "feature", "What the gate reads", choices=FEATURE_CHOICES)
     low, high = range_here("held_out_share", settings)
-    found["held_out_share"] = typed_slider(
-        low, high, value=start.held_out_share, step=0.05, label="Share of topics held out"
-    )
+    label = "Share of topics held out"
+    fields.add(typed_slider, "held_out_share", label, low=low, high=high, step=0.05)
     fragment("<h3>Distillation</h3>")
     with gr.Row(elem_classes="px-row"):
-        found["rank"] = whole("rank", "LoRA rank")
-        found["alpha"] = whole("alpha", "LoRA alpha")
-        found["epochs"] = whole("epochs", "Epochs")
-        found["batch_size"] = whole("batch_size", "Answers a step")
+        whole("rank", "LoRA rank")
+        whole("alpha", "LoRA alpha")
+        whole("epochs", "Epochs")
+        whole("batch_size", "Answers a step")
     with gr.Row(elem_classes="px-row"):
-        found["learning_rate"] = gr.Number(start.learning_rate, label="Learning rate", step=1e-5)
-        found["temperature"] = real("temperature", "Temperature of the KL")
-        found["top_k"] = whole("top_k", "Teacher's tokens")
-        found["max_tokens"] = whole("max_tokens", "Longest training text")
-    return found
+        fields.real("learning_rate", "Learning rate", 1e-5)
+        fields.real("temperature", "Temperature of the KL", 0.01)
+        whole("top_k", "Teacher's tokens")
+        whole("max_tokens", "Longest training text")

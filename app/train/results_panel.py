@@ -10,7 +10,7 @@ import gradio as gr
 
 from app.common.form_values import read_number, read_whole
 from app.common.run_watch import find_run
-from app.common.shared import fragment, typed_slider
+from app.common.shared import QUIET, Shared, Updates, fragment, typed_slider
 from app.common.text import notice
 from app.services.adapter_shelf import AdapterShelf
 from app.services.visitor import need_visitor, read_visitor
@@ -18,6 +18,7 @@ from app.train.story import Findings, FindingsBook, PairFilter, spec_of_run, tit
 from app.train.views.charts import calibration_figure, pr_figure, roc_figure
 from app.train.views.results import (
     PAGE,
+    ROUTE_NAMES,
     comparison_frame,
     comparison_notes,
     distill_panel,
@@ -27,10 +28,10 @@ from app.train.views.results import (
     persona_frame,
     threshold_panel,
 )
+from app.train.watch import TrainWatch
 from prism_core.errors import InputError, PrismError
 from prism_core.prism.gating.gate import PAPER_THRESHOLD
 from prism_core.prism.gating.report import GateReport
-from prism_core.prism.records import Route
 from prism_core.storage import RunRow, Store
 from prism_core.types import Persona
 
@@ -69,26 +70,17 @@ class Results:
         return [self.persona, self.route, self.text, self.page]
 
     @property
+    def threshold_outputs(self) -> list[Any]:
+        """What another threshold changes."""
+        return [self.roc, self.pr, self.at_threshold]
+
+    @property
     def outputs(self) -> list[Any]:
-        """What `ResultHandlers.load` sets."""
-        return [
-            self.box,
-            self.persona,
-            self.judge,
-            self.gate_note,
-            self.gate_box,
-            self.threshold,
-            self.roc,
-            self.pr,
-            self.calibration,
-            self.at_threshold,
-            self.save,
-            self.by_persona,
-            self.distil,
-            self.comparison_note,
-            self.comparison,
-            self.try_it,
-        ]
+        """What another run, or more findings, change."""
+        gate = [self.gate_note, self.gate_box, self.threshold, *self.threshold_outputs]
+        gate += [self.calibration, self.save, self.by_persona]
+        rest = [self.judge, self.distil, self.comparison_note, self.comparison, self.try_it]
+        return [self.box, self.persona, *gate, *rest]
 
 
 def build_results() -> Results:
@@ -181,13 +173,16 @@ class ResultHandlers:
     shelf: AdapterShelf
     book: FindingsBook
     library: Mapping[str, Persona]
+    results: Results
 
-    def load(self, mark: str, stored: object, persona: object) -> list[Any]:
-        """Everything that the run has found but the questions. Sets `Results.outputs`.
+    def load(self, mark: str, stored: object, persona: object) -> Updates:
+        """Show everything that the run has found but the questions.
 
         A persona that the questions are narrowed to stays, as long as the run has it.
         """
-        hidden = [gr.Column(visible=False), *[gr.skip()] * 15]
+        results = self.results
+        # The slider is always given a value: see `typed_slider`.
+        hidden = {results.box: gr.Column(visible=False), results.threshold: PAPER_THRESHOLD}
         try:
             run, found = self._find(mark)
             if run is None or not found.judged:
@@ -198,19 +193,28 @@ class ResultHandlers:
             return hidden
         names = list(dict.fromkeys(j.pair.query.persona for j in found.judged))
         choices = [("All personas", ""), *((titles.get(n, n), n) for n in names)]
-        return [
-            gr.Column(visible=True),
-            gr.Dropdown(choices, value=persona if persona in names else ""),
-            judge_panel(found),
-            *self._gate(found.gate, run, adapter),
-            gr.skip() if found.gate is None else persona_frame(found.gate, titles),
-            distill_panel(found),
-            *self._comparison(found),
-            gr.Button(visible=adapter),
-        ]
+        updates: Updates = {
+            results.box: gr.Column(visible=True),
+            results.persona: gr.Dropdown(choices, value=persona if persona in names else ""),
+            results.judge: judge_panel(found),
+            **self._gate(found.gate, run, adapter),
+            results.distil: distill_panel(found),
+            results.comparison_note: notice("info", "The comparison has not been made."),
+            results.try_it: gr.Button(visible=adapter),
+        }
+        if found.gate is not None:
+            updates[results.by_persona] = persona_frame(found.gate, titles)
+        if found.table is not None:
+            updates[results.comparison_note] = comparison_notes(found.table)
+            frame = gr.Dataframe(comparison_frame(found.table), visible=True)
+            updates[results.comparison] = frame
+        return updates
 
-    def pairs(self, mark: str, persona: str, route: str, text: str, page: object) -> str:
-        """One page of the judged questions."""
+    def pairs(self, mark: str, persona: str, route: str, text: str, page: object) -> Updates:
+        """Show one page of the judged questions."""
+        return {self.results.pairs: self._pairs(mark, persona, route, text, page)}
+
+    def _pairs(self, mark: str, persona: str, route: str, text: str, page: object) -> str:
         try:
             run, found = self._find(mark)
             wished = read_whole("Page", page, 1)
@@ -220,8 +224,7 @@ class ResultHandlers:
             return notice("error", str(error))
         if run is None:
             return ""
-        chosen: Route | None = "distill" if route == "distill" else None
-        chosen = "retain" if route == "retain" else chosen
+        chosen = next((name for name in ROUTE_NAMES if name == route), None)
         wanted = PairFilter(str(persona or ""), chosen, str(text or "")[:200])
         fitting = [j for j in found.judged if wanted.takes(j)]
         last = max(1, -(-len(fitting) // PAGE))
@@ -229,29 +232,31 @@ class ResultHandlers:
         titles = titles_of(spec_of_run(run), self.library)
         return pairs_panel(fitting[first : first + PAGE], first, len(fitting), titles)
 
-    def at(self, mark: str, given: object) -> list[Any]:
-        """The gate at another threshold; gives (ROC, PR, what it does)."""
+    def at(self, mark: str, given: object) -> Updates:
+        """Show the gate at another threshold."""
         try:
             threshold = read_number("Threshold", given, 0, 1)
             _, found = self._find(mark)
         except PrismError as error:
-            return [gr.skip(), gr.skip(), notice("error", str(error))]
-        if found.gate is None:
-            return [gr.skip()] * 3
-        return [
-            roc_figure(found.gate, threshold),
-            pr_figure(found.gate, threshold),
-            threshold_panel(found.gate, threshold),
-        ]
+            return {self.results.at_threshold: notice("error", str(error))}
+        return gr.skip() if found.gate is None else self._at(found.gate, threshold)
 
-    def save(self, run_id: str, stored: object, given: object) -> str:
-        """Write the threshold into the adapter; gives the status line."""
+    def _at(self, gate: GateReport, threshold: float) -> Updates:
+        return {
+            self.results.roc: roc_figure(gate, threshold),
+            self.results.pr: pr_figure(gate, threshold),
+            self.results.at_threshold: threshold_panel(gate, threshold),
+        }
+
+    def save(self, run_id: str, stored: object, given: object) -> Updates:
+        """Write the threshold into the adapter."""
         try:
             threshold = read_number("Threshold", given, 0, 1)
             info = self.shelf.set_threshold(run_id, need_visitor(stored), threshold)
         except PrismError as error:
-            return notice("error", str(error))
-        return notice("done", f"'{info.name}' now opens from {info.threshold:.2f} on.")
+            return {self.results.save_status: notice("error", str(error))}
+        line = f"'{info.name}' now opens from {info.threshold:.2f} on."
+        return {self.results.save_status: notice("done", line)}
 
     def _find(self, mark: str) -> tuple[RunRow | None, Findings]:
         run = find_run(self.store, "train", mark.split(" ")[0] or None, None)
@@ -263,28 +268,44 @@ class ResultHandlers:
         owner = read_visitor(stored)
         return owner == run.owner and any(e.id == run.id for e in self.shelf.entries(owner))
 
-    def _gate(self, report: GateReport | None, run: RunRow, adapter: bool) -> list[Any]:
-        """Sets gate_note, gate_box, threshold, roc, pr, calibration, at_threshold, save."""
-        if report is None:
-            waiting = notice("info", "The gate has not been trained.")
-            return [waiting, gr.Column(visible=False), *[gr.skip()] * 5, gr.skip()]
-        threshold = report.threshold
+    def _gate(self, gate: GateReport | None, run: RunRow, adapter: bool) -> Updates:
+        results = self.results
+        if gate is None:
+            return {
+                results.gate_note: notice("info", "The gate has not been trained."),
+                results.gate_box: gr.Column(visible=False),
+                results.threshold: PAPER_THRESHOLD,
+            }
+        threshold = gate.threshold
         if adapter:
             threshold = self.shelf.entry(run.id, run.owner).info.threshold
-        return [
-            gate_summary(report),
-            gr.Column(visible=True),
-            threshold,
-            roc_figure(report, threshold),
-            pr_figure(report, threshold),
-            calibration_figure(report),
-            threshold_panel(report, threshold),
-            gr.Button(visible=adapter),
-        ]
+        return {
+            results.gate_note: gate_summary(gate),
+            results.gate_box: gr.Column(visible=True),
+            results.threshold: threshold,
+            results.calibration: calibration_figure(gate),
+            results.save: gr.Button(visible=adapter),
+            **self._at(gate, threshold),
+        }
 
-    @staticmethod
-    def _comparison(found: Findings) -> list[Any]:
-        if found.table is None:
-            return [notice("info", "The comparison has not been made."), gr.skip()]
-        frame = gr.Dataframe(comparison_frame(found.table), visible=True)
-        return [comparison_notes(found.table), frame]
+
+def wire_results(
+    shared: Shared, watch: TrainWatch, results: Results, library: Mapping[str, Persona]
+) -> None:
+    """Connect the findings to the run that is watched."""
+    book = FindingsBook(shared.store)
+    handlers = ResultHandlers(shared.store, shared.shelf, book, library, results)
+    mark, latest = watch.mark, {"trigger_mode": "always_last", **QUIET}
+    questions = [mark, *results.filters]
+    # Filters are read once the findings are there: a visitor may have chosen some meanwhile.
+    mark.change(
+        handlers.load, [mark, shared.visitor_state, results.persona], results.outputs, **QUIET
+    ).then(handlers.pairs, questions, results.pairs, **QUIET)
+    filtered = [results.persona.input, results.route.input, results.text.change, results.page.input]
+    gr.on(filtered, handlers.pairs, questions, results.pairs, **latest)
+    moved = [results.threshold.input, results.threshold.release]
+    asked = [mark, results.threshold]
+    gr.on(moved, handlers.at, asked, results.threshold_outputs, **latest)
+    who = [watch.run_id, shared.visitor_state, results.threshold]
+    results.save.click(handlers.save, who, results.save_status, **QUIET)
+    results.try_it.click(shared.offer, watch.run_id, [shared.tried, shared.tabs], **QUIET)

@@ -11,7 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from app.common.shared import QUIET, Shared, fragment
+from app.common.confirmation import Confirmation, build_confirmation
+from app.common.shared import QUIET, Shared, Updates, fragment, then_script
 from app.common.text import notice
 from app.services.adapter_shelf import AdapterShelf, ShelfEntry
 from app.services.visitor import need_visitor, read_visitor
@@ -33,9 +34,7 @@ class ShelfPanel:
     name: gr.Textbox
     rename: gr.Button
     delete: gr.Button
-    confirm: gr.Row
-    confirm_delete: gr.Button
-    confirm_keep: gr.Button
+    confirm: Confirmation
     status: gr.HTML
     hub: gr.Accordion
     repository: gr.Textbox
@@ -66,45 +65,36 @@ def build_shelf() -> ShelfPanel:
                 "Delete", size="sm", variant="stop", elem_id="px-adapter-delete"
             )
         parts["own"] = own
-        with gr.Row(visible=False, elem_classes="px-tools", elem_id="px-shelf-confirm") as confirm:
-            fragment('<p class="px-warning">Delete this adapter? It cannot be brought back.</p>')
-            parts["confirm_delete"] = gr.Button("Yes, delete it", size="sm", variant="stop")
-            parts["confirm_keep"] = gr.Button("Keep it", size="sm")
-        parts["confirm"] = confirm
+        question = "Delete this adapter? It cannot be brought back."
+        parts["confirm"] = build_confirmation(question, "px-shelf-confirm")
         parts["status"] = fragment(elem_id="px-shelf-status")
         parts |= _hub()
     return ShelfPanel(**parts)
 
 
 def _hub() -> dict[str, Any]:
+    parts: dict[str, Any] = {}
     with gr.Accordion(
         "Push to the Hugging Face Hub", open=False, visible=False, elem_id="px-hub"
     ) as hub:
         with gr.Row(elem_classes="px-row px-end"):
-            repository = gr.Textbox(
+            parts["repository"] = gr.Textbox(
                 label="Repository",
                 placeholder="your-name/your-adapter",
                 max_lines=1,
                 elem_id="px-hub-repository",
             )
-            token = gr.Textbox(
+            parts["token"] = gr.Textbox(
                 label="Write token",
                 type="password",
                 max_lines=1,
                 elem_id="px-hub-token",
                 info="Used once and kept nowhere.",
             )
-        private = gr.Checkbox(True, label="Private repository")
-        push = gr.Button("Push", size="sm", elem_id="px-hub-push")
-        status = fragment(elem_id="px-hub-status")
-    return {
-        "hub": hub,
-        "repository": repository,
-        "token": token,
-        "private": private,
-        "push": push,
-        "hub_status": status,
-    }
+        parts["private"] = gr.Checkbox(True, label="Private repository")
+        parts["push"] = gr.Button("Push", size="sm", elem_id="px-hub-push")
+        parts["hub_status"] = fragment(elem_id="px-hub-status")
+    return {"hub": hub, **parts}
 
 
 @dataclass(frozen=True)
@@ -112,69 +102,68 @@ class ShelfHandlers:
     """The shelf's listeners."""
 
     shelf: AdapterShelf
+    panel: ShelfPanel
 
-    def show(self, stored: object, chosen: str | None) -> list[Any]:
-        """The list and the chosen adapter; gives (picker, *`_entry`)."""
+    def show(self, stored: object, chosen: str | None) -> Updates:
+        """List the adapters and show the chosen one."""
         try:
             entries = self.shelf.entries(read_visitor(stored))
         except PrismError as error:
-            return [gr.skip(), notice("error", str(error)), *[gr.skip()] * 5]
-        ids = [e.id for e in entries]
-        picked = chosen if chosen in ids else next(iter(ids), None)
-        choices = [(_line(e), e.id) for e in entries]
-        entry = next((e for e in entries if e.id == picked), None)
-        return [gr.Radio(choices, value=picked), *self._entry(entry)]
+            return {self.panel.sheet: notice("error", str(error))}
+        entry = next((e for e in entries if e.id == chosen), next(iter(entries), None))
+        choices = [(f"{e.title} · {e.info.base.label}", e.id) for e in entries]
+        picker = gr.Radio(choices, value=entry.id if entry is not None else None)
+        return {self.panel.picker: picker, **self._entry(entry)}
 
-    def pick(self, stored: object, chosen: str | None) -> list[Any]:
-        """The chosen adapter; gives what `_entry` does."""
+    def pick(self, stored: object, chosen: str | None) -> Updates:
+        """Show the chosen adapter."""
         try:
             entry = self.shelf.entry(str(chosen or ""), read_visitor(stored))
         except PrismError as error:
-            return [notice("error", str(error)), *self._entry(None)[1:]]
+            return {**self._entry(None), self.panel.sheet: notice("error", str(error))}
         return self._entry(entry)
 
-    @staticmethod
-    def _entry(entry: ShelfEntry | None) -> list[Any]:
-        """Sets sheet, tools, hub, own row, name and confirmation."""
-        some = entry is not None
+    def _entry(self, entry: ShelfEntry | None) -> Updates:
+        panel, some = self.panel, entry is not None
         own = entry is not None and not entry.is_shipped
-        return [
-            adapter_sheet(entry),
-            gr.Row(visible=some),
-            gr.Accordion(visible=some),
-            gr.Row(visible=own),
-            entry.info.name if entry is not None else "",
-            gr.Row(visible=False),
-        ]
+        return {
+            panel.sheet: adapter_sheet(entry),
+            panel.tools: gr.Row(visible=some),
+            panel.hub: gr.Accordion(visible=some),
+            panel.own: gr.Row(visible=own),
+            panel.name: entry.info.name if entry is not None else "",
+            panel.confirm.row: gr.Row(visible=False),
+        }
 
-    def rename(self, stored: object, chosen: str | None, name: str) -> str:
-        """Give the adapter another name; gives the status line."""
+    def rename(self, stored: object, chosen: str | None, name: str) -> Updates:
+        """Give the adapter another name."""
         try:
             info = self.shelf.rename(str(chosen or ""), need_visitor(stored), str(name or ""))
         except PrismError as error:
-            return notice("error", str(error))
-        return notice("done", f"It is called '{info.name}' now.")
+            return {self.panel.status: notice("error", str(error))}
+        return {self.panel.status: notice("done", f"It is called '{info.name}' now.")}
 
-    def delete(self, stored: object, chosen: str | None) -> tuple[Any, str]:
-        """Delete the adapter; gives (confirmation, status)."""
+    def delete(self, stored: object, chosen: str | None) -> Updates:
+        """Delete the adapter."""
+        line = notice("done", "The adapter is deleted.")
         try:
             self.shelf.delete(str(chosen or ""), need_visitor(stored))
         except PrismError as error:
-            return gr.Row(visible=False), notice("error", str(error))
-        return gr.Row(visible=False), notice("done", "The adapter is deleted.")
+            line = notice("error", str(error))
+        return {self.panel.confirm.row: gr.Row(visible=False), self.panel.status: line}
 
-    def download(self, stored: object, chosen: str | None) -> tuple[Any, str]:
-        """Prepare the zip; gives (the hidden file button, status)."""
+    def download(self, stored: object, chosen: str | None) -> Updates:
+        """Prepare the zip behind the hidden file button."""
         try:
             path = self.shelf.zip_file(str(chosen or ""), read_visitor(stored))
         except PrismError as error:
-            return gr.skip(), notice("error", str(error))
-        return gr.DownloadButton(value=str(path)), ""
+            return {self.panel.status: notice("error", str(error))}
+        return {self.panel.file: gr.DownloadButton(value=str(path)), self.panel.status: ""}
 
     def push(
         self, stored: object, chosen: str | None, repository: str, token: str, private: bool
-    ) -> tuple[str, str]:
-        """Upload the adapter; gives (the emptied token field, status)."""
+    ) -> Updates:
+        """Upload the adapter, and empty the token's field."""
         try:
             url = self.shelf.push(
                 str(chosen or ""),
@@ -183,35 +172,31 @@ class ShelfHandlers:
                 str(token or ""),
                 private=bool(private),
             )
+            line = notice("done", f"Pushed to {url}.")
         except PrismError as error:
-            return "", notice("error", str(error))
-        return "", notice("done", f"Pushed to {url}.")
+            line = notice("error", str(error))
+        return {self.panel.token: "", self.panel.hub_status: line}
 
 
 def wire_shelf(panel: ShelfPanel, shared: Shared, tab: gr.Tab, mark: gr.Textbox) -> None:
     """Connect the shelf's own controls; it is read again when `tab` opens or `mark` changes."""
-    keeper = ShelfHandlers(shared.shelf)
+    handlers = ShelfHandlers(shared.shelf, panel)
     who = [shared.visitor_state, panel.picker]
-    chosen = [panel.sheet, panel.tools, panel.hub, panel.own, panel.name, panel.confirm]
-    listing = [panel.picker, *chosen]
+    shown = [panel.sheet, panel.tools, panel.hub, panel.own, panel.name, panel.confirm.row]
+    listing = [panel.picker, *shown]
 
-    gr.on([tab.select, mark.change], keeper.show, who, listing, **QUIET)
-    panel.picker.input(keeper.pick, who, chosen, **QUIET)
-    renamed = panel.rename.click(keeper.rename, [*who, panel.name], panel.status, **QUIET)
-    panel.delete.click(lambda: gr.Row(visible=True), None, panel.confirm, **QUIET)
-    panel.confirm_keep.click(lambda: gr.Row(visible=False), None, panel.confirm, **QUIET)
-    deleted = panel.confirm_delete.click(keeper.delete, who, [panel.confirm, panel.status], **QUIET)
-    for event in (renamed, deleted):
-        event.then(keeper.show, who, listing, **QUIET)
-    panel.download.click(keeper.download, who, [panel.file, panel.status], **QUIET).then(
-        None,
-        None,
-        None,
-        js="() => window.prism.press('#px-adapter-file')",
-        api_visibility="private",
-    )
+    gr.on([tab.select, mark.change], handlers.show, who, listing, **QUIET)
+    panel.picker.input(handlers.pick, who, shown, **QUIET)
+    panel.confirm.ask_at(panel.delete)
+    for event in (
+        panel.rename.click(handlers.rename, [*who, panel.name], panel.status, **QUIET),
+        panel.confirm.yes.click(handlers.delete, who, [panel.confirm.row, panel.status], **QUIET),
+    ):
+        event.then(handlers.show, who, listing, **QUIET)
+    ready = panel.download.click(handlers.download, who, [panel.file, panel.status], **QUIET)
+    then_script(ready, "() => window.prism.press('#px-adapter-file')")
     panel.push.click(
-        keeper.push,
+        handlers.push,
         [*who, panel.repository, panel.token, panel.private],
         [panel.token, panel.hub_status],
         concurrency_limit=2,
@@ -219,7 +204,3 @@ def wire_shelf(panel: ShelfPanel, shared: Shared, tab: gr.Tab, mark: gr.Textbox)
         api_visibility="private",
     )
     panel.try_it.click(shared.offer, panel.picker, [shared.tried, shared.tabs], **QUIET)
-
-
-def _line(entry: ShelfEntry) -> str:
-    return f"{entry.title} · {entry.info.base.label}"

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
+from app.common.shared import Updates
 from app.train.story import Story, read_story, titles_of
 from app.train.views.charts import distill_figure, gate_curve_figure, routes_figure
 from app.train.views.progress import run_panel
@@ -31,20 +32,15 @@ class TrainWatch(Controls):
     """The components around a run."""
 
     mark: gr.Textbox
-    seen: gr.State
+    """Changes with the findings."""
     routes: gr.Plot
     gate: gr.Plot
     distil: gr.Plot
 
     @property
     def details(self) -> list[Any]:
-        """The figures."""
-        return [self.routes, self.gate, self.distil]
-
-    @property
-    def memory(self) -> list[Any]:
-        """What was drawn, and what changes with the findings."""
-        return [self.seen, self.mark]
+        """The figures and the mark."""
+        return [self.routes, self.gate, self.distil, self.mark]
 
 
 def build_watch() -> TrainWatch:
@@ -56,7 +52,7 @@ def build_watch() -> TrainWatch:
         with gr.Row(elem_classes="px-row px-plots"):
             parts["gate"] = gr.Plot(show_label=False, elem_id="px-gate-curve", min_width=300)
             parts["distil"] = gr.Plot(show_label=False, elem_id="px-distil-curve", min_width=300)
-    return TrainWatch(**parts, mark=mark, seen=gr.State(None))
+    return TrainWatch(**parts, mark=mark)
 
 
 @dataclass(frozen=True)
@@ -64,32 +60,35 @@ class TrainWatcher(RunWatcher):
     """The listeners around one run."""
 
     what = TRAINING
-    details = 3
-    forgotten = (None, "")
 
+    watch: TrainWatch
     library: Mapping[str, Persona]
 
-    def show(
-        self, run: RunRow, position: int | None, is_mine: bool, seen: object
-    ) -> tuple[list[Any], list[Any]]:
+    def show(self, run: RunRow, position: int | None, is_mine: bool, seen: object) -> Updates:
         """See `RunWatcher.show`."""
-        story = read_story(self.store, run)
+        watch, story = self.watch, read_story(self.store, run)
         titles = titles_of(story.spec, self.library)
         before = seen if isinstance(seen, dict) and seen.get("run") == run.id else {}
         now = {"run": run.id, **_signatures(story)}
-        figures = [
-            gr.skip() if now[name] == before.get(name) else gr.Plot(draw(), visible=bool(parts))
-            for name, parts, draw in (
-                ("routes", story.routes, lambda: routes_figure(story.routes, titles)),
-                ("gate", story.gate_curve, lambda: gate_curve_figure(story.gate_curve)),
-                ("distil", story.curve, lambda: distill_figure(story.curve)),
+        figures = {
+            plot: gr.Plot(draw(), visible=bool(parts))
+            for name, plot, parts, draw in (
+                ("routes", watch.routes, story.routes, lambda: routes_figure(story.routes, titles)),
+                ("gate", watch.gate, story.gate_curve, lambda: gate_curve_figure(story.gate_curve)),
+                ("distil", watch.distil, story.curve, lambda: distill_figure(story.curve)),
             )
-        ]
-        return [run_panel(story, position), *figures], [now, now["mark"]]
+            if now[name] != before.get(name)
+        }
+        panel = run_panel(story, position)
+        return {watch.panel: panel, **figures, watch.seen: now, watch.mark: now["mark"]}
+
+    def forget(self) -> Updates:
+        """See `RunWatcher.forget`."""
+        return {**super().forget(), self.watch.mark: ""}
 
 
 def _signatures(story: Story) -> dict[str, str]:
-    """Short texts that change when the parts of the page have to."""
+    """Return short texts that change when the parts of the page have to."""
     counts = story.counts
     routes = str([(r.distill, r.retain, r.waiting) for r in story.routes])
     parts = ("verification", "judge_check", "gate", "distillation", "ablation", "result")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from support.train_records import ME
 
 from app.common.run_start import check_unfinished
-from app.common.run_watch import Controls, RunWatcher
+from app.common.run_watch import RunWatcher
 from app.rl.watch import RlWatcher, build_rl_watch
 from app.server.landing import Landing
 from app.services.settings import Settings
@@ -46,13 +46,15 @@ class Refusing:
     resume = cancel
 
 
-def watchers(store: Store) -> dict[str, tuple[RunWatcher, Callable[[], Controls]]]:
+def watcher_of(store: Store, kind: str) -> RunWatcher:
     jobs: Any = Refusing()
-    return {
-        "train": (TrainWatcher(store, jobs, {}), build_watch),
-        "rl": (RlWatcher(store, jobs), build_rl_watch),
-        "study": (StudyWatcher(store, jobs), build_study_watch),
-    }
+    with gr.Blocks():
+        fold = gr.Accordion()
+        if kind == "train":
+            return TrainWatcher(store, jobs, build_watch(), fold, {})
+        if kind == "rl":
+            return RlWatcher(store, jobs, build_rl_watch(), fold)
+        return StudyWatcher(store, jobs, build_study_watch(), fold)
 
 
 def asking(**query: str) -> Any:
@@ -66,54 +68,61 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("kind", ["train", "rl", "study"])
-def test_every_look_sets_every_component(store: Store, kind: str) -> None:
-    watcher, build = watchers(store)[kind]
-    with gr.Blocks():
-        watch = build()
+def test_a_look_sets_what_it_lists_and_nothing_else(store: Store, kind: str) -> None:
+    watcher = watcher_of(store, kind)
+    watch = watcher.watch
     run = store.create_run(kind, "A run", SPECS[kind], ME)
     broken = store.create_run(kind, "A run of another version", {"nonsense": 1}, ME)
     looks = [watcher.look(run.id, ME), watcher.look("", ME)]
     if kind != "study":  # whose panel does not need the spec
         looks.append(watcher.look(broken.id, ME))
-    assert {len(look) for look in looks} == {len(watch.outputs)}
-    shown = dict(zip(watch.outputs, looks[0], strict=True))
+    assert all(set(look) <= set(watch.outputs) for look in looks)
+    shown = looks[0]
+    assert set(watch.outputs) - set(shown) <= {watch.seen}  # a study remembers nothing
     buttons = (watch.cancel, watch.resume, watch.delete)
     assert [shown[b].visible for b in buttons] == [True, False, False]
     assert shown[watch.timer].active is True
-    assert dict(zip(watch.outputs, looks[1], strict=True))[watch.box].visible is False
+    assert looks[1][watch.box].visible is False
+    assert looks[1][watch.timer].active is False
+    if kind != "study":
+        assert looks[2][watch.box].visible is True and "alert" in looks[2][watch.panel]
 
 
 @pytest.mark.parametrize("kind", ["train", "rl", "study"])
 def test_a_link_leads_to_its_run_and_its_tab(store: Store, tmp_path: Path, kind: str) -> None:
-    watcher, _ = watchers(store)[kind]
+    watcher = watcher_of(store, kind)
     theirs = store.create_run(kind, "Theirs", SPECS[kind], OTHER)
     mine = store.create_run(kind, "Mine", SPECS[kind], ME)
     link = asking(**{watcher.what.key: theirs.id})
-    found, _, fold = watcher.arrive("", ME, link)
-    assert found == theirs.id and fold.open is False
+    run_id = watcher.watch.run_id
+    arrived = watcher.arrive("", ME, link)
+    assert arrived[run_id] == theirs.id and arrived[watcher.fold].open is False
     landing = Landing(store, StudyShelf(store, StudyImports(tmp_path, Settings())))
     assert landing.tab(link) == kind  # a study that has not ended is watched
     assert landing.tab(asking()) == ""
     lost = {"train": "", "rl": "", "study": "explore"}  # Explore says what is wrong
     assert landing.tab(asking(**{watcher.what.key: "f" * 32})) == lost[kind]
-    assert watcher.arrive("", ME, asking(**{watcher.what.key: "f" * 32}))[0] == mine.id
-    assert watcher.arrive("", ME, asking())[0] == mine.id
-    assert watcher.arrive("", None, asking())[0] == ""
-    assert watcher.arrive(theirs.id, ME, asking())[0] == theirs.id  # it is on the screen already
+    assert watcher.arrive("", ME, asking(**{watcher.what.key: "f" * 32}))[run_id] == mine.id
+    assert watcher.arrive("", ME, asking())[run_id] == mine.id
+    assert watcher.arrive("", None, asking())[run_id] == ""
+    stays = watcher.arrive(theirs.id, ME, asking())  # it is on the screen already
+    assert stays[run_id] == theirs.id and watcher.fold not in stays
 
 
 @pytest.mark.parametrize("kind", ["train", "rl", "study"])
 def test_refusals_are_said_and_a_deleted_run_makes_room(store: Store, kind: str) -> None:
-    watcher, _ = watchers(store)[kind]
+    watcher = watcher_of(store, kind)
+    watch = watcher.watch
     older = store.create_run(kind, "Older", SPECS[kind], ME)
     newer = store.create_run(kind, "Newer", SPECS[kind], ME)
-    assert "There is no run" in watcher.cancel(newer.id, ME)
-    assert "reload" in watcher.resume(newer.id, "")
-    assert watcher.delete(newer.id, OTHER)[2] == newer.id
+    assert "There is no run" in watcher.cancel(newer.id, ME)[watch.status]
+    assert "reload" in watcher.resume(newer.id, "")[watch.status]
+    refused = watcher.delete(newer.id, OTHER)
+    assert "alert" in refused[watch.status] and watch.run_id not in refused  # it stays
     store.request_cancel(newer.id, ME)
-    line, _, found, _ = watcher.delete(newer.id, ME)
-    assert f"The {watcher.what.noun} is deleted" in line
-    assert found == older.id
+    deleted = watcher.delete(newer.id, ME)
+    assert f"The {watcher.what.noun} is deleted" in deleted[watch.status]
+    assert deleted[watch.run_id] == older.id and deleted[watch.confirm.row].visible is False
 
 
 def test_how_many_may_be_unfinished(store: Store) -> None:

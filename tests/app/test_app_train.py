@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from support.gated_parts import judged_pairs
 from support.train_records import EVIL, ME, comparison, finish, gate_report, make_run
@@ -27,7 +28,7 @@ from app.services.settings import Settings
 from app.services.visitor import need_visitor, new_visitor, read_visitor
 from app.train.composer import fill, form_values
 from app.train.form import FORM_FIELDS, PUBLIC_MOST, preset_values, spec_of
-from app.train.results_panel import ResultHandlers
+from app.train.results_panel import ResultHandlers, build_results
 from app.train.story import FindingsBook, PairFilter, read_findings, read_story
 from app.train.views.adapter_sheet import adapter_sheet
 from app.train.views.charts import (
@@ -41,7 +42,7 @@ from app.train.views.charts import (
 from app.train.views.plan import plan_panel
 from app.train.views.progress import run_panel, step_states
 from app.train.views.results import comparison_frame, judge_panel, pairs_panel, threshold_panel
-from app.train.watch import TrainWatcher
+from app.train.watch import TrainWatcher, build_watch
 from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
@@ -111,7 +112,7 @@ def test_a_visitor_is_an_unguessable_id_or_nobody() -> None:
 
 def test_the_form_and_the_presets_go_together() -> None:
     for preset in ("demo", "quick", "full", "custom"):
-        values = tuple(fill(preset, "embedded", HOME))
+        values = tuple(fill(preset, "embedded", HOME).values())
         chosen, fields = form_values(values)
         spec = spec_of(fields, chosen, PERSONAS, PERSONAS, HOME)
         assert spec == preset_values(preset, "embedded", HOME)
@@ -310,46 +311,53 @@ class NoJobs:
         return None
 
 
+@pytest.fixture
 def watcher(store: Store) -> TrainWatcher:
-    return TrainWatcher(store, NoJobs(), PERSONAS)  # type: ignore[arg-type]
+    jobs: Any = NoJobs()
+    with gr.Blocks():
+        return TrainWatcher(store, jobs, build_watch(), gr.Accordion(), PERSONAS)
 
 
-def test_figures_are_sent_only_when_they_changed(store: Store) -> None:
-    run = make_run(store)
-    first = watcher(store).look(run.id, ME, None)
-    assert [type(f).__name__ for f in first[2:5]] == ["Plot"] * 3
-    seen = first[9]
-    again = watcher(store).look(run.id, ME, seen)
-    assert not any(type(f).__name__ == "Plot" for f in again[2:5])
+def test_figures_are_sent_only_when_they_changed(store: Store, watcher: TrainWatcher) -> None:
+    run, watch = make_run(store), watcher.watch
+    plots = {watch.routes, watch.gate, watch.distil}
+    first = watcher.look(run.id, ME, None)
+    assert all(type(first[plot]).__name__ == "Plot" for plot in plots)
+    seen = first[watch.seen]
+    again = watcher.look(run.id, ME, seen)
+    assert not plots & set(again)
     store.put_records(run.id, "distillation_curve", {"step-000003": CurvePoint(3, 1.5, 0.5)})
-    third = watcher(store).look(run.id, ME, seen)
-    assert [type(f).__name__ == "Plot" for f in third[2:5]] == [False, False, True]
+    third = watcher.look(run.id, ME, seen)
+    assert plots & set(third) == {watch.distil}
+    assert type(third[watch.distil]).__name__ == "Plot"
 
 
 def visible(update: Any) -> Any:
     return update.visible if hasattr(update, "visible") else update["visible"]
 
 
-def test_only_the_owner_gets_buttons_and_only_a_live_run_a_timer(store: Store) -> None:
-    run = make_run(store)
+def test_only_the_owner_gets_buttons_and_only_a_live_run_a_timer(
+    store: Store, watcher: TrainWatcher
+) -> None:
+    run, watch = make_run(store), watcher.watch
     for who, cancel in ((ME, True), (OTHER, False), ("", False)):
-        shown = watcher(store).look(run.id, who, None)
-        assert visible(shown[5]) is cancel
-        assert shown[8].active is True
+        shown = watcher.look(run.id, who, None)
+        assert visible(shown[watch.cancel]) is cancel
+        assert shown[watch.timer].active is True
     finish(store, run)
-    ended = watcher(store).look(run.id, ME, None)
-    assert [visible(b) for b in ended[5:8]] == [False, False, True]  # cancel, resume, delete
-    assert ended[8].active is False
+    ended = watcher.look(run.id, ME, None)
+    buttons = (watch.cancel, watch.resume, watch.delete)
+    assert [visible(ended[button]) for button in buttons] == [False, False, True]
+    assert ended[watch.timer].active is False
 
 
-def test_a_stranger_cannot_cancel_resume_or_delete(store: Store) -> None:
-    run = make_run(store)
-    look = watcher(store)
-    assert "There is no run" in look.delete(run.id, OTHER)[0]
-    assert "reload" in look.delete(run.id, "")[0]
+def test_a_stranger_cannot_cancel_resume_or_delete(store: Store, watcher: TrainWatcher) -> None:
+    run, status = make_run(store), watcher.watch.status
+    assert "There is no run" in watcher.delete(run.id, OTHER)[status]
+    assert "reload" in watcher.delete(run.id, "")[status]
     assert store.get_run(run.id).id == run.id
     finish(store, run)
-    assert "deleted" in look.delete(run.id, ME)[0]
+    assert "deleted" in watcher.delete(run.id, ME)[status]
     assert find_run(store, "train", run.id, ME) is None
 
 
@@ -567,26 +575,42 @@ def test_the_sheet_escapes_notes(store: Store, shelf: AdapterShelf) -> None:
     assert "no adapter yet" in adapter_sheet(None)
 
 
-def test_a_threshold_is_saved_by_the_owner_alone(store: Store, shelf: AdapterShelf) -> None:
+def test_a_threshold_is_saved_by_the_owner_alone(
+    store: Store, shelf: AdapterShelf, watcher: TrainWatcher
+) -> None:
     mine = own_adapter(store)
-    reader = ResultHandlers(store, shelf, FindingsBook(store), PERSONAS)
-    assert "no adapter" in reader.save(mine, OTHER, 0.3)
-    assert "opens from 0.30" in reader.save(mine, ME, 0.3)
-    assert "'1.5'; it must be a number from 0 to 1" in html.unescape(reader.save(mine, ME, 1.5))
-    assert "Threshold is empty" in reader.save(mine, ME, None)
-    mark = watcher(store).look(mine, ME, None)[10]
-    loaded = reader.load(mark, ME, "")
-    assert loaded[5] == 0.3  # the slider stands where the adapter does
-    assert visible(loaded[10]) is True
-    assert visible(reader.load(mark, OTHER, "")[10]) is False
-    assert reader.load("nonsense", ME, "")[0].visible is False
-    assert "1 to 5 of 5" in reader.pairs(mark, "", "", "", 99)
-    assert "1 to 3 of 3" in reader.pairs(mark, "", "distill", "", 1)
-    assert "Page is empty" in reader.pairs(mark, "", "distill", "", None)
-    assert "Page is '-3'" in html.unescape(reader.pairs(mark, "", "", "", -3))
+    with gr.Blocks():
+        results = build_results()
+    handlers = ResultHandlers(store, shelf, FindingsBook(store), PERSONAS, results)
+
+    def saved(visitor: str, threshold: object) -> str:
+        return html.unescape(handlers.save(mine, visitor, threshold)[results.save_status])
+
+    assert "no adapter" in saved(OTHER, 0.3)
+    assert "opens from 0.30" in saved(ME, 0.3)
+    assert "'1.5'; it must be a number from 0 to 1" in saved(ME, 1.5)
+    assert "Threshold is empty" in saved(ME, None)
+    mark = watcher.look(mine, ME, None)[watcher.watch.mark]
+    loaded = handlers.load(mark, ME, "")
+    assert set(loaded) == set(results.outputs)
+    assert loaded[results.threshold] == 0.3  # the slider stands where the adapter does
+    assert visible(loaded[results.save]) is True
+    assert visible(handlers.load(mark, OTHER, "")[results.save]) is False
+    lost = handlers.load("nonsense", ME, "")
+    assert lost[results.box].visible is False and set(lost) <= set(results.outputs)
+
+    def pairs(*filters: Any) -> str:
+        return html.unescape(handlers.pairs(mark, *filters)[results.pairs])
+
+    assert "1 to 5 of 5" in pairs("", "", "", 99)
+    assert "1 to 3 of 3" in pairs("", "distill", "", 1)
+    assert "Page is empty" in pairs("", "distill", "", None)
+    assert "Page is '-3'" in pairs("", "", "", -3)
     for wrong in (None, -0.1, math.nan, 10**400):
-        assert "a number from 0 to 1" in reader.at(mark, wrong)[2]
-    assert "Share routed" in reader.at(mark, 0.65)[2]
+        assert "a number from 0 to 1" in handlers.at(mark, wrong)[results.at_threshold]
+    other = handlers.at(mark, 0.65)
+    assert set(other) == set(results.threshold_outputs)
+    assert "Share routed" in other[results.at_threshold]
 
 
 def test_files_made_for_a_download_do_not_pile_up(store: Store, shelf: AdapterShelf) -> None:
