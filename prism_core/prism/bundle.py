@@ -49,7 +49,7 @@ class BaseIdentity:
     """How to load it: `embedded`, a Hub id, or a name that only its owner can resolve."""
     label: str
     revision: str
-    """Fingerprint of the weights it was trained on."""
+    """Fingerprint of the weights."""
     shape: tuple[int, ...]
     """Layers, hidden size, vocabulary."""
     probe: tuple[float, ...]
@@ -64,9 +64,12 @@ class BundleInfo:
     base: BaseIdentity
     threshold: float = PAPER_THRESHOLD
     personas: tuple[str, ...] = ()
+    """Names of those it was distilled from."""
     command: str = ""
+    """The command line that trains it again."""
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """The training configuration as plain data."""
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
     """What was measured on held-out queries."""
     notes: tuple[str, ...] = ()
@@ -79,11 +82,10 @@ class BundleInfo:
 
 
 def identify(model: LocalModel) -> BaseIdentity:
-    """The identity of a loaded base model."""
+    """Return the identity of a loaded base model."""
     source = model.weights.source
-    shown = source.reference if source.kind in ("embedded", "hub") else source.label
     return BaseIdentity(
-        reference=shown,
+        reference=source.reference if source.kind in ("embedded", "hub") else source.label,
         label=source.label,
         revision=model.fingerprint,
         shape=_shape(model.model),
@@ -135,20 +137,21 @@ def read_info(folder: Path) -> BundleInfo:
 
 
 def load_bundle(folder: Path, base: LocalModel, threshold: float | None = None) -> GatedModel:
-    """Put a saved adapter on its base model.
+    """Put a saved adapter on its base, behind its gate, or one that always opens (recipe `rl`).
 
     Raises:
         NotFoundError, ModelError: the folder is no adapter, is damaged, or is for another base.
     """
+    model = load_ungated(folder, base)
     info = read_info(folder)
-    check_base(info, base)
+    gate = Gate.always_open(base.model) if info.recipe == "rl" else Gate.load(folder, base.model)
     return GatedModel(
         base,
-        LoraWeights.load(folder, base.model),
-        load_gate(folder, info, base),
+        model.lora,
+        gate,
         threshold=info.threshold if threshold is None else threshold,
         label=info.name,
-        adapter_hash=bundle_hash(folder),
+        adapter_hash=model.adapter_hash,
     )
 
 
@@ -162,17 +165,6 @@ def load_ungated(folder: Path, base: LocalModel) -> GatedModel:
     check_base(info, base)
     lora = LoraWeights.load(folder, base.model)
     return GatedModel(base, lora, None, label=info.name, adapter_hash=bundle_hash(folder))
-
-
-def load_gate(folder: Path, info: BundleInfo, base: LocalModel) -> Gate:
-    """The adapter's gate, or one that is always open where the recipe has none.
-
-    Raises:
-        ModelError: the gate is missing or damaged.
-    """
-    if info.recipe == "rl":
-        return Gate.always_open(base.model)
-    return Gate.load(folder, base.model)
 
 
 def rename_bundle(folder: Path, name: str) -> BundleInfo:
@@ -190,7 +182,7 @@ def rename_bundle(folder: Path, name: str) -> BundleInfo:
 
 
 def bundle_hash(folder: Path) -> str:
-    """Short hash of the weights and the gate."""
+    """Return a short hash of the weights and the gate, if there is one."""
     digest = hashlib.sha256()
     for name in (CONFIG_FILE, WEIGHTS_FILE, GATE_FILE):
         if name != GATE_FILE or (folder / name).is_file():
@@ -199,7 +191,7 @@ def bundle_hash(folder: Path) -> str:
 
 
 def zip_bundle(folder: Path) -> bytes:
-    """The folder's known files as a zip archive."""
+    """Pack the folder's known files as a zip archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in FILES:
@@ -209,10 +201,7 @@ def zip_bundle(folder: Path) -> bytes:
 
 
 def push_to_hub(folder: Path, repository: str, token: str, *, private: bool = True) -> str:
-    """Upload a bundle to the Hub; the token is used here and kept nowhere.
-
-    Returns:
-        The address of the repository.
+    """Upload a bundle to the Hub and return its address; the token is kept nowhere.
 
     Raises:
         InputError: repository or token is empty.
@@ -237,12 +226,14 @@ def push_to_hub(folder: Path, repository: str, token: str, *, private: bool = Tr
 
 
 def model_card(info: BundleInfo) -> str:
-    """The adapter's README, with the Hub's front matter."""
-    hub_ids = {EMBEDDED: HUB_ID}
-    base = hub_ids.get(info.base.reference, info.base.reference)
-    rows = [f"| {name} | {value} |" for name, value in info.metrics.items()]
-    head = ["| measured on held-out questions | value [95 % interval] |", "|---|---|"]
-    table = "\n".join([*head, *rows])
+    """Write the adapter's README, with the Hub's front matter."""
+    base = HUB_ID if info.base.reference == EMBEDDED else info.base.reference
+    table = [
+        "| measured on held-out questions | value [95 % interval] |",
+        "|---|---|",
+        *[f"| {name} | {value} |" for name, value in info.metrics.items()],
+        "",
+    ]
     lines = [
         "---",
         f"base_model: {base}",
@@ -258,7 +249,7 @@ def model_card(info: BundleInfo) -> str:
         f"- Seed: {info.seed}",
         f"- Trained with: `{info.command}`" if info.command else "- Trained in the app",
         "",
-        *([table, ""] if rows else []),
+        *(table if info.metrics else []),
         *[f"- {note}" for note in info.notes],
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -279,7 +270,7 @@ def _shape(model: PreTrainedModel) -> tuple[int, ...]:
 
 
 def _probe(model: PreTrainedModel) -> tuple[float, ...]:
-    """Numbers spread over the embedding table, each rounded to four places."""
+    """Read numbers spread over the embedding table, rounded to four places."""
     table = cast(torch.Tensor, model.get_input_embeddings().weight)
     rows = torch.linspace(0, table.shape[0] - 1, _PROBE_ROWS, device=table.device).long()
     columns = torch.linspace(0, table.shape[1] - 1, _PROBE_COLUMNS, device=table.device).long()

@@ -58,6 +58,7 @@ class TrainResult:
     seconds: float
     """Time at work, all resumptions together."""
     notes: tuple[str, ...]
+    """Warnings and nulls, as sentences."""
     info: BundleInfo | None = None
 
 
@@ -110,13 +111,13 @@ def train(
 
 
 def load_result(journal: Journal) -> TrainResult | None:
-    """How a run ended, or None while it has not."""
+    """Return how a run ended, or None while it has not."""
     part = journal.load(RESULT_STAGE).get(RESULT_STAGE)
     return None if part is None else unpack(TrainResult, part)
 
 
 def command_of(spec: TrainSpec) -> str:
-    """The command that trains this spec, for the model card."""
+    """Write the command that trains this spec, for the model card."""
     words = ["python", "-m", "prism_core", "train", "--preset", spec.preset]
     if spec.model != "embedded":
         words += ["--model", spec.model]
@@ -124,7 +125,7 @@ def command_of(spec: TrainSpec) -> str:
 
 
 def merge_rounds(rounds: Sequence[Sequence[JudgedPair]]) -> list[JudgedPair]:
-    """One judged pair a query: the round in which the persona first won, else the first round.
+    """Keep one judged pair a query: of the round in which the persona first won, else the first.
 
     A query whose win the adapter has already learnt is still one where the gate has to open.
     """
@@ -136,7 +137,7 @@ def merge_rounds(rounds: Sequence[Sequence[JudgedPair]]) -> list[JudgedPair]:
 
 
 def _wanted_auc(gate: GateResult, wanted: Mapping[str, bool]) -> dict[str, Estimate]:
-    """How well the gate finds the queries where the persona is wanted, where that is known.
+    """Measure how well the gate finds the queries where the persona is known to be wanted.
 
     The gate learns from verdicts, and a wanted persona that failed counts as `retain` there.
     """
@@ -168,7 +169,7 @@ class _Training:
         self.wanted: dict[str, bool] = {}
 
     def run(self) -> TrainResult:
-        """All rounds, then the comparison."""
+        """Do all rounds, then the comparison."""
         queries = self._queries()
         self.wanted = {q.id: q.wanted for q in queries if q.wanted is not None}
         rounds: list[list[JudgedPair]] = []
@@ -199,8 +200,8 @@ class _Training:
             queries = demo_queries()
         else:
             config = QueryConfig(per_persona=self.spec.queries_per_persona, seed=self.spec.seed)
-            people = list(self.personas.values())
-            found = write_queries(config, people, self.model, self.journal, self.progress)
+            personas = list(self.personas.values())
+            found = write_queries(config, personas, self.model, self.journal, self.progress)
             queries = found.queries
             if found.shortfall:
                 self.notes.append(
@@ -241,17 +242,17 @@ class _Training:
         start: Path | None,
     ) -> DistillReport:
         """Stage 5 on the wins of the gate's training part."""
-        away = gate.report.held_out_ids
+        held_out = gate.report.held_out_ids
         wins = [j.pair for j in judged if j.route == "distill"]
         return distill(
             distill_config(self.spec),
-            [p for p in wins if p.query.id not in away],
+            [p for p in wins if p.query.id not in held_out],
             self.variant_of,
             self.model,
             target,
             journal,
             self.progress,
-            held_out=[p for p in wins if p.query.id in away],
+            held_out=[p for p in wins if p.query.id in held_out],
             start=start,
         ).report
 
@@ -281,16 +282,13 @@ class _Training:
         self, judged: Sequence[JudgedPair], gate: GateResult, report: DistillReport, bundle: Path
     ) -> BundleInfo:
         """Compare PRISM with the baselines on the held-out queries; note it on the card."""
-        away = gate.report.held_out_ids
+        ids = gate.report.held_out_ids
         table = ablate_run(
-            self.spec, judged, away, self.folder, self.model, self.journal, self.progress
+            self.spec, judged, ids, self.folder, self.model, self.journal, self.progress
         )
-        info = self._save(bundle, gate, report)
-        row = table.row("prism")
-        cells: dict[str, Estimate] = {}
-        if row is not None:
-            labels = {c.key: c.label for c in table.columns}
-            cells = {labels[key]: cell.estimate for key, cell in row.cells.items()}
-        info = replace(info, metrics={**info.metrics, **cells}, notes=tuple(self.notes))
+        info, row = self._save(bundle, gate, report), table.row("prism")
+        cells = row.cells if row is not None else {}
+        found = {c.label: cells[c.key].estimate for c in table.columns if c.key in cells}
+        info = replace(info, metrics={**info.metrics, **found})
         write_info(bundle, info)
         return info

@@ -22,7 +22,6 @@ class AblationConfig:
     """How the systems are compared."""
 
     sampling: Sampling = ANSWERING
-    """How every system draws its answers."""
     seed: int = 0
     timed: Annotated[int, Field(ge=0, le=1_000)] = 4
     """Queries that are asked alone to take the time; 0 leaves the column out."""

@@ -1,4 +1,4 @@
-"""Stage 2: every question is answered twice, with its persona's text and without it.
+"""Stage 2: answer every question twice, with its persona's text and without it.
 
 The pairs of all personas share big batches; both answers of a pair draw with the same seed, so that
 they differ by the prompt and not by luck. A batch is a fixed slice of the list of questions: a
@@ -20,7 +20,7 @@ from prism_core.prism.records import AnswerPair, Query
 from prism_core.progress import Progress
 from prism_core.storage import pack, unpack
 from prism_core.storage.journal import Journal, begin, seed_of
-from prism_core.types import Completion, Length, Persona, Placement, Prompt, PromptVariant, Sampling
+from prism_core.types import Length, Persona, Placement, Prompt, PromptVariant, Sampling
 from prism_core.utils.validation import check
 
 STAGE = "answers"
@@ -35,7 +35,7 @@ class AnswerConfig:
 
     length: Length = "long"
     placement: Placement = "system"
-    """The turn that carries it, where the model has a system turn."""
+    """The turn that carries the persona's text, where the model has a system turn."""
     sampling: Sampling = ANSWERING
     """How tokens are drawn, on both sides alike."""
     seed: int = 0
@@ -102,7 +102,7 @@ def answer_queries(
 def _prompts(
     config: AnswerConfig, inputs: AnswerInputs, model: Generator, neutral: Generator
 ) -> dict[str, tuple[Prompt, Prompt]]:
-    """Each question's prompts by its id: with the persona, and without."""
+    """Build each question's prompts by its id: with the persona, and without."""
     found = {}
     for query in inputs.queries:
         variant = PromptVariant(inputs.personas[query.persona], config.length, config.placement)
@@ -121,7 +121,7 @@ def _answer(
     neutral: Generator | None,
     progress: Progress,
 ) -> list[AnswerPair]:
-    """One batch of pairs; one call of the model where it gives both answers."""
+    """Answer one batch of pairs; in one call where one model gives both answers."""
     seeds = [seed_of(config.seed, STAGE, query.id) for query in batch]
     acting = [prompts[query.id][0] for query in batch]
     bare = [prompts[query.id][1] for query in batch]
@@ -133,17 +133,10 @@ def _answer(
         answers = model.generate(acting, config.sampling, seeds, cancel=progress.cancel)
         progress.check()  # no use in starting the other side of a batch that is thrown away
         answers += neutral.generate(bare, config.sampling, seeds, cancel=progress.cancel)
-    _refuse_halves(answers)
-    half = len(batch)
-    return [
-        AnswerPair(query, persona, plain)
-        for query, persona, plain in zip(batch, answers[:half], answers[half:], strict=True)
-    ]
-
-
-def _refuse_halves(answers: Sequence[Completion]) -> None:
     if any(a.finish in ("cancelled", "running") for a in answers):
         raise CancelledError("stopped while answers were being written")
+    half = len(batch)
+    return [AnswerPair(*row) for row in zip(batch, answers[:half], answers[half:], strict=True)]
 
 
 def _check(config: AnswerConfig, inputs: AnswerInputs) -> None:

@@ -1,4 +1,4 @@
-"""Stage 1: the model writes the questions that each persona's expertise would serve.
+"""Stage 1: write the questions that each persona's expertise would serve.
 
 Each draft asks for one question about one sub-topic, and the answer is begun for the model with a
 quotation mark and an opener ("How do I"): small models then write a question instead of talking
@@ -97,13 +97,8 @@ class PersonaQueries:
 
     @property
     def shortfall(self) -> int:
-        """Questions still missing after the last round."""
+        """How many questions are missing after the last round."""
         return self.asked - self.kept
-
-    @property
-    def unused(self) -> int:
-        """Good drafts beyond what was wanted."""
-        return self.written - self.kept - sum(self.dropped.values())
 
 
 @dataclass(frozen=True)
@@ -115,13 +110,13 @@ class QuerySet:
 
     @property
     def shortfall(self) -> int:
-        """Questions missing over all personas."""
+        """How many questions are missing over all personas."""
         return sum(c.shortfall for c in self.counts)
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """One draft to be written."""
+    """One draft to be written; its opener is empty where the model writes that itself."""
 
     persona: str
     index: int
@@ -146,7 +141,7 @@ class _Tally:
         return self.config.per_persona - len(self.kept)
 
     def plan(self, can_continue: bool) -> list[_Slot]:
-        """The next round's drafts: topics in turn, openers shifted by one a cycle of topics."""
+        """Lay out the next round: topics in turn, openers shifted by one a cycle of topics."""
         persona, topics = self.persona, self.persona.subtopics or (self.persona.domain,)
         # Where a persona begins depends on the seed, so that its few first questions do too.
         start = seed_of(self.config.seed, persona.name)
@@ -170,8 +165,8 @@ class _Tally:
         if reason is not None:
             self.dropped[reason] += 1
         elif self.missing:
-            mark = hashlib.sha256(draft.text.encode()).hexdigest()[:10]
-            query = Query(f"{slot.persona}-{mark}", slot.persona, slot.topic, draft.text)
+            digest = hashlib.sha256(draft.text.encode()).hexdigest()[:10]
+            query = Query(f"{slot.persona}-{digest}", slot.persona, slot.topic, draft.text)
             self.kept.append(query)
             self._words.append(content_words(draft.text))
 
@@ -188,7 +183,7 @@ def write_queries(
     journal: Journal,
     progress: Progress,
 ) -> QuerySet:
-    """Let the model write questions for every persona (PRISM, stage 1).
+    """Have the model write questions for every persona (PRISM, stage 1).
 
     Args:
         config: how many, and how.
@@ -226,7 +221,7 @@ def write_queries(
 
 
 def query_prompt(persona: Persona, topic: str, opener: str, can_continue: bool) -> Prompt:
-    """What the writer reads for one draft.
+    """Build what the writer reads for one draft.
 
     Args:
         persona: whom the question is for.
@@ -244,7 +239,7 @@ def query_prompt(persona: Persona, topic: str, opener: str, can_continue: bool) 
 def _write(
     config: QueryConfig, batch: Sequence[_Slot], model: Generator, progress: Progress
 ) -> list[dict[str, Any]]:
-    """One batch of drafts as plain records."""
+    """Write one batch of drafts, as plain records."""
     seeds = [seed_of(config.seed, STAGE, s.persona, s.index) for s in batch]
     prompts = [s.prompt for s in batch]
     answers = model.generate(prompts, config.sampling, seeds, cancel=progress.cancel)

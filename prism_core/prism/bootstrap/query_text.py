@@ -1,4 +1,4 @@
-"""From what a model wrote to a clean question, or the reason why there is none.
+"""Make a clean question of what a model wrote, or say why there is none.
 
 Small models ramble: they close the quotation and go on, answer themselves, or talk about the task.
 A draft is cut where its quotation or its first line ends, stripped of labels, and kept only if it
@@ -60,7 +60,7 @@ _STOP_WORDS = _words(
 
 @dataclass(frozen=True)
 class Draft:
-    """What parsing made of one generation."""
+    """What parsing made of one generation; the text may be empty where there is a reason."""
 
     text: str
     reason: Reason | None
@@ -105,7 +105,7 @@ def reads_as_question(text: str) -> bool:
 
 
 def content_words(text: str) -> frozenset[str]:
-    """The words that carry a question's subject: lower case, no function words, no plural s."""
+    """Return the words that carry the subject: lower case, no function words, no plural s."""
     found = [w for w in re.findall(r"\w+", text.lower()) if w not in _STOP_WORDS]
     return frozenset(w[:-1] if re.fullmatch(r"\w{2,}[^s]s", w) else w for w in found)
 
@@ -120,14 +120,14 @@ def is_near_duplicate(text: str, others: Iterable[frozenset[str]], limit: float)
 
 
 def _join(opener: str, written: str) -> str:
-    """The opener and its continuation; what begins anew (a remote model's) stands alone."""
+    """Join the opener and its continuation; what begins anew (a remote model's) stands alone."""
     if not opener or written.lower().startswith(opener.lower()):
         return written
     return opener + ("" if written[0] in ",.;:?!'’)" else " ") + written  # noqa: RUF001
 
 
 def _first_utterance(text: str) -> tuple[str, bool]:
-    """What stands before the closing quotation mark or the first line's end, and whether it ends.
+    """Cut at the closing quotation mark or the first line's end, and say whether there is one.
 
     A mark after a blank opens a quotation inside the question, and the next one closes it.
     """
@@ -150,7 +150,7 @@ def _first_utterance(text: str) -> tuple[str, bool]:
 
 
 def _sentences(text: str) -> str | None:
-    """Up to the last question mark, else up to the last sentence's end; None where none ends."""
+    """Cut after the last question mark, else after the last sentence; None where none ends."""
     if "?" in text:
         return text[: text.rindex("?") + 1]
     ends = [m.end() for m in re.finditer(r"[.!](?=\s|$)", text)]
@@ -158,7 +158,7 @@ def _sentences(text: str) -> str | None:
 
 
 def _punctuated(text: str) -> str:
-    """Capital first, one mark at the end: `?` after a question word, else a full stop."""
+    """Capitalise, and end with one mark: `?` after a question word, else a full stop."""
     text = " ".join(text.split())
     text = text[:1].upper() + text[1:]
     if text.endswith("?"):

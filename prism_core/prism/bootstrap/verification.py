@@ -55,7 +55,7 @@ class VerifyConfig:
 
 @dataclass(frozen=True)
 class RouteCount:
-    """Where one persona's queries go."""
+    """How many of one persona's queries go where, and the share that is distilled."""
 
     persona: str
     distill: int
@@ -88,7 +88,7 @@ def make_judge(
     model: Generator | None = None,
     check: Callable[[str, str], bool] | None = None,
 ) -> Judge:
-    """The judge that a configuration names.
+    """Make the judge that a configuration names.
 
     Args:
         config: which judge.
@@ -159,7 +159,7 @@ def verify_pairs(
 
 
 def load_judge_check(journal: Journal) -> JudgeCheck | None:
-    """The judge check of a run, or None where none was made (yet)."""
+    """Return the judge check of a run, or None where none was made (yet)."""
     part = journal.load(CHECK_STAGE).get("check")
     return None if part is None else unpack(JudgeCheck, part)
 
@@ -177,9 +177,14 @@ def verification_report(
     verbosity = verbosity_correlation(
         verdicts, [j.pair.persona.tokens for j in judged], [j.pair.neutral.tokens for j in judged]
     )
-    names = list(dict.fromkeys(j.pair.query.persona for j in judged))
+    wins: dict[str, list[bool]] = {}
+    for one in judged:
+        wins.setdefault(one.pair.query.persona, []).append(one.route == "distill")
     return VerificationReport(
-        routes=tuple(_route_count(name, judged) for name in names),
+        routes=tuple(
+            RouteCount(name, sum(won), len(won) - sum(won), rate_of(won))
+            for name, won in wins.items()
+        ),
         distill=rate_of([j.route == "distill" for j in judged]),
         ties=rate_of([v.winner == "tie" for v in verdicts]),
         order_consistency=order_consistency(verdicts),
@@ -189,13 +194,8 @@ def verification_report(
     )
 
 
-def _route_count(name: str, judged: Sequence[JudgedPair]) -> RouteCount:
-    wins = [j.route == "distill" for j in judged if j.pair.query.persona == name]
-    return RouteCount(name, sum(wins), len(wins) - sum(wins), rate_of(wins))
-
-
 def _warning(judged: Sequence[JudgedPair], verbosity: Estimate, check: JudgeCheck | None) -> str:
-    """Plain sentences on what the verdicts cannot carry."""
+    """Say in plain sentences what the verdicts cannot carry."""
     sentences = [check.warning] if check is not None and check.warning else []
     if verbosity.low is not None and verbosity.low > 0:
         sentences.append(

@@ -15,22 +15,19 @@ from prism_core.types import Estimate
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """Settings of a distillation; the defaults are the paper's where it names them."""
+    """Settings of a distillation by AdamW; the defaults are the paper's where it names them."""
 
     rank: Annotated[int, Field(ge=1, le=256)] = 16
-    """Inner size of every LoRA pair."""
     alpha: Annotated[float, Field(gt=0)] = 32.0
     """The LoRA's update is scaled by alpha / rank."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
     """Peak learning rate."""
     epochs: Annotated[int, Field(ge=1, le=1_000)] = 10
-    """How often every answer is read."""
     batch: Annotated[int, Field(ge=1, le=4_096)] = 16
     """Answers that make up one step, over all processes."""
     max_tokens: Annotated[int, Field(ge=1, le=131_072)] = 1024
     """Prompt and answer together; a longer answer is cut."""
     temperature: Annotated[float, Field(gt=0)] = 2.0
-    """T of the KL."""
     top_k: Annotated[int, Field(ge=1, le=4_096)] = 64
     """The teacher's tokens kept at every position."""
     loss: Loss = "kl"
@@ -40,15 +37,13 @@ class DistillConfig:
     warmup: Annotated[float, Field(ge=0, le=0.9)] = 0.05
     """Share of the steps in which the rate rises."""
     schedule: Schedule = "cosine"
-    """What the rate does behind the rise."""
+    """What the rate does after the rise."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Of AdamW."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
     micro_tokens: Annotated[int, Field(ge=1, le=1_048_576)] = 1024
     """Padded tokens read at one time: bounds the memory, changes results only by rounding."""
     save_dtype: SaveDtype = "float32"
-    """Number format of the saved adapter."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     """How long work may be lost to a kill."""
     seed: int = 0

@@ -14,19 +14,9 @@ import torch
 from torch import nn
 
 from prism_core.prism.gating.gate import Feature, Gate
+from prism_core.prism.gating.report import GateConfig
 
 _bce = nn.functional.binary_cross_entropy_with_logits
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How the MLP is trained."""
-
-    epochs: int
-    lr: float
-    weight_decay: float
-    batch: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ def fit_gate(
     labels: torch.Tensor,
     others: torch.Tensor,
     feature: Feature,
-    settings: FitSettings,
+    config: GateConfig,
     *,
     keep: int | None = None,
     on_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
@@ -58,20 +48,20 @@ def fit_gate(
         labels: shape (n,), true where the persona helps.
         others: rows that are only scored, shape (m, F).
         feature: what the columns are.
-        settings: see `FitSettings`.
+        config: epochs, learning rate, weight decay, batch and seed.
         keep: the epoch whose weights the gate gets, counted from 1; None for the last.
         on_epoch: told of every epoch and its loss; may raise to stop.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
-    gate = new_gate(features, feature, settings.seed)
+    generator = torch.Generator().manual_seed(config.seed)
+    gate = new_gate(features, feature, config.seed)
     adam = torch.optim.AdamW(
-        gate.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        gate.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
     kept, losses, logits = gate, [], []
-    for epoch in range(1, settings.epochs + 1):
+    for epoch in range(1, config.epochs + 1):
         order = balanced_order(labels, generator)
         total = 0.0
-        for rows in order.split(settings.batch):
+        for rows in order.split(config.batch):
             adam.zero_grad()
             loss = _bce(gate.logits(features[rows]), labels[rows].float())
             loss.backward()
@@ -87,7 +77,7 @@ def fit_gate(
 
 
 def new_gate(features: torch.Tensor, feature: Feature, seed: int) -> Gate:
-    """An untrained gate that standardises by these features (n, F)."""
+    """Make an untrained gate that standardises by these features (n, F)."""
     width = features.shape[1] // (2 if feature == "both" else 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -99,7 +89,7 @@ def new_gate(features: torch.Tensor, feature: Feature, seed: int) -> Gate:
 
 
 def constant_gate(size: int, feature: Feature, probability: float) -> Gate:
-    """A gate that says the same of every query."""
+    """Make a gate that says the same of every query."""
     gate = Gate(size, feature)
     last = gate.net[-1]
     with torch.no_grad():
@@ -111,7 +101,7 @@ def constant_gate(size: int, feature: Feature, probability: float) -> Gate:
 
 
 def balanced_order(labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Row numbers in random order, the rarer class drawn again until both are as many."""
+    """Return row numbers in random order, the rarer class drawn again until both are as many."""
     classes = [labels.nonzero().squeeze(1), (~labels).nonzero().squeeze(1)]
     most = max(len(rows) for rows in classes)
     drawn = [
@@ -123,6 +113,6 @@ def balanced_order(labels: torch.Tensor, generator: torch.Generator) -> torch.Te
 
 
 def losses_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy (epochs,) of log-odds (epochs, m) against labels (m,), in nats."""
+    """Return the mean cross-entropy (epochs,) of log-odds (epochs, m) to labels (m,), in nats."""
     targets = labels.float().expand_as(logits)
     return _bce(logits, targets, reduction="none").mean(dim=1)

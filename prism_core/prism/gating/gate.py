@@ -34,10 +34,14 @@ _CERTAIN = 50.0
 
 
 class Gate(nn.Module):
-    """Probability that the adapter should answer, from features of shape (B, F)."""
+    """P(persona helps | query) from features of shape (B, F); untrained when made.
+
+    Args:
+        size: the model's hidden size h; F is h, or 2 h for `both`.
+        feature: what it reads.
+    """
 
     def __init__(self, size: int, feature: Feature = "last") -> None:
-        """Make an untrained gate for a model of hidden size `size`."""
         super().__init__()
         self.feature: Feature = feature
         width = size * (2 if feature == "both" else 1)
@@ -55,8 +59,8 @@ class Gate(nn.Module):
 
     @classmethod
     def always_open(cls, model: PreTrainedModel) -> Gate:
-        """A gate that says 1 whatever it reads, for adapters that have none of their own."""
-        with torch.random.fork_rng(devices=[]):  # its random beginning is not seen outside
+        """Make a gate that says 1 whatever it reads, for adapters that have none of their own."""
+        with torch.random.fork_rng(devices=[]):  # making it draws numbers, which nobody may notice
             gate = cls(model.config.get_text_config(decoder=True).hidden_size)
         last = cast(nn.Linear, gate.net[-1])
         with torch.no_grad():
@@ -65,12 +69,12 @@ class Gate(nn.Module):
         return gate.to(model.device).eval().requires_grad_(False)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """Log-odds of shape (B,)."""
+        """Return log-odds of shape (B,)."""
         x = (features.float() - self.mean) / self.spread
         return cast(torch.Tensor, self.net(x)).squeeze(-1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Probabilities of shape (B,)."""
+        """Return probabilities of shape (B,) (equation 5)."""
         return self.logits(features).sigmoid()
 
     def save(self, folder: Path) -> None:
@@ -104,7 +108,7 @@ class Gate(nn.Module):
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, feature: Feature) -> torch.Tensor:
-    """Features (B, F) from layer 0's output (B, T, h) of prompts padded on the left."""
+    """Pool layer 0's output (B, T, h) of prompts padded on the left to features (B, F)."""
     last = hidden[:, -1]
     if feature == "last":
         return last
@@ -125,7 +129,7 @@ class _LayerReached(Exception):
 def read_features(
     model: PreTrainedModel, rows: Sequence[Sequence[int]], feature: Feature = "both"
 ) -> torch.Tensor:
-    """Gate features (B, F) of token rows, on the CPU in fp32; only layer 0 is computed."""
+    """Read the gate's features (B, F) of token rows, fp32 on the CPU; computes layer 0 alone."""
 
     def stop(_module: nn.Module, _args: object, output: object) -> None:
         raise _LayerReached(hidden_of(output))
@@ -150,11 +154,11 @@ def read_features(
 
 
 def hidden_of(output: object) -> torch.Tensor:
-    """The hidden state in a decoder layer's output, which some models wrap in a tuple."""
+    """Return the hidden state of a decoder layer's output, which some models wrap in a tuple."""
     return cast(torch.Tensor, output[0] if isinstance(output, tuple) else output)
 
 
 def part_of(features: torch.Tensor, feature: Feature) -> torch.Tensor:
-    """The columns of `both` features (last, then mean) that a feature names."""
+    """Select the columns of `both` features (last, then mean) that a feature names."""
     half = features.shape[1] // 2
     return {"last": features[:, :half], "mean": features[:, half:], "both": features}[feature]

@@ -59,7 +59,7 @@ class RowRouter:
 
     @property
     def readings(self) -> list[GateReading]:
-        """What the gate said of each row; empty until it has read all, or without a gate."""
+        """What the gate said of each row; empty without a gate, or until it has read them all."""
         rows = range(len(self.modes))
         return [self._found[i] for i in rows] if len(self._found) == len(rows) else []
 
@@ -88,7 +88,7 @@ class RowRouter:
                 handle.remove()
 
     def decode(self) -> AbstractContextManager[None]:
-        """The adapter on the open rows, or nothing at all."""
+        """Put the adapter on the open rows, if there are any."""
         if not bool(self.is_open.any()):
             return nullcontext()
         return self.lora.active(self.model, self._places(self.is_open))
@@ -98,7 +98,7 @@ class RowRouter:
         self.is_open = self.is_open[rows.cpu()]
 
     def _places(self, is_open: torch.Tensor) -> torch.Tensor | None:
-        """Indices of the open rows; None where all are open."""
+        """Return the indices of the open rows; None where all are open."""
         return None if bool(is_open.all()) else is_open.nonzero()[:, 0].to(self.model.device)
 
     def _decide(self, probabilities: Sequence[float], rows: Sequence[int]) -> None:
@@ -147,7 +147,7 @@ class GatedModel:
         return self.base.has_system_role
 
     def with_threshold(self, threshold: float) -> GatedModel:
-        """The same parts with another threshold."""
+        """Return the same parts with another threshold."""
         return GatedModel(
             self.base,
             self.lora,
@@ -220,7 +220,7 @@ class GatedModel:
     def probabilities(
         self, prompts: Sequence[Prompt], *, cancel: threading.Event | None = None
     ) -> list[float]:
-        """P(persona helps) for each prompt; computes layer 0 alone. Without a gate it is 1.
+        """Return P(persona helps) for each prompt, from layer 0 alone; 1 without a gate.
 
         Raises:
             CancelledError: `cancel` was set.
@@ -240,7 +240,7 @@ class GatedModel:
         *,
         cancel: threading.Event | None = None,
     ) -> list[GateReading]:
-        """What the gate says of each prompt, and whether its row is open.
+        """Read what the gate says of each prompt, and whether its row is open.
 
         Raises:
             InputError: a gate mode is unknown, or there are not as many as prompts.
@@ -255,7 +255,7 @@ class GatedModel:
         gates: Sequence[GateMode] | GateMode,
         cancel: threading.Event | None = None,
     ) -> list[tuple[list[int], LoraWeights | None]]:
-        """The closed rows and the open ones, by index, with what each part is scored with.
+        """Part the rows into closed and open ones, each with the adapter they are scored with.
 
         To score given texts, the gate is asked first: each part then reads what its prompts share
         once. Layer 0 costs a thirtieth of what is saved.
@@ -265,12 +265,13 @@ class GatedModel:
         readings = self.readings([prompts[i] for i in asked], cancel=cancel)
         for i, reading in zip(asked, readings, strict=True):
             modes[i] = "open" if reading.is_open else "closed"
-        closed = [i for i, mode in enumerate(modes) if mode == "closed"]
-        opened = [i for i, mode in enumerate(modes) if mode == "open"]
+        closed, opened = (
+            [i for i, mode in enumerate(modes) if mode == one] for one in ("closed", "open")
+        )
         return [part for part in ((closed, None), (opened, self.lora)) if part[0]]
 
     def _modes(self, gates: Sequence[GateMode] | GateMode, rows: int) -> list[GateMode]:
-        """One gate mode a row, checked."""
+        """Return one gate mode a row, checked."""
         modes: list[GateMode] = [gates] * rows if isinstance(gates, str) else list(gates)
         if len(modes) != rows:
             raise InputError(f"{rows} prompts need as many gate modes; {len(modes)} were given.")
@@ -303,7 +304,7 @@ class _Batches:
         return router
 
     def stamp(self, answers: Sequence[Completion]) -> list[Completion]:
-        """The answers with their gate readings, where the prefill has been done."""
+        """Add the gate's readings to the answers, where the prefill is done."""
         stamped = list(answers)
         for rows, router in self._made:
             for i, reading in zip(rows, router.readings, strict=False):

@@ -1,4 +1,4 @@
-"""What goes into training a gate and what is known of it afterwards, as plain values.
+"""The settings of a gate's training and what is known of it afterwards, as plain values.
 
 Every number is taken on queries that the gate which scored them has not seen: the held-out part,
 scored by the final gate, and the training part, scored out of fold by the gates of the
@@ -30,22 +30,18 @@ from prism_core.types import Estimate
 
 @dataclass(frozen=True)
 class GateConfig:
-    """Settings of a gate's training; feature and threshold are the paper's by default."""
+    """Settings of a gate's training by AdamW; feature and threshold are the paper's by default."""
 
     feature: Literal["auto", "last", "mean", "both"] = "last"
     """What the gate reads: `last`, `mean`, `both`, or `auto` to choose by cross-validation."""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
     """How often every query is read, at most; cross-validation may choose fewer."""
     lr: Annotated[float, Field(gt=0, lt=1)] = 1e-3
-    """Learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0, lt=100)] = 1e-2
-    """Of AdamW."""
     batch: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Queries in a step."""
     held_out_share: Annotated[float, Field(gt=0, le=0.8)] = 0.25
     """Share of the queries that the gate is examined on, in whole groups."""
     folds: Annotated[int, Field(ge=2, le=10_000)] = 5
-    """Of the cross-validation inside the training part."""
     seed: int = 0
     """Draws the split, the resampling and the weights."""
     threshold: Literal["paper", "held_out", "out_of_fold"] = "paper"
@@ -96,7 +92,10 @@ class FeatureScore:
 
 @dataclass(frozen=True)
 class GateQuality:
-    """How good probabilities are on queries that the gate has not seen."""
+    """How good probabilities are on queries that the gate has not seen.
+
+    `at_paper` are the decisions at the paper's threshold.
+    """
 
     auc: Estimate
     """ROC-AUC: the chance that a `distill` query outranks a `retain` one."""
@@ -156,7 +155,7 @@ class GateReport:
 
 
 def quality_of(labels: Sequence[bool], probabilities: Sequence[float], seed: int) -> GateQuality:
-    """Every figure of one set of unseen rows; undefined ones stay undefined."""
+    """Compute every figure of one set of unseen rows; undefined ones stay undefined."""
     both = any(labels) and not all(labels)
     best = best_threshold(labels, probabilities) if both else None
     return GateQuality(
@@ -173,7 +172,7 @@ def quality_of(labels: Sequence[bool], probabilities: Sequence[float], seed: int
 def by_group(
     rows: Sequence[GateRow], name_of: Callable[[GateRow], str], threshold: float
 ) -> tuple[GroupQuality, ...]:
-    """The unseen rows by name, in order of first appearance."""
+    """Summarise the unseen rows by name, in order of first appearance."""
     groups: dict[str, tuple[list[bool], list[float]]] = {}
     for row in rows:
         if row.unseen is not None:

@@ -22,7 +22,7 @@ from prism_core.errors import InputError
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.gating.fitting import FitSettings, constant_gate, fit_gate, losses_of
+from prism_core.prism.gating.fitting import constant_gate, fit_gate, losses_of
 from prism_core.prism.gating.gate import (
     FEATURES,
     PAPER_THRESHOLD,
@@ -66,8 +66,8 @@ class GateResult:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """The queries as numbers."""
+class _Examples:
+    """The queries as numbers; `train` and `held_out` are row numbers."""
 
     both: torch.Tensor
     """Features (n, 2 h): last token, then mean."""
@@ -88,6 +88,20 @@ class _Validation:
     score: FeatureScore
     logits: dict[int, float]
     """Out-of-fold log-odds of each training row at the chosen epoch."""
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """A gate, and what it says of every query; see `GateReport` for the fields."""
+
+    gate: Gate
+    feature: Feature
+    given: list[float]
+    unseen: list[float | None]
+    warnings: list[str]
+    features: tuple[FeatureScore, ...] = ()
+    epoch: int = 0
+    curve: tuple[GateEpoch, ...] = ()
 
 
 def train_gate(
@@ -113,109 +127,107 @@ def train_gate(
     check(config)
     if not judged:
         raise InputError("There are no judged queries, so there is nothing to train a gate on.")
-    rows = _read(config, judged, model, progress)
-    problem = _why_constant(rows)
-    if problem is not None:
-        result = _constant(config, judged, rows, model, problem)
+    examples = _read(config, judged, model, progress)
+    problem = _why_constant(examples)
+    if problem is None:
+        learnt = _learn(config, examples, journal, progress)
     else:
-        result = _learn(config, judged, rows, model, journal, progress)
-    journal.save(STAGE, {"report": pack(result.report)})
+        learnt = _constant(config, examples, problem)
+    held = set(examples.held_out)
+    table = tuple(
+        GateRow(
+            query=one.pair.query.id,
+            persona=one.pair.query.persona,
+            subtopic=one.pair.query.subtopic,
+            distill=one.route == "distill",
+            held_out=i in held,
+            probability=learnt.given[i],
+            unseen=learnt.unseen[i],
+        )
+        for i, one in enumerate(judged)
+    )
+    threshold = PAPER_THRESHOLD
+    if problem is None:
+        threshold = _threshold(config, table, learnt.warnings)
+    report = _report(config, table, threshold, learnt, trained=problem is None)
+    journal.save(STAGE, {"report": pack(report)})
     progress.update(STAGE, 1, 1, "done")
-    return result
+    return GateResult(learnt.gate.to(model.model.device), threshold, report)
 
 
 def _read(
     config: GateConfig, judged: Sequence[JudgedPair], model: LocalModel, progress: Progress
-) -> _Rows:
+) -> _Examples:
+    """Read layer 0 of every query, and hold some out in whole groups."""
     progress.check()
     progress.update(STAGE, 0, 1, f"reading layer 0 of {len(judged)} queries")
     queries = [one.pair.query for one in judged]
     prompts = [build_prompt(q.text, PromptVariant(), model.has_system_role) for q in queries]
+    ids = [encode_prompt(model.tokenizer, p) for p in prompts]
     with model.lock:
-        both = read_features(
-            model.model, [encode_prompt(model.tokenizer, p) for p in prompts], "both"
-        ).clone()
+        both = read_features(model.model, ids, "both").clone()
     labels = [one.route == "distill" for one in judged]
     groups = group_of(queries)
     shares = (1 - config.held_out_share, config.held_out_share)
     parts = split_by_group(groups, labels, shares, config.seed)
-    return _Rows(
-        both,
-        torch.tensor(labels),
-        groups,
-        [i for i, part in enumerate(parts) if part == 0],
-        [i for i, part in enumerate(parts) if part == 1],
-    )
+    train, held_out = ([i for i, part in enumerate(parts) if part == n] for n in (0, 1))
+    return _Examples(both, torch.tensor(labels), groups, train, held_out)
 
 
-def _why_constant(rows: _Rows) -> str | None:
-    """Why no gate can be learnt, as a sentence, or None if one can."""
-    n, wins = len(rows.labels), int(rows.labels.sum())
+def _why_constant(examples: _Examples) -> str | None:
+    """Say why no gate can be learnt, as a sentence; None if one can."""
+    n, wins = len(examples.labels), int(examples.labels.sum())
     if wins == 0:
         return f"The persona won none of {n} queries: nothing to distil, and the gate stays closed."
     if wins == n:
         return f"The persona won all {n} queries: the gate has nothing to tell apart, and opens."
-    learnt = int(rows.labels[rows.train].sum())
-    if min(learnt, len(rows.train) - learnt) < FEWEST_LABELS:
+    learnt, rows = int(examples.labels[examples.train].sum()), len(examples.train)
+    if min(learnt, rows - learnt) < FEWEST_LABELS:
         return (
-            f"Of {len(rows.train)} training queries the persona won {learnt}; a gate needs "
+            f"Of {rows} training queries the persona won {learnt}; a gate needs "
             f"{FEWEST_LABELS} of either kind, so it is a constant at the share of wins."
         )
     return None
 
 
-def _constant(
-    config: GateConfig, judged: Sequence[JudgedPair], rows: _Rows, model: LocalModel, problem: str
-) -> GateResult:
-    wins, n = int(rows.labels.sum()), len(rows.labels)
+def _constant(config: GateConfig, examples: _Examples, problem: str) -> _Learnt:
+    n, wins = len(examples.labels), int(examples.labels.sum())
     share = (wins + 0.5) / (n + 1)  # never quite 0 or 1: a few queries cannot prove that
     feature: Feature = "last" if config.feature == "auto" else config.feature
-    gate = constant_gate(rows.both.shape[1] // 2, feature, share).to(model.model.device)
-    table = tuple(_row(one, i in set(rows.held_out), share, share) for i, one in enumerate(judged))
-    report = _report(config, table, PAPER_THRESHOLD, feature, (), 0, (), (problem,), trained=False)
-    return GateResult(gate, PAPER_THRESHOLD, report)
+    gate = constant_gate(examples.both.shape[1] // 2, feature, share)
+    return _Learnt(gate, feature, [share] * n, [share] * n, [problem])
 
 
 def _learn(
-    config: GateConfig,
-    judged: Sequence[JudgedPair],
-    rows: _Rows,
-    model: LocalModel,
-    journal: Journal,
-    progress: Progress,
-) -> GateResult:
-    warnings = _warnings(rows)
-    tried = [_validate(config, rows, feature, progress) for feature in _candidates(config)]
+    config: GateConfig, examples: _Examples, journal: Journal, progress: Progress
+) -> _Learnt:
+    """Choose feature and epoch by cross-validation, then train on the whole training part."""
+    warnings = _warnings(examples)
+    candidates = FEATURES if config.feature == "auto" else (config.feature,)
+    tried = [_validate(config, examples, feature, progress) for feature in candidates]
     found = [one for one in tried if one is not None]
-    if not found:
+    best = max(found, key=lambda v: (v.score.auc.value or 0.0, -v.score.loss), default=None)
+    if best is None:
         warnings.append(
             "Too few groups of queries for cross-validation: feature and epochs are not chosen."
         )
-    best = max(found, key=lambda v: (v.score.auc.value or 0.0, -v.score.loss), default=None)
-    feature = best.score.feature if best is not None else _candidates(config)[0]
-    epoch = best.score.epoch if best is not None else config.epochs
-    gate, curve = _final(config, rows, feature, epoch, journal, progress)
+        feature, epoch, out_of_fold = candidates[0], config.epochs, {}
+    else:
+        feature, epoch, out_of_fold = best.score.feature, best.score.epoch, best.logits
+    gate, curve = _final(config, examples, feature, epoch, journal, progress)
     with torch.no_grad():
-        given = gate(part_of(rows.both, feature)).tolist()
+        given: list[float] = gate(part_of(examples.both, feature)).tolist()
     unseen: list[float | None] = [None] * len(given)
-    for i in rows.held_out:
+    for i in examples.held_out:
         unseen[i] = given[i]
-    for i, logit in (best.logits if best is not None else {}).items():
+    for i, logit in out_of_fold.items():
         unseen[i] = float(torch.tensor(logit).sigmoid())
-    held = set(rows.held_out)
-    table = tuple(_row(o, i in held, given[i], unseen[i]) for i, o in enumerate(judged))
-    threshold = _threshold(config, table, warnings)
     scores = tuple(v.score for v in found)
-    report = _report(config, table, threshold, feature, scores, epoch, curve, tuple(warnings))
-    return GateResult(gate.to(model.model.device), threshold, report)
+    return _Learnt(gate, feature, given, unseen, warnings, scores, epoch, curve)
 
 
-def _candidates(config: GateConfig) -> tuple[Feature, ...]:
-    return FEATURES if config.feature == "auto" else (config.feature,)
-
-
-def _warnings(rows: _Rows) -> list[str]:
-    held = rows.labels[rows.held_out]
+def _warnings(examples: _Examples) -> list[str]:
+    held = examples.labels[examples.held_out]
     wins = int(held.sum())
     if wins and wins < len(held):
         return []
@@ -226,17 +238,17 @@ def _warnings(rows: _Rows) -> list[str]:
 
 
 def _validate(
-    config: GateConfig, rows: _Rows, feature: Feature, progress: Progress
+    config: GateConfig, examples: _Examples, feature: Feature, progress: Progress
 ) -> _Validation | None:
     """Cross-validate one feature by group; None where a fold would lack a class to learn from."""
-    groups, labels = [rows.groups[i] for i in rows.train], rows.labels[rows.train]
+    groups, labels = [examples.groups[i] for i in examples.train], examples.labels[examples.train]
     folds = min(config.folds, len(set(groups)))
     if folds < 2:
         return None
     parts = torch.tensor(
         split_by_group(groups, labels.tolist(), [1 / folds] * folds, config.seed + 1)
     )
-    features = rows.features(rows.train, feature)
+    features = examples.features(examples.train, feature)
     logits = torch.zeros((config.epochs, len(labels)))
     for fold in range(folds):
         progress.check()
@@ -245,20 +257,18 @@ def _validate(
         wins = int(labels[inside].sum())
         if not 0 < wins < int(inside.sum()):
             return None
-        fit = fit_gate(
-            features[inside], labels[inside], features[outside], feature, _settings(config)
-        )
+        fit = fit_gate(features[inside], labels[inside], features[outside], feature, config)
         logits[:, outside] = fit.other_logits
     losses = losses_of(logits, labels)
     epoch = int(losses.argmin())
     auc = roc_auc(labels.tolist(), logits[epoch].tolist())
     score = FeatureScore(feature, auc, float(losses[epoch]), epoch + 1)
-    return _Validation(score, dict(zip(rows.train, logits[epoch].tolist(), strict=True)))
+    return _Validation(score, dict(zip(examples.train, logits[epoch].tolist(), strict=True)))
 
 
 def _final(
     config: GateConfig,
-    rows: _Rows,
+    examples: _Examples,
     feature: Feature,
     epoch: int,
     journal: Journal,
@@ -271,31 +281,27 @@ def _final(
         progress.update(STAGE, done, config.epochs, f"'{feature}', loss {loss:.3f}")
 
     fit = fit_gate(
-        rows.features(rows.train, feature),
-        rows.labels[rows.train],
-        rows.features(rows.held_out, feature),
+        examples.features(examples.train, feature),
+        examples.labels[examples.train],
+        examples.features(examples.held_out, feature),
         feature,
-        _settings(config),
+        config,
         keep=epoch,
         on_epoch=report,
     )
     held: list[float | None] = [None] * config.epochs
-    if rows.held_out:
-        held = [float(x) for x in losses_of(fit.other_logits, rows.labels[rows.held_out])]
+    if examples.held_out:
+        held = losses_of(fit.other_logits, examples.labels[examples.held_out]).tolist()
     curve = tuple(
-        GateEpoch(i + 1, loss, other)
-        for i, (loss, other) in enumerate(zip(fit.train_losses, held, strict=True))
+        GateEpoch(i, loss, other)
+        for i, (loss, other) in enumerate(zip(fit.train_losses, held, strict=True), start=1)
     )
     journal.save(CURVE_STAGE, {f"epoch-{point.epoch:04d}": pack(point) for point in curve})
     return fit.gate, curve
 
 
-def _settings(config: GateConfig) -> FitSettings:
-    return FitSettings(config.epochs, config.lr, config.weight_decay, config.batch, config.seed)
-
-
 def _threshold(config: GateConfig, table: Sequence[GateRow], warnings: list[str]) -> float:
-    """The threshold in use, by the rule that the settings name."""
+    """Choose the threshold by the rule that the settings name."""
     if config.threshold == "paper":
         return PAPER_THRESHOLD
     wanted = config.threshold == "held_out"
@@ -307,39 +313,28 @@ def _threshold(config: GateConfig, table: Sequence[GateRow], warnings: list[str]
     return best_threshold(labels, [p for _, p in rows]).threshold
 
 
-def _row(one: JudgedPair, held_out: bool, given: float, unseen: float | None) -> GateRow:
-    query = one.pair.query
-    return GateRow(
-        query.id, query.persona, query.subtopic, one.route == "distill", held_out, given, unseen
-    )
-
-
 def _report(
     config: GateConfig,
     table: tuple[GateRow, ...],
     threshold: float,
-    feature: Feature,
-    scores: tuple[FeatureScore, ...],
-    epoch: int,
-    curve: tuple[GateEpoch, ...],
-    warnings: tuple[str, ...],
+    learnt: _Learnt,
     *,
-    trained: bool = True,
+    trained: bool,
 ) -> GateReport:
     held = [row for row in table if row.held_out]
     unseen = [(row.distill, row.unseen) for row in table if row.unseen is not None]
     return GateReport(
         trained=trained,
-        feature=feature,
-        features=scores,
-        epoch=epoch,
-        curve=curve,
+        feature=learnt.feature,
+        features=learnt.features,
+        epoch=learnt.epoch,
+        curve=learnt.curve,
         threshold=threshold,
         held_out=quality_of([r.distill for r in held], [r.probability for r in held], config.seed),
         out_of_fold=quality_of([d for d, _ in unseen], [p for _, p in unseen], config.seed),
         by_persona=by_group(table, lambda row: row.persona, threshold),
         by_subtopic=by_group(table, lambda row: row.subtopic, threshold),
         rows=table,
-        warnings=warnings,
+        warnings=tuple(learnt.warnings),
         config=config,
     )
