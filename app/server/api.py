@@ -140,8 +140,7 @@ def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
             if chosen.has_gated_arm:
                 gated = shelf.load(chosen.adapter, None, generator)
             answers: tuple[ArmAnswer, ...] = ()
-            request = chosen.request(personas)
-            for snapshot in run_comparison(request, generator, adapter=gated):
+            for snapshot in run_comparison(chosen.request(personas), generator, adapter=gated):
                 answers = snapshot
         except PrismError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -178,13 +177,9 @@ def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
     def personas() -> list[PersonaResult]:
         """List the personas that can be asked, with their texts of each length."""
         return [
-            {
-                "name": p.name,
-                "title": p.title,
-                "kind": p.kind,
-                "domain": p.domain,
-                "texts": dict(p.texts),
-            }
+            PersonaResult(
+                name=p.name, title=p.title, kind=p.kind, domain=p.domain, texts=dict(p.texts)
+            )
             for p in load_personas().values()
         ]
 
@@ -202,7 +197,7 @@ def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
 
 
 def _typed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with its annotations as types: Gradio reads the result's type no other way."""
+    """Turn a function's annotations into types: Gradio reads the result's type no other way."""
     function.__annotations__ = get_type_hints(function)
     return function
 

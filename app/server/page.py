@@ -23,6 +23,14 @@ from app.study import layout as study
 from app.train import layout as train
 from prism_core.storage import Store
 
+TABS = (
+    ("Compare", compare),
+    ("Train", train),
+    ("Study", study),
+    ("Explore", explore),
+    ("RL", rl),
+    ("Personas", personas),
+)
 HEADER = """
 <header class="px-header">
   <div class="px-brand">
@@ -47,7 +55,7 @@ HEADER = """
 
 
 def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) -> gr.Blocks:
-    """The whole page, not launched yet.
+    """Build the whole page, not launched yet.
 
     Raises:
         StorageError: the secret of the browser storage cannot be kept.
@@ -82,18 +90,9 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 explored=explored,
                 tabs=tabs,
             )
-            with gr.Tab("Compare", id="compare") as tab:
-                compare.build(shared, tab)
-            with gr.Tab("Train", id="train") as tab:
-                train.build(shared, tab)
-            with gr.Tab("Study", id="study") as tab:
-                study.build(shared, tab)
-            with gr.Tab("Explore", id="explore") as tab:
-                explore.build(shared, tab)
-            with gr.Tab("RL", id="rl") as tab:
-                rl.build(shared, tab)
-            with gr.Tab("Personas", id="personas") as tab:
-                personas.build(shared, tab)
+            for title, room in TABS:
+                with gr.Tab(title, id=title.lower()) as tab:
+                    room.build(shared, tab)
         wire_landing(shared)
     page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1)
     return page

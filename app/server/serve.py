@@ -12,6 +12,8 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -34,13 +36,13 @@ DEFAULT_PORT = 7860
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage in front."""
 
-    def error(self, message: str) -> None:  # type: ignore[override]  # exits
-        self.exit(2, f"app.py: {message}\n")
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line's values, checked; exits with status 2 on a bad one."""
-    parser = _Parser(prog="app.py", description="Serve PRISM Studio.")
+    """Return the command line's values, checked; exit with status 2 on a bad one."""
+    parser = _Parser(description="Serve PRISM Studio.")
     host = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
     parser.add_argument("--host", default=host, help=f"address to listen on (default: {host})")
     parser.add_argument(
@@ -55,43 +57,32 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _default_host() -> str:
-    """This machine alone, except where a container's host says otherwise, as Spaces does."""
-    everywhere = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
-    return os.environ.get("GRADIO_SERVER_NAME") or everywhere
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; gives the exit status."""
+    """Serve until interrupted; return the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     settings = read_settings()
-    port = options.port
-    problem = _cannot_listen(options.host, port)
-    if problem:
-        print(f"app.py: {problem}", file=sys.stderr)
-        return 2
     pool = ModelPool(model_loader(settings))
     try:
+        _check_address(options.host, options.port)
         store = Store()
         jobs = Jobs(store)
         page = build_page(settings, pool, store, jobs)
     except PrismError as error:
-        print(f"app.py: {error}", file=sys.stderr)
+        _complain(error)
         return 2
     threading.Thread(target=_warm_up, args=(pool, settings), daemon=True).start()
     jobs.start()
     try:
-        _launch(page, options, port, settings)
+        _launch(page, options, settings)
     finally:
         jobs.stop()
     return 0
 
 
-def _launch(page: gr.Blocks, options: argparse.Namespace, port: int, settings: Settings) -> None:
-    """Serve the page until interrupted."""
+def _launch(page: gr.Blocks, options: argparse.Namespace, settings: Settings) -> None:
     page.launch(
         server_name=options.host,
-        server_port=port,
+        server_port=options.port,
         share=options.share,
         mcp_server=options.mcp,
         auth=options.auth,
@@ -109,7 +100,7 @@ def _launch(page: gr.Blocks, options: argparse.Namespace, port: int, settings: S
 
 
 def model_loader(settings: Settings) -> Loader:
-    """How the pool loads a model: from this machine, or `remote:NAME` from an endpoint."""
+    """Return how the pool loads a model: from this machine, or `remote:NAME` from an endpoint."""
 
     def load(reference: str, progress: Progress | None) -> Generator:
         is_remote = reference.startswith(REMOTE)
@@ -126,7 +117,11 @@ def _warm_up(pool: ModelPool, settings: Settings) -> None:
         pool.get(settings.default_model)
     except PrismError as error:
         # The page is of use without a model; whoever compares is told the same.
-        print(f"app.py: {settings.default_model}: {error}", file=sys.stderr)
+        _complain(f"{settings.default_model}: {error}")
+
+
+def _complain(what: object) -> None:
+    print(f"{Path(sys.argv[0]).name}: {what}", file=sys.stderr)
 
 
 def _port(text: str) -> int:
@@ -142,13 +137,16 @@ def _auth(text: str) -> tuple[str, str]:
     return user, password
 
 
-def _cannot_listen(host: str, port: int) -> str | None:
-    """Why nothing can be served there, or None."""
+def _check_address(host: str, port: int) -> None:
+    """Find out before anything is loaded that nothing can be served there.
+
+    Raises:
+        InputError: the port is taken, or the host unknown.
+    """
     try:
         family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        return f"cannot listen on {host}:{port}: {error.strerror or error}"
-    return None
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error

@@ -27,7 +27,7 @@ from prism_core.storage.liveness import this_host
 from prism_core.worker.watch import EXIT_CANCELLED
 
 MAX_WAITING = 100
-"""No more runs than this may wait in the queue."""
+"""More runs than this may not wait in the queue."""
 MAX_WORKERS = 16
 IDLE_EXIT_SECONDS = 300.0
 """A worker without work leaves after this time, and gives its memory back."""
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class Jobs:
-    """The app's side of the queue. One an app; its methods may be called from any thread."""
+    """The app's side of the queue; its methods may be called from any thread."""
 
     def __init__(
         self, store: Store, workers: int | None = None, handlers: str | None = None
@@ -88,7 +88,11 @@ class Jobs:
         with self._lock:
             for child in self._children:
                 child.end()
-                self._release(child.pid)
+                try:
+                    self._store.release(child.pid)
+                except StorageError:
+                    # The next worker sees that the process is gone and takes the run over.
+                    _log.exception("The runs of worker %d could not be handed back", child.pid)
             self._children.clear()
         atexit.unregister(self.stop)
 
@@ -104,7 +108,7 @@ class Jobs:
         return run.id
 
     def cancel(self, run_id: str, owner: str | None = None) -> RunRow:
-        """Stop a run; one at work is stopped within two seconds.
+        """Stop a run; one at work stops within two seconds.
 
         Raises:
             NotFoundError: there is none, or it is another visitor's.
@@ -124,14 +128,14 @@ class Jobs:
         return run
 
     def queue_position(self, run_id: str) -> int | None:
-        """0 if the run is at work, 1 if it is the next to start, ...; None if it has ended."""
+        """Return 0 if the run is at work, 1 if it starts next, ...; None if it has ended."""
         return self._store.queue_position(run_id)
 
     @property
     def worker_pids(self) -> list[int]:
         """The processes of the workers that live."""
         with self._lock:
-            return [child.pid for child in self._children if child.lives]
+            return [child.pid for child in self._children if child.exit_code is None]
 
     def _check_room(self) -> None:
         if len(self._store.list_runs(statuses=["queued"], limit=MAX_WAITING)) >= MAX_WAITING:
@@ -158,7 +162,7 @@ class Jobs:
 
     def _bury_dead(self) -> None:
         """Forget workers that ended. One that dies at once makes the next wait, ever longer."""
-        for child in [one for one in self._children if not one.lives]:
+        for child in [one for one in self._children if one.exit_code is not None]:
             child.end()
             self._children.remove(child)
             failed = child.exit_code not in (0, EXIT_CANCELLED)
@@ -179,13 +183,6 @@ class Jobs:
             if time.time() - run.updated > CANCEL_SECONDS:
                 child.end(patience=0.0)
                 self._store.finish(run.id, "cancelled", worker_id=run.worker)
-
-    def _release(self, pid: int) -> None:
-        try:
-            self._store.release(pid)
-        except StorageError:
-            # The next worker sees that the process is gone and takes the run over.
-            _log.exception("The runs of worker %d could not be handed back", pid)
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-m", "prism_core.worker"]
@@ -216,18 +213,13 @@ class _Child:
         self.pid = self._process.pid
 
     @property
-    def lives(self) -> bool:
-        """Whether the process is there; reaps it if it is not."""
-        return self._process.poll() is None
-
-    @property
     def exit_code(self) -> int | None:
-        """What it ended with, or None while it lives."""
+        """What it ended with, or None while it lives; reaps the process."""
         return self._process.poll()
 
     def end(self, patience: float = _STOP_SECONDS) -> None:
-        """End it, gently and then not, and whatever it has started."""
-        if patience > 0 and self.lives:
+        """End it and whatever it has started: gently at first, then by force."""
+        if patience > 0 and self.exit_code is None:
             self._process.terminate()
             try:
                 self._process.wait(patience)
