@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prism_core.errors import InputError, PrismError
+from prism_core.errors import PrismError
+from prism_core.utils.validation import build
 
 Aspect = Literal["accuracy", "alignment"]
 Options = Mapping[str, Any]
@@ -63,15 +64,4 @@ def check_from_record(record: object) -> Check:
     Raises:
         InputError: a part is missing, unknown or of the wrong sort.
     """
-    if not isinstance(record, dict) or not isinstance(record.get("name"), str):
-        raise InputError(f"A check is an object with a name; this is {str(record)[:80]!r}.")
-    unknown = set(record) - {"name", "options", "aspect"}
-    if unknown:
-        raise InputError(f"A check has no {sorted(unknown)}; it has name, options and aspect.")
-    options = record.get("options", {})
-    aspect = record.get("aspect", "accuracy")
-    if not isinstance(options, dict):
-        raise InputError(f"The options of check '{record['name']}' are not an object.")
-    if aspect not in ("accuracy", "alignment"):
-        raise InputError(f"The aspect {aspect!r} is unknown; use accuracy or alignment.")
-    return Check(record["name"], options, aspect)
+    return build(Check, record, "A check")

@@ -124,18 +124,11 @@ def item_to_json(item: Item) -> str:
     return json.dumps(record, ensure_ascii=False)
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "id": (str,),
-    "task": (str,),
-    "category": (str,),
-    "kind": (str,),
-    "question": (str,),
-    "choices": (list,),
-    "answer": (int,),
-    "check": (dict,),
-    "follow_ups": (list,),
-    "harmful": (bool,),
-    "reference": (str,),
+_REQUIRED = ("id", "task", "category", "kind", "question")
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(_REQUIRED, str),
+    **{"choices": list, "answer": int, "check": dict, "follow_ups": list},
+    **{"harmful": bool, "reference": str},
 }
 
 
@@ -156,7 +149,7 @@ def item_from_json(line: str) -> Item:
             raise InputError(f"An item has no field '{key[:40]}'; it has {', '.join(_TYPES)}.")
         if not isinstance(value, _TYPES[key]) or (key == "answer" and isinstance(value, bool)):
             raise InputError(f"The field '{key}' of an item cannot be {str(value)[:40]!r}.")
-    missing = {"id", "task", "category", "kind", "question"} - set(record)
+    missing = set(_REQUIRED) - set(record)
     if missing:
         raise InputError(f"An item needs the fields {', '.join(sorted(missing))} too.")
     for key in ("choices", "follow_ups"):
