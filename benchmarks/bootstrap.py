@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def report(arm: str, found: dict[str, dict[str, Seconds]], personas: int) -> None:
-    """One side's seconds, and how they compare with ours."""
+    """Print one side's seconds, and how they compare with ours."""
     parts, mine = found[arm], found["ours"]["all"]
     total = {key: sum(part[key] for part in parts.values()) for key in mine}
     seconds = {key: value for key, value in total.items() if key != "tokens"}
@@ -97,7 +97,7 @@ def report(arm: str, found: dict[str, dict[str, Seconds]], personas: int) -> Non
 
 
 def shown(seconds: Seconds) -> str:
-    """Seconds by stage as one line."""
+    """Show seconds by stage as one line."""
     stages = ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())
     return f"{sum(seconds.values()):.0f} s ({stages})"
 
@@ -105,7 +105,7 @@ def shown(seconds: Seconds) -> str:
 def ours(
     model: LocalModel, personas: Sequence[Persona], count: int, sampling: Sampling
 ) -> tuple[tuple[Query, ...], Seconds, int]:
-    """The stages as they are: questions, seconds by stage, answer tokens."""
+    """Run our stages; return questions, seconds by stage, and answer tokens."""
     journal, progress, library = MemoryJournal(), Progress(), {p.name: p for p in personas}
     start = time.perf_counter()
     found = write_queries(QueryConfig(per_persona=count), personas, model, journal, progress)
@@ -128,7 +128,7 @@ def plain(
     sampling: Sampling,
     joint: bool,
 ) -> tuple[Seconds, int]:
-    """One persona after another, each with batches of at most eight rows.
+    """Take one persona after another, each with batches of at most eight rows.
 
     With `joint`, answers with the persona and without it share batches.
     """
@@ -163,7 +163,7 @@ def plain(
 def generated(
     model: LocalModel, prompts: Sequence[Prompt], sampling: Sampling
 ) -> list[tuple[str, int]]:
-    """Texts and their numbers of tokens, by the library's own loop in batches of eight."""
+    """Generate texts and count their tokens, by the library's own loop in batches of eight."""
     found = []
     is_random = sampling.temperature > 0
     settings = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}

@@ -1,8 +1,8 @@
-"""Choice scoring behind a long persona, against lm-evaluation-harness, in one process and in turns.
+"""Choice scoring after a long persona, against lm-evaluation-harness, in one process and in turns.
 
 The same items (MMLU's dev questions, from `PRISM_DATA_DIR` or `../shared/data`), the same model,
 the same system instruction and chat template, batch 8 for the harness. Both ways: letters (four
-single letters behind the listed choices) and cloze (the four choices themselves).
+single letters after the listed choices) and cloze (the four choices themselves).
 Prints items a second, the ratio, and on how many items both pick the same choice.
 """
 
@@ -34,7 +34,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def main() -> None:
-    """Run both sides in turns and print what came of it."""
+    """Run both sides in turns and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=1)
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def dev_items(folder: Path, count: int) -> list[Item]:
-    """The first questions of the dev split, subject after subject."""
+    """Read the first questions of the dev split, subject after subject."""
     items = []
     for path in sorted(folder.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
@@ -94,7 +94,7 @@ def dev_items(folder: Path, count: int) -> list[Item]:
 def harness_scores(
     harness: object, model: LocalModel, variant: PromptVariant, items: Sequence[Item], way: Way
 ) -> list[ChoiceScores]:
-    """The same log-likelihoods by the harness's own loop."""
+    """Compute the same log-likelihoods by the harness's own loop."""
     from lm_eval.api.instance import Instance
 
     requests = []

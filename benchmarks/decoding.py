@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def plain(model: LocalModel, sampling: Sampling, turns: int) -> None:
-    """Many rows and one against the library's own loop."""
+    """Compare many rows, and one, with the library's own loop."""
     for rows in (64, 1):
         prompts = [(Message("user", QUESTIONS[i]),) for i in range(rows)]
         speed = in_turns(
@@ -84,7 +84,7 @@ def plain(model: LocalModel, sampling: Sampling, turns: int) -> None:
 
 
 def arms(model: LocalModel, sampling: Sampling, turns: int) -> None:
-    """Three arms against one."""
+    """Compare three arms with one."""
     three = [(Message("user", QUESTIONS[0]),)] * 3
     ratio = in_turns(
         turns,
@@ -95,7 +95,7 @@ def arms(model: LocalModel, sampling: Sampling, turns: int) -> None:
 
 
 def gated(model: LocalModel, sampling: Sampling, turns: int) -> None:
-    """Fused weights against the library's layers with the adapter on."""
+    """Compare fused weights with the library's layers, with the adapter on."""
     prism = load_bundle(ADAPTER, model, threshold=0.0)  # open for every row that asks it
     neutral = build_prompt(QUESTIONS[0], PromptVariant())
     persona = PromptVariant(load_personas()["math"], "long", "system")
@@ -120,7 +120,7 @@ def gated(model: LocalModel, sampling: Sampling, turns: int) -> None:
 
 
 def in_turns(turns: int, first: Callable[[], float], second: Callable[[], float]) -> str:
-    """Speeds of both sides measured alternately, and the median of their ratios."""
+    """Measure the speeds of both sides alternately, and the median of their ratios."""
     first(), second()  # warm-up
     pairs = [(first(), second()) for _ in range(turns)]
     ratio = statistics.median(a / b for a, b in pairs)
@@ -129,7 +129,7 @@ def in_turns(turns: int, first: Callable[[], float], second: Callable[[], float]
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds that the work takes."""
+    """Measure the seconds that the work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -138,7 +138,7 @@ def timed(work: Callable[[], object]) -> float:
 def ours(
     base: LocalModel, model: Generator, prompts: list[Prompt], sampling: Sampling, **more: object
 ) -> float:
-    """Tokens per second of `generate`, of the base or of a model on it."""
+    """Measure tokens per second of `generate`, of the base or of a model on it."""
     stops, base.stop_ids = base.stop_ids, frozenset()
     try:
         start = time.perf_counter()
@@ -149,7 +149,7 @@ def ours(
 
 
 def by_the_library(base: LocalModel, *arguments: object, **more: object) -> float:
-    """As `ours`, decoding by the library's layers."""
+    """Measure as `ours` does, decoding by the library's layers."""
     base._fused = lambda: None
     try:
         return ours(base, *arguments, **more)  # type: ignore[arg-type]
@@ -158,7 +158,7 @@ def by_the_library(base: LocalModel, *arguments: object, **more: object) -> floa
 
 
 def theirs(model: LocalModel, prompts: list[Prompt], sampling: Sampling) -> float:
-    """Tokens per second of transformers' own loop."""
+    """Measure tokens per second of transformers' own loop."""
     start = time.perf_counter()
     rows = [encode_prompt(model.tokenizer, p) for p in prompts]
     ids, mask = pad_left(rows, model.model.device)

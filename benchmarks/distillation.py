@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def child(arm: str, file: Path) -> dict[str, float]:
-    """One arm in a fresh process, so that its peak memory is its own."""
+    """Run one arm in a fresh process, so that its peak memory is its own."""
     command = [sys.executable, __file__, "--arm", arm, "--file", str(file)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     result: dict[str, float] = json.loads(out.splitlines()[-1])
@@ -75,7 +75,7 @@ def child(arm: str, file: Path) -> dict[str, float]:
 
 
 def report(found: dict[str, list[dict[str, float]]]) -> None:
-    """Medians, and the median of the ratios within a turn."""
+    """Print medians, and the median of the ratios within a turn."""
     for arm, runs in found.items():
         wall, cpu = ([r["tokens"] / r[kind] for r in runs] for kind in ("wall", "cpu"))
         pairs = list(zip(runs, found["batched"], strict=True))
@@ -100,7 +100,7 @@ def write_answers(file: Path, count: int) -> None:
 
 
 def measure(arm: str, file: Path) -> dict[str, float]:
-    """Seconds of one step by one arm, its share of the teacher included."""
+    """Measure the seconds of one step by one arm, its share of the teacher included."""
     model = LocalModel.load("embedded")
     pairs = [unpack(AnswerPair, one) for one in loads(file.read_text(encoding="utf-8"))]
     samples = force(pairs, lambda _name: PromptVariant(demo_persona()), model, 1024).samples
@@ -136,19 +136,19 @@ def measure(arm: str, file: Path) -> dict[str, float]:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Wall and CPU seconds that the work takes."""
+    """Measure the wall and CPU seconds that the work takes."""
     start, used = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - start, time.process_time() - used
 
 
 def step_of(student: Student) -> Callable[[int], object]:
-    """One update on the first rows, by the product's own loop."""
+    """Make one update on the first rows, by the product's own loop."""
     return lambda rows: student.step(list(range(rows)), 1e-4)
 
 
 def plain_step(peft: PeftModel, samples: tuple[ForcedAnswer, ...]) -> Callable[[int], object]:
-    """One update as it is written without further thought, PEFT's own LoRA included."""
+    """Make one update in the plainest way, with PEFT's own LoRA."""
     for module in peft.modules():
         module.__dict__.pop("forward", None)  # what `fuse_maps` has put there
     params = [p for p in peft.parameters() if p.requires_grad]

@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def time_filters(shelf: StudyShelf, run_id: str, tries: int) -> tuple[float, float]:
-    """Seconds of the slowest filter over all figures, and of figure 4."""
+    """Measure the seconds of the slowest filter over all figures, and of figure 4."""
     gallery, worst, lift = Gallery(), 0.0, 0.0
     everything = Filters()
     chosen = [
@@ -94,7 +94,7 @@ def time_filters(shelf: StudyShelf, run_id: str, tries: int) -> tuple[float, flo
 
 
 def time_items(opened: OpenStudy) -> None:
-    """The items behind a point, and a search in them."""
+    """Time the items of a point, and a search in them."""
     view, pick = make_view(opened.grid), Pick(arm="persona")
     for what, wanted in (
         ("all items", ItemFilter()),
@@ -106,7 +106,7 @@ def time_items(opened: OpenStudy) -> None:
 
 
 def naive_lift(store: Store, run_id: str, filters: Filters) -> int:
-    """Figure 4 without a grid: read, filter, and bootstrap each cell; gives their number."""
+    """Compute figure 4 without a grid, bootstrapping each cell; return how many there are."""
     rows = read_study(store, run_id).rows
     rows = rows[rows["accuracy"].notna()]
     neutral = rows[rows["arm"] == "neutral"]
@@ -131,7 +131,7 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def write_study(store: Store, rows: int) -> str:
-    """A study's run with its records, as `run_study` leaves them; gives its id."""
+    """Store a study's run with its records, as `run_study` leaves them; return its id."""
     people = list(load_personas().values())[:13]
     spec = StudySpec(
         name="Benchmark",
@@ -163,7 +163,7 @@ def write_study(store: Store, rows: int) -> str:
 
 
 def make_items(number: int) -> dict[str, tuple[Item, ...]]:
-    """Four fifths choices, one fifth written answers."""
+    """Make four fifths choices, one fifth written answers."""
     written = number // 5
     choices = [
         Item(

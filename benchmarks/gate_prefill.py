@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def arms_of(gated: GatedModel, rows: Rows) -> dict[str, Callable[[], object]]:
-    """Ways to read the prompts; the first one is what the others are compared with."""
+    """Return ways to read the prompts; the first one is what the others are compared with."""
     model = gated.base.model
 
     def routed(mode: GateMode) -> object:
@@ -70,7 +70,7 @@ def arms_of(gated: GatedModel, rows: Rows) -> dict[str, Callable[[], object]]:
 
 
 def first_pass(gated: GatedModel, rows: Rows) -> torch.Tensor:
-    """The gate's probabilities by a forward pass of its own through all layers."""
+    """Compute the gate's probabilities by a forward pass of its own through all layers."""
     model = gated.base.model
     ids, mask = pad_left(rows, model.device)
     out = model(
@@ -81,7 +81,7 @@ def first_pass(gated: GatedModel, rows: Rows) -> torch.Tensor:
         logits_to_keep=1,
         use_cache=False,
     )
-    # The first of the hidden states is the embedding; the second is behind layer 0.
+    # The first of the hidden states is the embedding; the second is layer 0's output.
     probabilities: torch.Tensor = gated.gate(pool(out.hidden_states[1], mask, gated.gate.feature))
     return probabilities
 

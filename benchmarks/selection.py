@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def split(queries: Sequence[Query], seed: int) -> tuple[list[Query], list[Query]]:
-    """Queries to learn from and queries to be examined on, by group."""
+    """Split the queries by group into those to learn from and those to be examined on."""
     shares = (1 - SPEC.held_out_share, SPEC.held_out_share)
     parts = split_by_group(group_of(queries), [True] * len(queries), shares, seed)
     lessons, exam = ([q for q, p in zip(queries, parts, strict=True) if p == n] for n in (0, 1))
@@ -85,7 +85,7 @@ def split(queries: Sequence[Query], seed: int) -> tuple[list[Query], list[Query]
 def ask(
     model: Generator, queries: Sequence[Query], variant: PromptVariant, how: Sampling, seed: int
 ) -> list[Completion]:
-    """One answer a query."""
+    """Write one answer to each query."""
     prompts = [build_prompt(q.text, variant) for q in queries]
     seeds = [seed * 100_000 + i for i in range(len(prompts))]
     return model.generate(prompts, how, seed=seeds)
@@ -94,7 +94,7 @@ def ask(
 def shares(
     model: Generator, exam: Sequence[Query], variant: PromptVariant, how: Sampling, repeats: int
 ) -> list[float]:
-    """The share of its answers that shows the behaviour, query by query."""
+    """Return the share of answers that shows the behaviour, query by query."""
     rounds = [ask(model, exam, variant, how, 1 + r) for r in range(repeats)]
     return [
         sum(shows_behaviour(answer.text) for answer in row) / repeats
@@ -111,7 +111,7 @@ def taught(
     repeats: int,
     seed: int,
 ) -> list[float]:
-    """What a LoRA shows without the persona, query by query, after it was trained on answers."""
+    """Train a LoRA on answers, and return the share that shows the behaviour without persona."""
     folder = Path(tempfile.mkdtemp())
     try:
         config = replace(distill_config(SPEC, loss), seed=seed)

@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def start(folder: Path) -> tuple[float, float]:
-    """Seconds from the start of the process to a served page, and to a first visitor's token."""
+    """Return the seconds until a page is served, and until a first visitor's token."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -59,7 +59,7 @@ def start(folder: Path) -> tuple[float, float]:
 
 
 def wait_for(url: str, begin: float) -> float:
-    """Seconds until the page answers."""
+    """Wait until the page answers; return the seconds since `begin`."""
     while time.perf_counter() - begin < 300:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:

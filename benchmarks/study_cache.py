@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def run(model: LocalModel, folder: Path, name: str, spec: StudySpec) -> tuple[int, float, float]:
-    """Run a study; how many answers, and its wall and CPU seconds."""
+    """Run a study; return how many answers it has, and its wall and CPU seconds."""
     with Store(f"sqlite:///{folder}/{name}.sqlite3", home=folder) as store:
         row = store.create_run("study", spec.name, pack(spec))
         work = StudyRun(row, store, Progress(), {"embedded": model})

@@ -68,7 +68,7 @@ def main() -> None:
 def train_random(
     spec: TrainSpec, past: PastRun, draw: int, folder: Path, model: LocalModel, journal: Journal
 ) -> None:
-    """A LoRA on as many answers as the run's wins, drawn without a look at the verdicts."""
+    """Train a LoRA on as many answers as the run had wins, drawn whatever their verdicts."""
     seen = [j for j in past.judged if j.pair.query.id not in past.held_out]
     wins = sum(j.route == "distill" for j in seen)
     chosen = random.Random(draw).sample(seen, wins)

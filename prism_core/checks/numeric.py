@@ -44,7 +44,7 @@ def parse_number(text: str) -> Fraction | None:
 
 
 def final_number(text: str) -> Fraction | None:
-    """Return the number that a cleaned text gives as its answer, or None where there is none."""
+    """Return the one number that a cleaned text gives as its answer, or None."""
     before: re.Match[str] | None = None
     last: re.Match[str] | None = None
     for found in _NUMBER.finditer(text):

@@ -26,7 +26,7 @@ def find_code(text: str, entry: str) -> str | None:
         return None
     code = []
     for line in lines[first:]:
-        # Prose after the code begins at the margin and is no statement.
+        # Prose after the code begins at the margin and is not a statement.
         if line and not line[0].isspace() and not line.startswith((*starts, "#", ")", "]", "}")):
             break
         code.append(line)

@@ -86,7 +86,7 @@ def _become_nobody() -> None:
 
 
 def _guard(library: tuple[str, ...]) -> Any:
-    """An audit hook that lets code compute and import the standard library, and nothing else."""
+    """Make an audit hook that allows computing and the standard library, and nothing else."""
     realpath, refused, native = os.path.realpath, tuple(_REFUSED.split()), _NATIVE
     sep, write_flags = os.sep, os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     listing = ("os.listdir", "os.scandir")
@@ -112,7 +112,7 @@ def _guard(library: tuple[str, ...]) -> Any:
 
 
 def _run(code: str, entry: str, calls: list[list[Any]]) -> dict[str, Any]:
-    """Define the code, call its function, and return what it gives as JSON."""
+    """Define the code, call its function, and return its results as JSON."""
     space: dict[str, Any] = {"__name__": "answer"}
     try:
         exec(compile(code, "answer.py", "exec"), space)

@@ -60,9 +60,17 @@ class Family:
 
 
 def _generated(
-    name: str, title: str, source: str, levels: Mapping[str, Mapping[str, int]], examples: int = 2
+    name: str,
+    title: str,
+    source: str,
+    options: tuple[str, str],
+    levels: Mapping[str, tuple[int, int]],
+    examples: int = 2,
 ) -> Family:
-    found = tuple(Level(level, options) for level, options in levels.items())
+    """Build a family whose levels differ in two options of the generator."""
+    found = tuple(
+        Level(level, dict(zip(options, values, strict=True))) for level, values in levels.items()
+    )
     return Family(name, title, source, found, tokens=10, examples=examples, generated=True)
 
 
@@ -77,39 +85,33 @@ FAMILIES: dict[str, Family] = {
             "letters",
             "Counting letters",
             "letter_counting",
-            {
-                "one word": {"min_words": 1, "max_words": 1},
-                "one to three words": {"min_words": 1, "max_words": 3},
-                "three to six words": {"min_words": 3, "max_words": 6},
-            },
+            ("min_words", "max_words"),
+            {"one word": (1, 1), "one to three words": (1, 3), "three to six words": (3, 6)},
         ),
         _generated(
             "sums",
             "Adding and subtracting",
             "chain_sum",
+            ("max_terms", "max_digits"),
             {
-                "two numbers of one digit": {"max_terms": 2, "max_digits": 1},
-                "two numbers of up to two digits": {"max_terms": 2, "max_digits": 2},
-                "three numbers of up to two digits": {"max_terms": 3, "max_digits": 2},
+                "two numbers of one digit": (2, 1),
+                "two numbers of up to two digits": (2, 2),
+                "three numbers of up to two digits": (3, 2),
             },
         ),
         _generated(
             "products",
             "Multiplying",
             "products",
-            {
-                "two numbers of one digit": {"max_terms": 2, "max_digits": 1},
-                "up to two digits": {"max_terms": 2, "max_digits": 2},
-            },
+            ("max_terms", "max_digits"),
+            {"two numbers of one digit": (2, 1), "up to two digits": (2, 2)},
         ),
         _generated(
             "needle",
             "Finding who",
             "needle_haystack",
-            {
-                f"{word} statements": {"min_num_statements": n, "max_num_statements": n}
-                for word, n in (("two", 2), ("four", 4), ("eight", 8))
-            },
+            ("min_num_statements", "max_num_statements"),
+            {"two statements": (2, 2), "four statements": (4, 4), "eight statements": (8, 8)},
             examples=1,
         ),
         _benchmark("gsm8k", "GSM8K", tokens=320),
@@ -138,7 +140,7 @@ def draw_items(family: Family, level: int, split: Split, count: int, seed: int) 
     Fewer come back where the family has no more.
 
     Raises:
-        InputError: there is no such level, or reasoning-gym is not installed.
+        InputError: the family has no such level, or reasoning-gym is not installed.
         NotFoundError: a benchmark's data is not here.
     """
     if not 0 <= level < len(family.levels):

@@ -88,7 +88,7 @@ class Benchmark:
 
     @property
     def how_to_get(self) -> str:
-        """What to download and where to put it, in one sentence."""
+        """Say what to download and where to put it, in one sentence."""
         steps = " and ".join(f"{file.url} as '{file.local}'" for file in self.hub)
         return (
             f"To use {self.title}, save {steps} below a folder of yours, and set {DATA_DIR} to "

@@ -58,7 +58,7 @@ def read_rows(path: Path) -> list[Row]:
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"'{path.name}' is no table; allowed are {', '.join(_READERS)}.")
+        raise InputError(f"'{path.name}' is not a table; allowed are {', '.join(_READERS)}.")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"'{path}' is larger than {MAX_BYTES:,} bytes.")
@@ -82,7 +82,7 @@ def _read_jsonl(path: Path) -> list[_Values]:
         try:
             rows.append(_object(json.loads(line)))
         except ValueError as error:
-            raise InputError(f"'{path}', line {number}: no JSON object ({error}).") from error
+            raise InputError(f"'{path}', line {number}: not a JSON object ({error}).") from error
     return rows
 
 
@@ -90,15 +90,15 @@ def _read_json(path: Path) -> list[_Values]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, list):
-            raise ValueError("the file is no list")
+            raise ValueError("the file is not a list")
         return [_object(row) for row in found]
     except (ValueError, RecursionError) as error:
-        raise InputError(f"'{path}' is no list of JSON objects: {error}.") from error
+        raise InputError(f"'{path}' is not a list of JSON objects: {error}.") from error
 
 
 def _object(value: object) -> _Values:
     if not isinstance(value, dict):
-        raise ValueError(f"{str(value)[:40]!r} is no object")
+        raise ValueError(f"{str(value)[:40]!r} is not an object")
     return value
 
 
@@ -109,7 +109,7 @@ def _read_parquet(path: Path) -> list[_Values]:
     try:
         rows: list[_Values] = parquet.read_table(path).to_pylist()
     except pyarrow.ArrowException as error:
-        raise InputError(f"'{path}' is no Parquet file that can be read: {error}.") from error
+        raise InputError(f"'{path}' is not a readable Parquet file: {error}.") from error
     return rows
 
 

@@ -136,7 +136,7 @@ def item_from_json(line: str) -> Item:
     """Read an item from a line of JSON; the inverse of `item_to_json`.
 
     Raises:
-        InputError: the line is no item; the message says what is wrong with it.
+        InputError: the line does not hold an item; the message says why.
     """
     try:
         record = json.loads(line)

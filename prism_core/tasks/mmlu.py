@@ -47,7 +47,7 @@ def read(rows: Iterable[Row]) -> Iterator[Item]:
             answer = int(row.values["answer"])
             yield Item(name, "mmlu", DOMAIN[subject], "choice", question, choices, answer)
         except (KeyError, TypeError, ValueError) as error:
-            raise row.error(f"this is no question with choices ({error})") from error
+            raise row.error(f"this is not a question with choices ({error})") from error
 
 
 MMLU = Benchmark(

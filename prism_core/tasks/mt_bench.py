@@ -47,7 +47,7 @@ def _references(folder: Path) -> Mapping[str, list[object]]:
         try:
             found[str(row.values["question_id"])] = list(row.values["choices"][0]["turns"])
         except (KeyError, IndexError, TypeError) as error:
-            raise row.error(f"this is no reference answer ({error})") from error
+            raise row.error(f"this is not a reference answer ({error})") from error
     return found
 
 
