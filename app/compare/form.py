@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,7 +37,7 @@ DEFAULT_SAMPLING = Sampling(
 )
 """Temperature and top-p as the embedded model's authors advise; a little less repetition."""
 _ADAPTER = re.compile(r"[A-Za-z0-9._-]{0,100}")
-_SAMPLING_FIELDS = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty")
+_SAMPLING_FIELDS = tuple(f.name for f in fields(Sampling))
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,15 @@ class Selection:
     question: str = ""
     """The question, cleaned of invisible characters."""
     persona: str = "math"
-    """Name of the persona."""
     length: Length = "long"
-    """Which of the persona's texts is used."""
     placement: Placement = "system"
-    """The turn that carries the persona's text."""
     arms: tuple[ArmKind, ...] = DEFAULT_ARMS
     """The arms to answer, in the order of `ARMS`."""
     control: str = "neutral_text"
     """Name of the persona that the control arm uses."""
-    sampling: Sampling = field(default=DEFAULT_SAMPLING)
-    """How tokens are drawn."""
+    sampling: Sampling = DEFAULT_SAMPLING
     seed: int = 0
-    """Makes a run repeatable."""
     model: str = EMBEDDED
-    """Reference of the model."""
     adapter: str = ""
     """Id of the PRISM arm's adapter on the visitor's shelf; empty for none."""
 
@@ -71,7 +65,7 @@ class Selection:
         return "prism" in self.arms and bool(self.adapter)
 
     def request(self, personas: Mapping[str, Persona]) -> ComparisonRequest:
-        """What `prism_core.compare.comparison.compare` is asked."""
+        """Return what `prism_core.compare.comparison.compare` is asked."""
         library = dict(personas)
         persona = get_persona(self.persona, library)
         return ComparisonRequest(
@@ -84,8 +78,8 @@ class Selection:
         )
 
     def to_query(self) -> str:
-        """The query string of a link that brings these inputs back."""
-        sampling = {name: _plain(getattr(self.sampling, name)) for name in _SAMPLING_FIELDS}
+        """Return the query string of a link that brings these inputs back."""
+        sampling = {name: f"{getattr(self.sampling, name):.10g}" for name in _SAMPLING_FIELDS}
         return urlencode(
             {
                 "question": self.question,
@@ -117,7 +111,7 @@ class LinkReading:
 def check_selection(
     selection: Selection, personas: Mapping[str, Persona], settings: Settings
 ) -> Selection:
-    """The same selection, cleaned, if everything in it is allowed.
+    """Return the same selection, cleaned, if everything in it is allowed.
 
     Raises:
         InputError: a value is not allowed; the message quotes it and says what is.
@@ -143,7 +137,7 @@ def check_selection(
 
 
 def check_arms(arms: Sequence[str]) -> tuple[ArmKind, ...]:
-    """The arms in the order in which they are shown, each once.
+    """Return the arms in the order in which they are shown, each once.
 
     Raises:
         InputError: none, or one that does not exist.
@@ -156,7 +150,7 @@ def check_arms(arms: Sequence[str]) -> tuple[ArmKind, ...]:
 
 
 def check_sampling(sampling: Sampling, settings: Settings) -> Sampling:
-    """Sampling settings within what is allowed here.
+    """Return the sampling if it is allowed here.
 
     Raises:
         InputError: a number is missing or out of range.
@@ -172,7 +166,7 @@ def check_sampling(sampling: Sampling, settings: Settings) -> Sampling:
 
 
 def check_adapter(name: str) -> str:
-    """An adapter's id, which may be empty; whether it exists is known when it is loaded.
+    """Return an adapter's id, which may be empty; whether it exists is known when it is loaded.
 
     Raises:
         InputError: it does not have the form of an id.
@@ -186,7 +180,7 @@ def check_adapter(name: str) -> str:
 def read_query(
     query: Mapping[str, str], personas: Mapping[str, Persona], settings: Settings
 ) -> LinkReading:
-    """The inputs that a link asks for, value by value, so that one mistake does not cost all."""
+    """Read what a link asks for, value by value, so that one mistake does not cost all."""
     names = ("persona", "length", "placement", "arms", "control", "seed", "model", "adapter")
     used = [n for n in ("question", *names, *_SAMPLING_FIELDS) if n in query]
     selection = Selection(question="?", model=settings.default_model)
@@ -205,20 +199,14 @@ def read_query(
 
 
 def _with(selection: Selection, name: str, value: str) -> Selection:
+    changes: dict[str, Any] = {name: value}
     if name == "arms":
-        arms = check_arms([a.strip() for a in value.split(",") if a.strip()])
-        return replace(selection, arms=arms)
-    if name in _SAMPLING_FIELDS:
-        changes: dict[str, Any] = {name: value}
-        return replace(selection, sampling=replace(selection.sampling, **changes))
-    changes = {name: value}
+        changes = {"arms": check_arms([a.strip() for a in value.split(",") if a.strip()])}
+    elif name in _SAMPLING_FIELDS:
+        changes = {"sampling": replace(selection.sampling, **changes)}
     return replace(selection, **changes)
 
 
 def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise InputError(f"The {what} '{str(value)[:60]}' is not one of {', '.join(allowed)}.")
-
-
-def _plain(value: float) -> str:
-    return f"{value:.10g}"

@@ -25,7 +25,7 @@ _COLUMNS = {
 
 
 def filters_of(values: Sequence[object]) -> Filters:
-    """The filters that the page's fields ask for; what is no text is left out."""
+    """Return the filters that the page's fields ask for; what is not a list is left out."""
     chosen = {
         name: tuple(str(v) for v in value[:_MOST]) if isinstance(value, list) else ()
         for name, value in zip(FILTER_FIELDS, values, strict=True)
@@ -34,13 +34,13 @@ def filters_of(values: Sequence[object]) -> Filters:
 
 
 def options_of(score: object, matched: object, overlay: object, delta: float) -> FigureOptions:
-    """The options that the page's fields ask for."""
+    """Return the options that the page's fields ask for."""
     name: ScoreName = next((s for s in SCORE_NAMES if s == score), "accuracy")
     return FigureOptions(name, bool(overlay), bool(matched), delta)
 
 
 def filter_choices(grid: ScoreGrid) -> dict[str, list[tuple[str, str]]]:
-    """What each filter offers in a study: (shown, value)."""
+    """Return what each filter offers in a study: (shown, value)."""
     found: dict[str, list[tuple[str, str]]] = {}
     for name, column in _COLUMNS.items():
         values = [v for v in dict.fromkeys(grid.cells[column]) if v]

@@ -67,7 +67,7 @@ _LABELS = {
 
 
 def rl_spec_of(values: Mapping[str, Any], settings: Settings) -> RlSpec:
-    """The run that the form describes.
+    """Return the run that the form describes.
 
     Raises:
         InputError: a value is missing or not allowed; the message quotes it and says what is.
@@ -84,7 +84,7 @@ def rl_spec_of(values: Mapping[str, Any], settings: Settings) -> RlSpec:
 
 
 def rl_within(spec: RlSpec, settings: Settings) -> RlSpec:
-    """The spec with what exceeds this deployment's limits lowered to them."""
+    """Return the spec with what exceeds this deployment's limits lowered to them."""
     if not settings.public:
         return spec
     family = spec.family if spec.family in PUBLIC_FAMILIES else PUBLIC_FAMILIES[-1]
@@ -92,7 +92,7 @@ def rl_within(spec: RlSpec, settings: Settings) -> RlSpec:
 
 
 def rl_plan(spec: RlSpec) -> str:
-    """What the run will do, in a sentence or two."""
+    """Say what the run will do."""
     if spec.arm == "sft":
         work = f"{spec.steps * spec.prompts:,} gold answers are learnt in {spec.steps} steps"
     else:

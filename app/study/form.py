@@ -15,7 +15,7 @@ from app.services.settings import SHIPPED_PREFIX, Settings
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona
 from prism_core.study.plan import StudyPlan
-from prism_core.study.spec import StudySpec, check_spec, from_yaml
+from prism_core.study.spec import MAX_CELLS, StudySpec, check_spec, from_yaml
 from prism_core.types import Persona
 from prism_core.utils.validation import build, range_of
 
@@ -58,11 +58,9 @@ class StudyLimits:
     """What a visitor may ask for here, beyond what a study can do at all."""
 
     answers: int = 2_000_000
-    """Answers in all."""
     new_tokens: int = 2_000_000_000
-    """Tokens to be written in all."""
-    cells: int = 5_000
-    """Cells in all."""
+    """To be written."""
+    cells: int = MAX_CELLS
     free: bool = True
     """Whether any model, judge, adapter's path and executor may be named."""
 
@@ -72,12 +70,12 @@ PUBLIC_LIMITS = StudyLimits(answers=4_000, new_tokens=60_000, cells=30, free=Fal
 
 
 def study_limits(settings: Settings) -> StudyLimits:
-    """The limits of this deployment."""
+    """Return the limits of this deployment."""
     return PUBLIC_LIMITS if settings.public else OPEN_LIMITS
 
 
 def study_limits_sentence(settings: Settings) -> str:
-    """What a public deployment limits, as a sentence; empty elsewhere."""
+    """Say what a public deployment limits; empty elsewhere."""
     if not settings.public:
         return ""
     top = PUBLIC_LIMITS
@@ -95,7 +93,7 @@ def study_of(
     library: Mapping[str, Persona],
     settings: Settings,
 ) -> StudySpec:
-    """The study that the form describes.
+    """Return the study that the form describes.
 
     Args:
         values: the value of every one of `STUDY_FIELDS`.
@@ -145,10 +143,10 @@ def study_of(
 
 
 def study_of_yaml(text: object, settings: Settings) -> StudySpec:
-    """The study that a pasted or uploaded spec describes.
+    """Return the study that a pasted or uploaded spec describes.
 
     Raises:
-        InputError: it is no spec, or asks for what is not allowed here.
+        InputError: it is not a spec, or asks for what is not allowed here.
     """
     if not isinstance(text, str) or not text.strip():
         raise InputError("Paste a spec, or upload one. 'Fill in from the form' writes one for you.")

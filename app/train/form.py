@@ -75,7 +75,7 @@ def range_here(field: str, settings: Settings) -> tuple[float, float]:
 
 
 def limits_sentence(settings: Settings) -> str:
-    """What a public deployment limits, as a sentence; empty elsewhere."""
+    """Say what a public deployment limits; empty elsewhere."""
     if not settings.public:
         return ""
     most = PUBLIC_MOST
@@ -95,7 +95,7 @@ def spec_of(
     library: Mapping[str, Persona],
     settings: Settings,
 ) -> TrainSpec:
-    """The run that the form describes.
+    """Return the run that the form describes.
 
     Args:
         values: the value of every one of `FORM_FIELDS`.

@@ -24,18 +24,17 @@ LIBRARY = ASSETS / "personas"
 """Where the shipped personas live."""
 
 MAX_TEXT_CHARACTERS = 4_000
-"""A persona's text may not be longer than this."""
 MAX_PERSONAS = 100
-"""An imported file may not hold more than this."""
+"""The most that an imported file may hold."""
 MAX_WORD_CHARACTERS = 200
-"""Name, title and domain may not be longer than this."""
+"""The longest name, title or domain."""
 _HIDDEN = ("Cc", "Cf", "Cs")
 _JOINERS = "\u200c\u200d"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+PERSONA_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 def load_personas(folder: Path = LIBRARY) -> dict[str, Persona]:
-    """All personas of a folder by name: experts, then behaviours, then controls.
+    """Read all personas of a folder, by name: experts, then behaviours, then controls.
 
     Raises:
         InputError: a file breaks the format; the message names the file.
@@ -51,7 +50,7 @@ def load_personas(folder: Path = LIBRARY) -> dict[str, Persona]:
 
 
 def get_persona(name: str, personas: dict[str, Persona]) -> Persona:
-    """One persona by name.
+    """Return one persona by name.
 
     Raises:
         NotFoundError: there is none of that name; the message lists those there are.
@@ -105,7 +104,7 @@ def make_persona(data: Mapping[str, Any]) -> Persona:
         InputError: a field is missing or not allowed; the message quotes it.
     """
     name = _word(data, "name")
-    if not _NAME.fullmatch(name):
+    if not PERSONA_NAME.fullmatch(name):
         raise InputError(
             f"The name '{name[:60]}' is not allowed: use 1-40 lower-case letters, digits and "
             "underscores, beginning with a letter."
@@ -131,7 +130,7 @@ def make_persona(data: Mapping[str, Any]) -> Persona:
 
 
 def persona_data(persona: Persona) -> dict[str, Any]:
-    """The persona as plain data that `make_persona` takes back."""
+    """Return the persona as plain data that `make_persona` takes back."""
     return {
         "name": persona.name,
         "title": persona.title,
@@ -143,12 +142,12 @@ def persona_data(persona: Persona) -> dict[str, Any]:
 
 
 def dump_persona(persona: Persona) -> str:
-    """The persona as YAML that `parse_persona` reads back."""
+    """Return the persona as YAML that `parse_persona` reads back."""
     return dump_personas([persona])
 
 
 def dump_personas(personas: Iterable[Persona]) -> str:
-    """Personas as YAML, one a document, that `parse_personas` reads back."""
+    """Return personas as YAML, one a document, that `parse_personas` reads back."""
     documents = [
         yaml.safe_dump(persona_data(p), sort_keys=False, allow_unicode=True, width=96)
         for p in personas

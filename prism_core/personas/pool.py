@@ -9,13 +9,14 @@ learnt the ones that were. The parts are fixed in the file, with every attitude 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from prism_core.errors import InputError
 from prism_core.utils.assets import ASSETS
 from prism_core.utils.plain_yaml import plain_documents
+from prism_core.utils.validation import build
 
 Attitude = Literal["helpful", "irrelevant", "harmful"]
 Part = Literal["train", "held_out"]
@@ -29,9 +30,7 @@ class PoolPersona:
     """One persona of the pool."""
 
     name: str
-    """Short identifier."""
     title: str
-    """The name shown to people."""
     attitude: Attitude
     """What it would do to a task that has a right answer."""
     part: Part
@@ -41,7 +40,7 @@ class PoolPersona:
 
 
 def load_pool(path: Path = POOL_FILE) -> tuple[PoolPersona, ...]:
-    """The pool in the file's order.
+    """Read the pool, in the file's order.
 
     Raises:
         InputError: an entry breaks the format, or a part lacks an attitude.
@@ -58,20 +57,15 @@ def load_pool(path: Path = POOL_FILE) -> tuple[PoolPersona, ...]:
 
 
 def part_of(pool: Sequence[PoolPersona], part: Part) -> tuple[PoolPersona, ...]:
-    """The personas of one part."""
+    """Return the personas of one part."""
     return tuple(p for p in pool if p.part == part)
 
 
 def _entry(data: object) -> PoolPersona:
-    fields = ("name", "title", "attitude", "part", "text")
-    if not isinstance(data, dict) or set(data) != set(fields):
-        raise InputError(f"A pool persona has the fields {', '.join(fields)}; found {data!r:.120}.")
-    if not all(isinstance(data[f], str) and data[f].strip() for f in fields):
-        raise InputError(f"A field of the pool persona {data['name']!r} is empty or no text.")
-    if data["attitude"] not in ATTITUDES or data["part"] not in PARTS:
-        raise InputError(
-            f"{data['name']}: attitude is {data['attitude']!r} and part {data['part']!r}; allowed "
-            f"are {', '.join(ATTITUDES)} and {', '.join(PARTS)}."
-        )
-    name, title, _, _, text = (" ".join(data[f].split()) for f in fields)
-    return PoolPersona(name, title, data["attitude"], data["part"], text)
+    found = build(PoolPersona, data)
+    texts: dict[str, Any] = {
+        key: " ".join(getattr(found, key).split()) for key in ("name", "title", "text")
+    }
+    if not all(texts.values()):
+        raise InputError(f"A field of the pool persona {found.name!r} is empty.")
+    return replace(found, **texts)

@@ -44,12 +44,12 @@ def clean_question(text: str) -> str:
 
 
 def effective_placement(wanted: Placement, has_system_role: bool) -> Placement:
-    """The placement that a model can honour: `user` where there is no system role."""
+    """Return the placement that a model can honour: `user` where there is no system role."""
     return wanted if has_system_role else "user"
 
 
 def persona_text(persona: Persona, length: str) -> str:
-    """The persona's text at a length.
+    """Return the persona's text at a length.
 
     Raises:
         InputError: the persona has no text of that length.
@@ -64,7 +64,7 @@ def persona_text(persona: Persona, length: str) -> str:
 
 
 def build_prompt(question: str, variant: PromptVariant, has_system_role: bool = True) -> Prompt:
-    """The conversation for one question under a variant; neutral is the bare question.
+    """Return the conversation for one question under a variant; neutral is the bare question.
 
     Raises:
         InputError: the persona has no text of the variant's length.

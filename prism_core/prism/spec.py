@@ -14,6 +14,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from prism_core.errors import InputError
+from prism_core.tasks.item import MT_BENCH_CATEGORIES
 from prism_core.types import Length, Placement
 from prism_core.utils.validation import Seed, check
 
@@ -24,20 +25,7 @@ JUDGE_NAMES: tuple[JudgeName, ...] = get_args(JudgeName)
 STORE_FILE = "run.sqlite3"
 """The store of a run that the command line started, inside the run's folder."""
 
-PAPER_PERSONAS = (
-    "writing",
-    "roleplay",
-    "reasoning",
-    "math",
-    "coding",
-    "extraction",
-    "stem",
-    "humanities",
-    "critic",
-    "safety_monitor",
-    "helpful",
-    "compliant",
-)
+PAPER_PERSONAS = (*MT_BENCH_CATEGORIES, "critic", "safety_monitor", "helpful", "compliant")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ beside its name, as does an adapter's threshold; YAML is read as texts alone (`p
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ import yaml
 from pydantic import BeforeValidator, Field
 
 from prism_core.errors import InputError
+from prism_core.personas.library import PERSONA_NAME
 from prism_core.types import Length, Placement
 from prism_core.utils.plain_yaml import plain_documents
 from prism_core.utils.validation import PLAIN, Seed, build, check, check_name, json_schema
@@ -27,7 +27,6 @@ Tokens = Annotated[int, Field(ge=1, le=4_096), PLAIN]
 MAX_CELLS = 5_000
 """Cells of one model; more cannot be read by anybody."""
 MAX_NAME = 120
-_PERSONA = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def check_spec(spec: StudySpec) -> StudySpec:
 def _check_cells(spec: StudySpec) -> None:
     people = len(spec.personas) + len(spec.own_personas)
     for name in spec.personas:
-        if not _PERSONA.fullmatch(name):
+        if not PERSONA_NAME.fullmatch(name):
             raise InputError(f"personas holds {name[:60]!r}, which is not the name of a persona.")
     for arm in spec.adapters:
         if not arm.reference.strip():

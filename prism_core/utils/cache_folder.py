@@ -43,14 +43,11 @@ class FileRecord:
     size: int
     """Bytes."""
     sha256: str
-    """Hash of the content, in hexadecimal."""
+    """In hexadecimal."""
 
 
 def cache_dir() -> Path:
-    """The folder for everything that can be fetched or computed again.
-
-    `PRISM_CACHE_DIR`, or the usual place of the platform.
-    """
+    """Return the folder of all that can be made again: `PRISM_CACHE_DIR`, or the usual place."""
     named = os.environ.get("PRISM_CACHE_DIR", "").strip()
     if named:
         return Path(named).expanduser().absolute()
@@ -70,7 +67,7 @@ def sha256_of(path: Path) -> str:
 
 
 def read_manifest(folder: Path) -> list[FileRecord]:
-    """The files that a prepared folder should hold.
+    """Read which files a prepared folder should hold.
 
     Raises:
         InputError: the manifest is missing, unreadable or of another format.
