@@ -22,7 +22,14 @@ from transformers import PreTrainedModel
 
 from prism_core.errors import ModelError
 from prism_core.lora.fused_map import fuse_maps
-from prism_core.lora.weights import CONFIG_FILE, PROJECTIONS, WEIGHTS_FILE, decoder_layers
+from prism_core.lora.weights import (
+    CONFIG_FILE,
+    PROJECTIONS,
+    WEIGHTS_FILE,
+    decoder_layers,
+    hidden_of,
+)
+from prism_core.progress import Progress
 
 SaveDtype = Literal["float32", "float16", "bfloat16"]
 _DTYPES: dict[SaveDtype, torch.dtype] = {
@@ -93,6 +100,31 @@ def lora_tensors(peft: PeftModel) -> dict[str, torch.Tensor]:
     """Return the LoRA's matrices under the names that PEFT gives them in a file."""
     found: dict[str, torch.Tensor] = get_peft_model_state_dict(peft, save_embedding_layers=False)
     return dict(sorted(found.items()))
+
+
+@contextmanager
+def stoppable_training(model: PreTrainedModel, progress: Progress) -> Iterator[None]:
+    """Let forward and backward passes inside the block end at the next layer on request.
+
+    Raises:
+        CancelledError: the cancel event of `progress` was set.
+    """
+
+    def ask(_gradient: torch.Tensor) -> None:
+        progress.check()
+
+    def hook(_module: object, _args: object, output: object) -> None:
+        progress.check()
+        states = hidden_of(output)
+        if states.requires_grad:
+            states.register_hook(ask)
+
+    handles = [layer.register_forward_hook(hook) for layer in decoder_layers(model)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def save_lora(peft: PeftModel, folder: Path, base: str, dtype: SaveDtype) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -110,6 +110,11 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
             f"{type(model).__name__} has no stack of two or more decoder layers, as gating needs."
         )
     return layers
+
+
+def hidden_of(output: object) -> torch.Tensor:
+    """Return the hidden state of a decoder layer's output, which some models wrap in a tuple."""
+    return cast(torch.Tensor, output[0] if isinstance(output, tuple) else output)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

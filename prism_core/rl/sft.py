@@ -17,18 +17,13 @@ from peft import PeftModel
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainingArguments
 
+from prism_core.lora.training import stoppable_training
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.rl.records import RlInputs
 from prism_core.rl.spec import RlSpec
-from prism_core.rl.trainer_hooks import (
-    CHECKPOINTS,
-    JournalCallback,
-    common_settings,
-    stoppable_training,
-    train_on,
-)
+from prism_core.rl.trainer_hooks import CHECKPOINTS, JournalCallback, common_settings, train_on
 from prism_core.storage.journal import Journal
 
 _IGNORED = -100

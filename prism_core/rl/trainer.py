@@ -28,6 +28,7 @@ from datasets import Dataset
 from peft import PeftModel
 from trl import GRPOConfig, GRPOTrainer
 
+from prism_core.lora.training import stoppable_training
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
 from prism_core.rl.group_logprobs import can_share, shared_logps
@@ -41,7 +42,6 @@ from prism_core.rl.trainer_hooks import (
     common_settings,
     plain_forward,
     processes,
-    stoppable_training,
     train_on,
 )
 from prism_core.scorers.graders import grade

@@ -16,10 +16,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 
-from prism_core.errors import CancelledError
-from prism_core.lora.weights import decoder_layers
 from prism_core.models.local import LocalModel
-from prism_core.prism.gating.gate import hidden_of
 from prism_core.progress import Progress
 from prism_core.rl.records import METRICS, ROLLOUTS, RolloutRecord, StepRecord
 from prism_core.rl.spec import RlSpec
@@ -153,28 +150,6 @@ def plain_forward(model: PreTrainedModel) -> Iterator[None]:
     finally:
         model.__dict__.pop("forward", None)
         model.train(was_training)
-
-
-@contextmanager
-def stoppable_training(model: PreTrainedModel, progress: Progress) -> Iterator[None]:
-    """Let forward and backward passes end at the next layer once a cancel is asked for."""
-
-    def ask_to_stop(*_: object) -> None:
-        if progress.cancel.is_set():
-            raise CancelledError("stopped on request")
-
-    def hook(_module: object, _args: object, output: object) -> None:
-        ask_to_stop()
-        states = hidden_of(output)
-        if states.requires_grad:
-            states.register_hook(ask_to_stop)
-
-    handles = [layer.register_forward_hook(hook) for layer in decoder_layers(model)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def processes() -> int:

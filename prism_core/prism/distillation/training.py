@@ -14,18 +14,16 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.lora.training import save_lora, trainable_lora
-from prism_core.lora.weights import WEIGHTS_FILE, decoder_layers
+from prism_core.lora.training import save_lora, stoppable_training, trainable_lora
+from prism_core.lora.weights import WEIGHTS_FILE
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import VariantOf
 from prism_core.prism.distillation.checkpoints import Position, load_checkpoint, save_checkpoint
@@ -40,7 +38,6 @@ from prism_core.prism.distillation.teacher import (
 )
 from prism_core.prism.distillation.teacher_forcing import ForcedAnswer, force
 from prism_core.prism.distillation.training_plan import TrainingPlan, learning_rate
-from prism_core.prism.gating.gate import hidden_of
 from prism_core.prism.records import AnswerPair
 from prism_core.prism.splits import group_of, split_by_group
 from prism_core.progress import Progress
@@ -115,7 +112,7 @@ def distill(
     done = journal.load(STAGE).get(_RESULT)
     if done is not None and done["digest"] == digest and (folder / WEIGHTS_FILE).exists():
         return DistillResult(folder, unpack(DistillReport, done["report"]))
-    with model.lock, _stoppable(model, progress):
+    with model.lock, stoppable_training(model.model, progress):
         run = _Run(config, data, model, folder, journal, progress, digest)
         report = run.train(start)
     if run.is_main:
@@ -311,24 +308,3 @@ def _digest(config: DistillConfig, data: _Data, model: LocalModel, start: Path |
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-@contextmanager
-def _stoppable(model: LocalModel, progress: Progress) -> Iterator[None]:
-    """Ask at every layer, forwards and backwards, whether to stop: a step may take long."""
-
-    def ask(_gradient: torch.Tensor) -> None:
-        progress.check()
-
-    def hook(_module: object, _args: object, output: object) -> None:
-        progress.check()
-        hidden = hidden_of(output)
-        if hidden.requires_grad:
-            hidden.register_hook(ask)
-
-    handles = [layer.register_forward_hook(hook) for layer in decoder_layers(model.model)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

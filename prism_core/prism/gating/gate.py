@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from prism_core.errors import ModelError
 from prism_core.inference.prefill import pad_left
-from prism_core.lora.weights import decoder_layers
+from prism_core.lora.weights import decoder_layers, hidden_of
 
 Feature = Literal["last", "mean", "both"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
@@ -151,11 +151,6 @@ def read_features(
     finally:
         handle.remove()
     return torch.stack([found[i] for i in range(len(rows))])
-
-
-def hidden_of(output: object) -> torch.Tensor:
-    """Return the hidden state of a decoder layer's output, which some models wrap in a tuple."""
-    return cast(torch.Tensor, output[0] if isinstance(output, tuple) else output)
 
 
 def part_of(features: torch.Tensor, feature: Feature) -> torch.Tensor:

@@ -24,11 +24,11 @@ from transformers import PreTrainedModel
 
 from prism_core.errors import InputError
 from prism_core.inference.stopping import stoppable
-from prism_core.lora.weights import LoraWeights, decoder_layers
+from prism_core.lora.weights import LoraWeights, decoder_layers, hidden_of
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Seed
 from prism_core.models.local import LocalModel
-from prism_core.prism.gating.gate import PAPER_THRESHOLD, Gate, hidden_of, pool, read_features
+from prism_core.prism.gating.gate import PAPER_THRESHOLD, Gate, pool, read_features
 from prism_core.types import (
     ChoiceScore,
     Completion,
