@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.common.shared import QUIET, Shared, fragment
-from app.common.text import escape, notice
-from app.explore.form import FILTER_FIELDS, filter_choices
+from app.common.confirmation import Confirmation, build_confirmation
+from app.common.shared import QUIET, Shared, Updates, fragment, then_script
+from app.common.text import notice
+from app.explore.form import filter_choices
 from app.explore.views import about_panel, csv_text
 from app.services.downloads import download_path, file_name
+from app.services.settings import Settings
 from app.services.study_imports import IMPORT_PREFIX
-from app.services.study_shelf import OpenStudy, StudyShelf
+from app.services.study_shelf import StudyShelf
 from app.services.visitor import need_visitor, read_visitor
-from prism_core.errors import InputError, NotFoundError, PrismError
+from prism_core.errors import InputError, PrismError
 from prism_core.study.file import save_study
 from prism_core.study.scores import DEFINITION
 
@@ -40,15 +43,18 @@ class StudyBar:
     link: gr.Button
     refresh: gr.Button
     delete: gr.Button
-    confirm: gr.Row
-    confirm_delete: gr.Button
-    confirm_keep: gr.Button
+    confirm: Confirmation
     file: gr.DownloadButton
     about: gr.HTML
     status: gr.HTML
 
+    @property
+    def tools(self) -> list[gr.Button]:
+        """The buttons that need a study."""
+        return [self.parquet, self.csv, self.link, self.refresh, self.delete]
 
-def build_bar(shared: Shared) -> StudyBar:
+
+def build_bar(settings: Settings) -> StudyBar:
     """Lay the study's chooser out."""
     parts: dict[str, Any] = {"study_id": gr.Textbox(visible="hidden", elem_id="px-study-id")}
     with gr.Column(elem_classes="px-card", elem_id="px-explore-bar"):
@@ -75,24 +81,16 @@ def build_bar(shared: Shared) -> StudyBar:
             ):
                 parts[name] = gr.Button(label, size="sm", visible=False, elem_id=f"px-study-{name}")
             parts["file"] = gr.DownloadButton(elem_id="px-study-file", elem_classes="px-unseen")
-        with gr.Row(visible=False, elem_classes="px-tools") as confirm:
-            fragment('<p class="px-warning">Delete this file from here?</p>')
-            parts["confirm_delete"] = gr.Button("Yes, delete it", size="sm", variant="stop")
-            parts["confirm_keep"] = gr.Button("Keep it", size="sm")
-        parts["confirm"] = confirm
+        parts["confirm"] = build_confirmation("Delete this file from here?")
         parts["status"] = fragment(elem_id="px-study-status")
         with gr.Accordion("What accuracy and alignment mean", open=False, elem_id="px-meaning"):
             gr.Markdown(DEFINITION, elem_classes="px-definition")
-            fragment(f'<p class="px-help">{escape(_size_line(shared))}</p>')
+            fragment(
+                f'<p class="px-help">Study files may have {settings.max_upload_bytes / 1e6:.0f} '
+                "MB. They are checked and shown, nothing in them is executed, and only whoever has "
+                "the link can open yours.</p>"
+            )
     return StudyBar(**parts)
-
-
-def _size_line(shared: Shared) -> str:
-    most = shared.settings.max_upload_bytes / 1e6
-    return (
-        f"Study files may have {most:.0f} MB. They are checked and shown, nothing in them is "
-        "executed, and only whoever has the link can open yours."
-    )
 
 
 @dataclass(frozen=True)
@@ -100,34 +98,41 @@ class StudyBarHandlers:
     """The listeners that choose a study."""
 
     shelf: StudyShelf
+    bar: StudyBar
+    filters: Mapping[str, gr.Dropdown]
 
-    def enter(self, study_id: str, stored: object, request: gr.Request) -> list[Any]:
-        """The tab is opened: the chosen study, else the link's; gives (id, study, other)."""
+    def enter(self, study_id: str, stored: object, request: gr.Request) -> Updates:
+        """Open the tab on the chosen study, else the link's, else the first there is."""
         asked = str(dict(request.query_params).get("study", ""))[:80]
         if not study_id and asked and self._has_answers(asked):
             study_id = asked
-        return self._first(study_id, stored)
+        return self._choose(study_id, stored)
 
     def _has_answers(self, study_id: str) -> bool:
-        """Whether there is something to look at, if only why there is nothing."""
+        """Tell whether there is something to look at, if only why there is nothing."""
         try:
             return not self.shelf.open(study_id, fresh=True).study.rows.empty
         except PrismError:
             return True
 
-    def _first(self, study_id: str, stored: object) -> list[Any]:
-        """A study, else the first there is; gives (id, study, other)."""
+    def _choose(self, study_id: str, stored: object) -> Updates:
+        """Choose a study, else the first there is."""
         entries = self.shelf.entries(read_visitor(stored))
         found = study_id or (entries[0].id if entries else "")
-        return [found, *self.choices(found, stored)]
+        return {self.bar.study_id: found, **self.choices(found, stored)}
 
-    def offered(self, text: str, stored: object) -> list[Any]:
-        """Another tab offers a study; gives (id, study, other, status)."""
+    def pick(self, study_id: str | None) -> Updates:
+        """Choose the study of the list."""
+        return {self.bar.study_id: study_id or "", self.bar.status: ""}
+
+    def offered(self, text: str, stored: object) -> Updates:
+        """Choose the study that another tab offers; see `Shared.explore`."""
         study_id = text.split(" ")[0]
-        return [study_id, *self.choices(study_id, stored), ""]
+        updates = {self.bar.study_id: study_id, self.bar.status: ""}
+        return {**updates, **self.choices(study_id, stored)}
 
-    def choices(self, study_id: str, stored: object) -> list[Any]:
-        """What can be chosen; gives (study, other)."""
+    def choices(self, study_id: str, stored: object) -> Updates:
+        """List what can be chosen."""
         entries = self.shelf.entries(read_visitor(stored))
         names = [(e.title, e.id) for e in entries]
         if study_id and study_id not in [e.id for e in entries]:
@@ -135,121 +140,98 @@ class StudyBarHandlers:
                 names.append((f"{self.shelf.open(study_id).title} (by link)", study_id))
             except PrismError:
                 study_id = ""
-        return [
-            gr.Dropdown(names, value=study_id or None),
-            gr.Dropdown([("None", ""), *(n for n in names if n[1] != study_id)], value=""),
-        ]
+        others = [("None", ""), *(n for n in names if n[1] != study_id)]
+        return {
+            self.bar.study: gr.Dropdown(names, value=study_id or None),
+            self.bar.other: gr.Dropdown(others, value=""),
+        }
 
-    def open(self, study_id: str, stored: object) -> list[Any]:
-        """What is known of the study; gives (about, status, buttons, filters)."""
-        keep = [gr.skip()] * len(FILTER_FIELDS)
-        hidden = [gr.Button(visible=False)] * 5
-        if not study_id:
-            return [EMPTY, "", *hidden, *keep]
+    def open(self, study_id: str, stored: object) -> Updates:
+        """Show what is known of the study, and what its filters offer.
+
+        What was said on the way here, as that a file is open, stays.
+        """
+        bar = self.bar
         try:
-            opened = self.shelf.open(study_id, fresh=True)
+            opened = self.shelf.open(study_id, fresh=True) if study_id else None
+            said = {} if study_id else {bar.status: ""}
         except PrismError as error:
-            return [EMPTY, notice("error", str(error)), *hidden, *keep]
+            opened, said = None, {bar.status: notice("error", str(error))}
+        if opened is None:
+            hidden = {button: gr.Button(visible=False) for button in bar.tools}
+            return {bar.about: EMPTY, **said, **hidden}
         owner = read_visitor(stored)
         own = any(e.id == study_id for e in self.shelf.entries(owner)) if owner else False
         offered = filter_choices(opened.grid)
-        return [
-            about_panel(opened),
-            gr.skip(),  # what was said on the way here, as that a file is open, stays
-            gr.Button(visible=True),
-            gr.Button(visible=True),
-            gr.Button(visible=True),
-            gr.Button(visible=not opened.study.finished),
-            gr.Button(visible=own and study_id.startswith(IMPORT_PREFIX)),
-            *(gr.Dropdown(offered[name], value=[]) for name in FILTER_FIELDS),
-        ]
+        shown = {button: gr.Button(visible=True) for button in bar.tools}
+        return {
+            bar.about: about_panel(opened),
+            **shown,
+            bar.refresh: gr.Button(visible=not opened.study.finished),
+            bar.delete: gr.Button(visible=own and study_id.startswith(IMPORT_PREFIX)),
+            **{one: gr.Dropdown(offered[name], value=[]) for name, one in self.filters.items()},
+        }
 
-    def bring(self, path: str | None, stored: object) -> list[Any]:
-        """Keep a visitor's file; gives (id, study, other, status)."""
+    def bring(self, path: str | None, stored: object) -> Updates:
+        """Keep a visitor's file."""
         try:
             if not path:
                 raise InputError("No file arrived. Try again.")
             found = self.shelf.imports.add(Path(path), need_visitor(stored))
         except PrismError as error:
-            return [gr.skip(), gr.skip(), gr.skip(), notice("error", str(error))]
+            return {self.bar.status: notice("error", str(error))}
         line = notice("done", f"'{found.title}' is open. Only who has its link can see it.")
-        return [found.id, *self.choices(found.id, stored), line]
+        return {**self._choose(found.id, stored), self.bar.status: line}
 
-    def delete(self, study_id: str, stored: object) -> list[Any]:
-        """Forget a visitor's file; gives (id, study, other, status, confirmation)."""
-        hidden = gr.Row(visible=False)
+    def delete(self, study_id: str, stored: object) -> Updates:
+        """Forget a visitor's file."""
+        updates: Updates = {self.bar.confirm.row: gr.Row(visible=False)}
         try:
             self.shelf.imports.delete(study_id, need_visitor(stored))
             self.shelf.forget(study_id)
         except PrismError as error:
-            return [gr.skip(), gr.skip(), gr.skip(), notice("error", str(error)), hidden]
-        left = self._first("", stored)
-        return [*left, notice("done", "The file is deleted."), hidden]
+            return {**updates, self.bar.status: notice("error", str(error))}
+        line = notice("done", "The file is deleted.")
+        return {**updates, **self._choose("", stored), self.bar.status: line}
 
-    def parquet(self, study_id: str) -> tuple[Any, str]:
-        """The whole study as a file; gives (hidden file button, status)."""
+    def parquet(self, study_id: str) -> Updates:
+        """Prepare the whole study as a file behind the hidden button."""
         return self._export(study_id, ".parquet")
 
-    def csv(self, study_id: str) -> tuple[Any, str]:
-        """All answers as CSV; gives (hidden file button, status)."""
+    def csv(self, study_id: str) -> Updates:
+        """Prepare all answers as CSV behind the hidden button."""
         return self._export(study_id, ".csv")
 
-    def _export(self, study_id: str, ending: str) -> tuple[Any, str]:
+    def _export(self, study_id: str, ending: str) -> Updates:
         try:
-            opened = self.shelf.open(study_id)
-            path = download_path(_file_name(opened) + ending)
+            study = self.shelf.open(study_id).study
+            path = download_path(file_name(study.spec.name, "study") + ending)
             if ending == ".csv":
-                path.write_text(csv_text(opened.study.rows), encoding="utf-8")
+                path.write_text(csv_text(study.rows), encoding="utf-8")
             else:
-                save_study(opened.study, path)
+                save_study(study, path)
         except PrismError as error:
-            return gr.skip(), notice("error", str(error))
-        return gr.DownloadButton(value=str(path)), ""
-
-    def find(self, study_id: str) -> OpenStudy:
-        """The study of an id.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        if not study_id:
-            raise NotFoundError("No study is chosen.")
-        return self.shelf.open(study_id)
+            return {self.bar.status: notice("error", str(error))}
+        return {self.bar.file: gr.DownloadButton(value=str(path)), self.bar.status: ""}
 
 
-def _file_name(opened: OpenStudy) -> str:
-    return file_name(opened.study.spec.name, "study")
-
-
-def wire_bar(bar: StudyBar, shared: Shared, librarian: StudyBarHandlers, tab: gr.Tab) -> None:
+def wire_bar(handlers: StudyBarHandlers, shared: Shared, tab: gr.Tab) -> None:
     """Connect the chooser's own controls."""
-    visitor = shared.visitor_state
-    chosen = [bar.study_id, bar.study, bar.other]
-    tab.select(librarian.enter, [bar.study_id, visitor], chosen, **QUIET)
-    bar.study.input(
-        lambda name: (name or "", ""), bar.study, [bar.study_id, bar.status], **QUIET
-    ).then(librarian.choices, [bar.study_id, visitor], [bar.study, bar.other], **QUIET)
-    shared.explored.change(
-        librarian.offered, [shared.explored, visitor], [*chosen, bar.status], **QUIET
-    )
-    bar.upload.upload(librarian.bring, [bar.upload, visitor], [*chosen, bar.status], **QUIET)
-    bar.delete.click(lambda: gr.Row(visible=True), None, bar.confirm, **QUIET)
-    bar.confirm_keep.click(lambda: gr.Row(visible=False), None, bar.confirm, **QUIET)
-    bar.confirm_delete.click(
-        librarian.delete, [bar.study_id, visitor], [*chosen, bar.status, bar.confirm], **QUIET
-    )
-    for button, export in ((bar.parquet, librarian.parquet), (bar.csv, librarian.csv)):
-        button.click(export, bar.study_id, [bar.file, bar.status], **QUIET).then(
-            None,
-            None,
-            None,
-            js="() => window.prism.press('#px-study-file')",
-            api_visibility="private",
-        )
-    bar.link.click(
-        None,
-        bar.study_id,
-        None,
-        js="(id) => window.prism.copyLink('?study=' + id)",
-        api_visibility="private",
-    ).then(lambda: notice("done", "The link is copied."), None, bar.status, **QUIET)
+    bar, visitor = handlers.bar, shared.visitor_state
+    listed = [bar.study, bar.other]
+    chosen = [bar.study_id, *listed]
+    told = [*chosen, bar.status]
+    mine = [bar.study_id, visitor]
+    tab.select(handlers.enter, mine, chosen, **QUIET)
+    picked = bar.study.input(handlers.pick, bar.study, [bar.study_id, bar.status], **QUIET)
+    picked.then(handlers.choices, mine, listed, **QUIET)
+    shared.explored.change(handlers.offered, [shared.explored, visitor], told, **QUIET)
+    bar.upload.upload(handlers.bring, [bar.upload, visitor], told, **QUIET)
+    bar.confirm.ask_at(bar.delete)
+    bar.confirm.yes.click(handlers.delete, mine, [*told, bar.confirm.row], **QUIET)
+    for button, export in ((bar.parquet, handlers.parquet), (bar.csv, handlers.csv)):
+        ready = button.click(export, bar.study_id, [bar.file, bar.status], **QUIET)
+        then_script(ready, "() => window.prism.press('#px-study-file')")
+    script = "(id) => window.prism.copyLink('?study=' + id)"
+    copied = bar.link.click(None, bar.study_id, js=script, api_visibility="private")
+    copied.then(lambda: notice("done", "The link is copied."), None, bar.status, **QUIET)

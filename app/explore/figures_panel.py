@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from app.common.shared import QUIET, Shared, fragment
+from app.common.shared import QUIET, Shared, Updates, fragment, then_script
 from app.common.text import escape, notice
-from app.explore.bar import StudyBar, StudyBarHandlers
+from app.explore.bar import StudyBarHandlers
 from app.explore.form import FILTER_FIELDS, filters_of, options_of
 from app.explore.gallery import Gallery
 from app.explore.plot_clicks import CLICKABLE, SECOND, click_bridge
 from app.explore.views import csv_text, left_line, reading_panel, shown_table
+from app.services.study_shelf import OpenStudy, StudyShelf
 from prism_core.analysis import make_view
-from prism_core.errors import PrismError
+from prism_core.errors import NotFoundError, PrismError
 from prism_core.figures import FIGURES, FigureResult, find_figure
 
 LABELS = {
@@ -27,7 +29,38 @@ LABELS = {
     "tasks": "Task",
     "categories": "Category",
 }
-FIRST_FIGURE = next(iter(FIGURES))
+
+
+@dataclass(frozen=True)
+class Side:
+    """The components of one study's figure."""
+
+    box: gr.Column
+    name: gr.HTML
+    """The study's, where there are two."""
+    plot: gr.Plot
+    reading: gr.HTML
+    numbers: gr.Dataframe
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What a figure changes."""
+        return [self.box, self.name, self.plot, self.reading, self.numbers]
+
+    def show(self, found: FigureResult, title: str) -> Updates:
+        """Show a figure under a study's title, if it has one."""
+        return {
+            self.box: gr.Column(visible=True),
+            self.name: f"<h4 class='px-side-name'>{escape(title)}</h4>" if title else "",
+            self.plot: found.figure,
+            self.reading: reading_panel(found.reading, found.note),
+            self.numbers: gr.Dataframe(shown_table(found.data), visible=not found.is_empty),
+        }
+
+    def hide(self) -> Updates:
+        """Show nothing."""
+        hidden = {self.box: gr.Column(visible=False), self.numbers: gr.Dataframe(visible=False)}
+        return {**hidden, self.name: "", self.plot: None, self.reading: ""}
 
 
 @dataclass(frozen=True)
@@ -35,52 +68,33 @@ class Figures:
     """The components around the figures."""
 
     box: gr.Column
-    filters: list[gr.Dropdown]
+    filters: Mapping[str, gr.Dropdown]
     clear: gr.Button
     left: gr.HTML
+    """Says what the filters leave."""
     figure: gr.Radio
     score: gr.Radio
     matched: gr.Checkbox
     overlay: gr.Checkbox
     title: gr.HTML
-    first: gr.Plot
-    first_name: gr.HTML
-    first_reading: gr.HTML
-    second_box: gr.Column
-    second: gr.Plot
-    second_name: gr.HTML
-    second_reading: gr.HTML
-    numbers: gr.Dataframe
-    second_numbers: gr.Dataframe
+    first: Side
+    second: Side
     save: gr.Button
     payload: gr.Textbox
+    """Hidden: the numbers on their way into a file."""
     bridge: gr.HTML
 
     @property
     def options(self) -> list[Any]:
-        """The inputs of a figure, the filters behind them."""
-        return [self.figure, self.score, self.matched, self.overlay, *self.filters]
+        """The inputs of a figure, the filters last."""
+        options = [self.figure, self.score, self.matched, self.overlay]
+        return [*options, *self.filters.values()]
 
     @property
     def outputs(self) -> list[Any]:
-        """What `FigureHandlers.draw` sets."""
-        return [
-            self.box,
-            self.left,
-            self.title,
-            self.score,
-            self.matched,
-            self.overlay,
-            self.first,
-            self.first_name,
-            self.first_reading,
-            self.numbers,
-            self.second_box,
-            self.second,
-            self.second_name,
-            self.second_reading,
-            self.second_numbers,
-        ]
+        """What another figure, filter or study changes."""
+        around = [self.box, self.left, self.title, self.score, self.matched, self.overlay]
+        return [*around, *self.first.outputs, *self.second.outputs]
 
 
 def build_figures() -> Figures:
@@ -91,7 +105,7 @@ def build_figures() -> Figures:
         with gr.Column(elem_classes="px-card", elem_id="px-figure-card"):
             parts["figure"] = gr.Radio(
                 [(kind.title, kind.name) for kind in FIGURES.values()],
-                value=FIRST_FIGURE,
+                value=next(iter(FIGURES)),
                 show_label=False,
                 container=False,
                 elem_id="px-figure",
@@ -119,188 +133,162 @@ def build_figures() -> Figures:
                     container=False,
                 )
             with gr.Row(elem_classes="px-row px-two", equal_height=False):
-                with gr.Column(elem_classes=CLICKABLE, min_width=300):
-                    parts |= _plot("first")
+                with gr.Column(elem_classes=CLICKABLE, min_width=300) as left:
+                    first = _plot("first")
                 with gr.Column(
                     elem_classes=[CLICKABLE, SECOND], visible=False, min_width=300
-                ) as second:
-                    parts |= _plot("second")
-            parts["second_box"] = second
+                ) as right:
+                    second = _plot("second")
             fragment(
                 '<p class="px-help">Click a point, a bar or a cell to see the answers behind it. '
                 "With a keyboard, choose a row of the numbers below.</p>"
             )
             parts["bridge"] = click_bridge("px-bridge")
-            parts |= _numbers()
-    return Figures(box=box, **parts)
+            with gr.Accordion("The numbers", open=False, elem_id="px-numbers"):
+                first |= {"box": left, "numbers": _numbers("px-figure-data", True)}
+                second |= {"box": right, "numbers": _numbers("px-figure-data-2", False)}
+                with gr.Row(elem_classes="px-tools"):
+                    parts["save"] = gr.Button(
+                        "Download these numbers (CSV)", size="sm", elem_id="px-figure-save"
+                    )
+                parts["payload"] = gr.Textbox(
+                    visible="hidden", elem_id="px-figure-payload", show_label=False
+                )
+    return Figures(box=box, first=Side(**first), second=Side(**second), **parts)
 
 
 def _filters() -> dict[str, Any]:
-    filters = []
     with gr.Accordion("Filters", open=False, elem_id="px-filters", elem_classes="px-card"):
         with gr.Row(elem_classes="px-row"):
-            for name in FILTER_FIELDS:
-                filters.append(
-                    gr.Dropdown(
-                        [],
-                        value=[],
-                        multiselect=True,
-                        label=LABELS[name],
-                        elem_id=f"px-filter-{name}",
-                        min_width=180,
-                    )
+            filters = {
+                name: gr.Dropdown(
+                    [],
+                    value=[],
+                    multiselect=True,
+                    label=LABELS[name],
+                    elem_id=f"px-filter-{name}",
+                    min_width=180,
                 )
+                for name in FILTER_FIELDS
+            }
         with gr.Row(elem_classes="px-tools"):
             clear = gr.Button("Show everything", size="sm", elem_id="px-filters-clear")
-    left = fragment(elem_id="px-left")
-    return {"filters": filters, "clear": clear, "left": left}
+    return {"filters": filters, "clear": clear, "left": fragment(elem_id="px-left")}
 
 
 def _plot(which: str) -> dict[str, Any]:
     return {
-        f"{which}_name": fragment(elem_id=f"px-{which}-name"),
-        which: gr.Plot(show_label=False, elem_id=f"px-{which}-plot"),
-        f"{which}_reading": fragment(elem_id=f"px-{which}-reading"),
+        "name": fragment(elem_id=f"px-{which}-name"),
+        "plot": gr.Plot(show_label=False, elem_id=f"px-{which}-plot"),
+        "reading": fragment(elem_id=f"px-{which}-reading"),
     }
 
 
-def _numbers() -> dict[str, Any]:
-    with gr.Accordion("The numbers", open=False, elem_id="px-numbers"):
-        tables = [
-            gr.Dataframe(
-                interactive=False,
-                show_label=False,
-                buttons=[],
-                wrap=False,
-                max_height=420,
-                elem_id=name,
-                elem_classes="px-frame",
-                visible=name == "px-figure-data",
-            )
-            for name in ("px-figure-data", "px-figure-data-2")
-        ]
-        with gr.Row(elem_classes="px-tools"):
-            save = gr.Button("Download these numbers (CSV)", size="sm", elem_id="px-figure-save")
-        payload = gr.Textbox(visible="hidden", elem_id="px-figure-payload", show_label=False)
-    return {"numbers": tables[0], "second_numbers": tables[1], "save": save, "payload": payload}
+def _numbers(elem_id: str, visible: bool) -> gr.Dataframe:
+    return gr.Dataframe(
+        interactive=False,
+        show_label=False,
+        buttons=[],
+        wrap=False,
+        max_height=420,
+        elem_id=elem_id,
+        elem_classes="px-frame",
+        visible=visible,
+    )
 
 
 @dataclass(frozen=True)
 class FigureHandlers:
     """The listeners that draw."""
 
-    librarian: StudyBarHandlers
+    shelf: StudyShelf
     gallery: Gallery
+    figures: Figures
+
+    def find(self, study_id: str) -> OpenStudy:
+        """Return the study of an id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        if not study_id:
+            raise NotFoundError("No study is chosen.")
+        return self.shelf.open(study_id)
 
     def result(self, study_id: str, *values: Any) -> FigureResult:
-        """The figure that the page's choices mean.
+        """Draw the figure that the values of `Figures.options` mean.
 
         Raises:
             NotFoundError: there is no such study or figure.
         """
         name, score, matched, overlay, *filters = values
-        opened = self.librarian.find(study_id)
+        opened = self.find(study_id)
         options = options_of(score, matched, overlay, opened.study.spec.delta)
         return self.gallery.get(opened, str(name), filters_of(filters), options)
 
-    def draw(self, study_id: str, other_id: str, *values: Any) -> list[Any]:
-        """Draw the chosen figure of one study, or of two. Sets `Figures.outputs`."""
+    def draw(self, study_id: str, other_id: str, *values: Any) -> Updates:
+        """Draw the chosen figure of one study, or of two."""
+        figures = self.figures
         if not study_id:
-            return [gr.Column(visible=False), *[gr.skip()] * 14]
+            return {figures.box: gr.Column(visible=False)}
         try:
             kind = find_figure(str(values[0]))
-            opened = self.librarian.find(study_id)
+            opened = self.find(study_id)
             found = self.result(study_id, *values)
             line = left_line(make_view(opened.grid, filters_of(values[4:])))
-            beside = self._beside(other_id, values)
-        except PrismError as error:
-            return [gr.Column(visible=True), notice("error", str(error)), *[gr.skip()] * 13]
-        name = _name(opened.title) if other_id else ""
-        return [
-            gr.Column(visible=True),
-            line,
-            f"<h3>{escape(kind.title)}</h3><p class='px-help'>{escape(kind.question)}</p>",
-            gr.Radio(visible=kind.by_score),
-            gr.Checkbox(visible=kind.can_match),
-            gr.Checkbox(visible=kind.has_overlay),
-            found.figure,
-            name,
-            reading_panel(found.reading, found.note),
-            gr.Dataframe(shown_table(found.data), visible=not found.is_empty),
-            *beside,
-        ]
-
-    def _beside(self, other_id: str, values: tuple[Any, ...]) -> list[Any]:
-        if not other_id:
-            return [gr.Column(visible=False), None, "", "", gr.Dataframe(visible=False)]
-        found = self.result(other_id, *values)
-        return [
-            gr.Column(visible=True),
-            found.figure,
-            _name(self.librarian.find(other_id).title),
-            reading_panel(found.reading, found.note),
-            gr.Dataframe(shown_table(found.data), visible=not found.is_empty),
-        ]
-
-    def numbers(self, study_id: str, other_id: str, *values: Any) -> str:
-        """The drawn numbers of both studies as CSV."""
-        try:
-            text = csv_text(self.result(study_id, *values).data)
+            second = figures.second.hide()
             if other_id:
-                text += "\n" + csv_text(self.result(other_id, *values).data)
+                title = self.find(other_id).title
+                second = figures.second.show(self.result(other_id, *values), title)
+        except PrismError as error:
+            return {figures.box: gr.Column(visible=True), figures.left: notice("error", str(error))}
+        return {
+            figures.box: gr.Column(visible=True),
+            figures.left: line,
+            figures.title: f"<h3>{escape(kind.title)}</h3>"
+            f"<p class='px-help'>{escape(kind.question)}</p>",
+            figures.score: gr.Radio(visible=kind.by_score),
+            figures.matched: gr.Checkbox(visible=kind.can_match),
+            figures.overlay: gr.Checkbox(visible=kind.has_overlay),
+            **figures.first.show(found, opened.title if other_id else ""),
+            **second,
+        }
+
+    def numbers(self, study_id: str, other_id: str, *values: Any) -> Updates:
+        """Write the drawn numbers of both studies as CSV."""
+        studies = [study_id, other_id] if other_id else [study_id]
+        try:
+            text = "\n".join(csv_text(self.result(one, *values).data) for one in studies)
         except PrismError:
-            return ""
-        return text
+            text = ""
+        return {self.figures.payload: text}
+
+    def clear(self) -> Updates:
+        """Empty the filters."""
+        return {one: [] for one in self.figures.filters.values()}
 
 
-def _name(title: str) -> str:
-    return f"<h4 class='px-side-name'>{escape(title)}</h4>"
-
-
-def wire_figures(
-    figures: Figures, bar: StudyBar, librarian: StudyBarHandlers, shared: Shared
-) -> FigureHandlers:
-    """Connect filters and figures; gives the painter, for the items behind them."""
-    painter = FigureHandlers(librarian, Gallery())
-    inputs = [bar.study_id, bar.other, *figures.options]
-    opened = [
-        bar.about,
-        bar.status,
-        bar.parquet,
-        bar.csv,
-        bar.link,
-        bar.refresh,
-        bar.delete,
-        *figures.filters,
-    ]
+def wire_figures(handlers: FigureHandlers, bar_handlers: StudyBarHandlers, shared: Shared) -> None:
+    """Connect filters and figures."""
+    figures, bar = handlers.figures, bar_handlers.bar
+    filters = list(figures.filters.values())
+    draw: dict[str, Any] = {
+        "fn": handlers.draw,
+        "inputs": [bar.study_id, bar.other, *figures.options],
+        "outputs": figures.outputs,
+        **QUIET,
+    }
+    opened = [bar.about, bar.status, *bar.tools, *filters]
     # A study that is offered again may have grown in between, though its id has not changed.
     for event in (bar.study_id.change, bar.refresh.click, shared.explored.change):
-        event(librarian.open, [bar.study_id, shared.visitor_state], opened, **QUIET).then(
-            painter.draw, inputs, figures.outputs, **QUIET
-        )
-    changes = [one.change for one in figures.filters]
-    gr.on(
-        [
-            *changes,
-            bar.other.change,
-            figures.figure.input,
-            figures.score.input,
-            figures.matched.input,
-            figures.overlay.input,
-        ],
-        painter.draw,
-        inputs,
-        figures.outputs,
-        trigger_mode="always_last",
-        **QUIET,
+        mine = [bar.study_id, shared.visitor_state]
+        event(bar_handlers.open, mine, opened, **QUIET).then(**draw)
+    choices: list[Any] = [figures.figure, figures.score, figures.matched, figures.overlay]
+    changes = [one.change for one in (*filters, bar.other)]
+    gr.on([*changes, *(one.input for one in choices)], trigger_mode="always_last", **draw)
+    figures.clear.click(handlers.clear, None, filters, **QUIET)
+    saved = figures.save.click(handlers.numbers, draw["inputs"], figures.payload, **QUIET)
+    script = (
+        "(text, name) => { if (text) window.prism.save(`prism-${name}.csv`, 'text/csv', text); }"
     )
-    figures.clear.click(lambda: [[]] * len(FILTER_FIELDS), None, figures.filters, **QUIET)
-    figures.save.click(painter.numbers, inputs, figures.payload, **QUIET).then(
-        None,
-        [figures.payload, figures.figure],
-        None,
-        js="(text, name) => { if (text) "
-        "window.prism.save(`prism-${name}.csv`, 'text/csv', text); }",
-        api_visibility="private",
-    )
-    return painter
+    then_script(saved, script, [figures.payload, figures.figure])

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from app.common.form_values import read_whole
-from app.common.shared import QUIET, fragment
+from app.common.shared import QUIET, Updates, fragment, then_script
 from app.common.text import notice
-from app.explore.bar import StudyBar, StudyBarHandlers
+from app.explore.bar import StudyBar
 from app.explore.figures_panel import FigureHandlers, Figures
 from app.explore.form import filters_of
 from app.explore.items import WHICH, ItemFilter, item_page
-from app.explore.views import items_panel, shown_table
-from prism_core.analysis import Pick, make_view, read_pick
-from prism_core.analysis.domains import title_of
+from app.explore.views import describe, items_panel, shown_table
+from prism_core.analysis import make_view, read_pick
 from prism_core.errors import InputError, PrismError
-from prism_core.figures.colours import ARM_TITLES
 
 WHICH_CHOICES = [("All", "all"), ("Flips", "flips"), ("Lost", "lost"), ("Gained", "gained")]
 
@@ -76,26 +74,32 @@ def build_points() -> Points:
 class PointHandlers:
     """The listeners that show items."""
 
-    librarian: StudyBarHandlers
-    painter: FigureHandlers
+    figure_handlers: FigureHandlers
+    points: Points
 
-    def click(self, event: gr.EventData) -> list[Any]:
-        """A point was clicked; gives (pick, second, page)."""
-        return [str(event.pick or "")[:4_000], bool(event.second), 1]
+    def _choose(self, pick: str, second: bool) -> Updates:
+        return {self.points.pick: pick, self.points.second: second, self.points.page: 1}
 
-    def row(self, event: gr.SelectData, study_id: str, *values: Any) -> list[Any]:
-        """A row of the numbers was chosen; gives (pick, second, page)."""
+    def click(self, event: gr.EventData) -> Updates:
+        """Choose the point that was clicked."""
+        return self._choose(str(event.pick or "")[:4_000], bool(event.second))
+
+    def row(self, event: gr.SelectData, study_id: str, *values: Any) -> Updates:
+        """Choose the point of a row of the numbers."""
         try:
-            found = self.painter.result(study_id, *values)
+            found = self.figure_handlers.result(study_id, *values)
         except PrismError:
-            return [gr.skip()] * 3
+            return gr.skip()
         place = event.index[0] if isinstance(event.index, list | tuple) else event.index
         shown = shown_table(found.data).astype(str).to_numpy().tolist()
         # The page may have sorted the table: the row's own values say which one it is.
         wanted = [str(v) for v in event.row_value or []]
         place = shown.index(wanted) if wanted in shown else place
-        picks = found.picks
-        return [picks[place] if 0 <= place < len(picks) else "", False, 1]
+        return self._choose(found.picks[place] if 0 <= place < len(found.picks) else "", False)
+
+    def forget(self) -> Updates:
+        """Choose no point."""
+        return self._choose("", False)
 
     def show(
         self,
@@ -108,12 +112,13 @@ class PointHandlers:
         different: bool,
         page: object,
         *filters: Any,
-    ) -> list[Any]:
-        """The items behind the chosen point; gives (box, panel)."""
+    ) -> Updates:
+        """Show the items behind the chosen point."""
+        box, panel = self.points.box, self.points.panel
         if not pick:
-            return [gr.Column(visible=False), ""]
+            return {box: gr.Column(visible=False), panel: ""}
         try:
-            opened = self.librarian.find(other_id if second else study_id)
+            opened = self.figure_handlers.find(other_id if second else study_id)
             chosen = read_pick(pick)
             wanted = ItemFilter(
                 next((w for w in WHICH if w == which), "all"), str(text or ""), bool(different)
@@ -121,76 +126,35 @@ class PointHandlers:
             number = read_whole("Page", page, 1)
             view = make_view(opened.grid, filters_of(filters))
             found = item_page(opened, view, chosen, wanted, number)
-        except InputError as error:
-            return [gr.Column(visible=True), notice("info", str(error))]
+            shown = items_panel(found, describe(chosen), is_neutral=chosen.arm == "neutral")
         except PrismError as error:
-            return [gr.Column(visible=True), notice("error", str(error))]
-        panel = items_panel(found, describe(chosen), is_neutral=chosen.arm == "neutral")
-        return [gr.Column(visible=True), panel]
+            shown = notice("info" if isinstance(error, InputError) else "error", str(error))
+        return {box: gr.Column(visible=True), panel: shown}
 
 
-def describe(pick: Pick) -> str:
-    """A pick in words: `Math · persona · long text`."""
-    parts = [title_of(pick.category) if pick.category else "All categories"]
-    rest = replace(pick, category="")
-    if pick.persona:
-        parts.append(title_of(pick.persona))
-    elif pick.own:
-        parts.append("own expert")
-    elif pick.adapter or (pick.arm == "adapter" and pick.cell):
-        parts.append(pick.adapter or pick.cell)
-    elif pick.arm:
-        parts.append(ARM_TITLES.get(pick.arm, pick.arm))
-    if pick.length:
-        parts.append(f"{pick.length} text")
-    if pick.placement:
-        parts.append(f"{pick.placement} turn")
-    if rest.model:
-        parts.append(rest.model)
-    return " · ".join(parts)
-
-
-def wire_points(
-    points: Points,
-    figures: Figures,
-    bar: StudyBar,
-    librarian: StudyBarHandlers,
-    painter: FigureHandlers,
-) -> None:
+def wire_points(handlers: PointHandlers, figures: Figures, bar: StudyBar) -> None:
     """Connect clicks, keys and the panel's own controls."""
-    reader = PointHandlers(librarian, painter)
+    points = handlers.points
     chosen = [points.pick, points.second, points.page]
-    inputs = [
-        bar.study_id,
-        bar.other,
-        points.pick,
-        points.second,
-        *points.controls,
-        *figures.filters,
-    ]
-    shown = [points.box, points.panel]
-    quiet = {**QUIET, "trigger_mode": "always_last"}
-    drawn = [bar.study_id, *figures.options]
-    events = [
-        figures.bridge.click(reader.click, None, chosen, **quiet),
-        figures.numbers.select(reader.row, drawn, chosen, **quiet),
-    ]
-    second = figures.second_numbers.select(
-        reader.row, [bar.other, *figures.options], chosen, **quiet
-    ).then(lambda: True, None, points.second, **QUIET)
-    for event in (*events, second):
-        event.then(reader.show, inputs, shown, **QUIET).then(
-            None, None, None, js="() => window.prism.reveal('#px-items')", api_visibility="private"
-        )
-    gr.on(
-        [points.which.input, points.text.change, points.different.input, points.page.input],
-        reader.show,
-        inputs,
-        shown,
-        **quiet,
-    )
+    latest = {**QUIET, "trigger_mode": "always_last"}
+    filters = list(figures.filters.values())
+    where = [bar.study_id, bar.other, points.pick, points.second]
+    show: dict[str, Any] = {
+        "fn": handlers.show,
+        "inputs": [*where, *points.controls, *filters],
+        "outputs": [points.box, points.panel],
+    }
+    first, second = figures.first.numbers, figures.second.numbers
+    for event in (
+        figures.bridge.click(handlers.click, None, chosen, **latest),
+        first.select(handlers.row, [bar.study_id, *figures.options], chosen, **latest),
+        second.select(handlers.row, [bar.other, *figures.options], chosen, **latest).then(
+            lambda: True, None, points.second, **QUIET
+        ),
+    ):
+        then_script(event.then(**show, **QUIET), "() => window.prism.reveal('#px-items')")
+    narrowed = [points.which.input, points.text.change, points.different.input, points.page.input]
+    gr.on(narrowed, **show, **latest)
     # A filter or another study may leave nothing behind the point: show what is left.
-    gr.on([one.change for one in figures.filters], reader.show, inputs, shown, **quiet)
-    bar.study_id.change(lambda: ["", False, 1], None, chosen, **QUIET).then(
-        reader.show, inputs, shown, **QUIET
-    )
+    gr.on([one.change for one in filters], **show, **latest)
+    bar.study_id.change(handlers.forget, None, chosen, **QUIET).then(**show, **QUIET)

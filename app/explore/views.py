@@ -13,8 +13,9 @@ import pandas as pd
 from app.common.text import count, escape, fold, notice, word_diff
 from app.explore.items import ItemEntry, ItemPage, ShownAnswer
 from app.services.study_shelf import OpenStudy
-from prism_core.analysis import View
+from prism_core.analysis import Pick, View
 from prism_core.analysis.domains import title_of
+from prism_core.figures.colours import ARM_TITLES
 from prism_core.utils.spreadsheet import safe_text
 
 _LONGEST_DIFF = 6_000
@@ -171,6 +172,25 @@ def about_panel(opened: OpenStudy) -> str:
     listed = f'<ul class="px-notes">{notes}</ul>' if notes else ""
     more = fold(f"{count(len(study.notes), 'note')} on how it was made", listed)
     return f'{warn}<p class="px-study-line">{line}</p>{more}'
+
+
+def describe(pick: Pick) -> str:
+    """Return a pick in words: `Math · persona · long text`."""
+    who = ARM_TITLES.get(pick.arm, pick.arm)
+    if pick.persona:
+        who = title_of(pick.persona)
+    elif pick.own:
+        who = "own expert"
+    elif pick.adapter or (pick.arm == "adapter" and pick.cell):
+        who = pick.adapter or pick.cell
+    parts = [
+        title_of(pick.category) if pick.category else "All categories",
+        who,
+        pick.length and f"{pick.length} text",
+        pick.placement and f"{pick.placement} turn",
+        pick.model,
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def left_line(view: View) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,15 +19,16 @@ import pytest
 import sqlalchemy as sa
 from support.synthetic_study import EVIL, make_study
 
-from app.explore.bar import EMPTY, StudyBarHandlers
-from app.explore.figures_panel import FigureHandlers
+from app.explore.bar import EMPTY, StudyBarHandlers, build_bar
+from app.explore.figures_panel import FigureHandlers, build_figures
 from app.explore.form import FILTER_FIELDS, filter_choices, filters_of, options_of
 from app.explore.gallery import Gallery
 from app.explore.items import PAGE, ItemFilter, item_page
-from app.explore.points_panel import PointHandlers, describe
+from app.explore.points_panel import PointHandlers, build_points
 from app.explore.views import (
     about_panel,
     csv_text,
+    describe,
     items_panel,
     left_line,
     reading_panel,
@@ -185,44 +187,79 @@ def test_a_finished_run_is_read_from_its_file(shelf: StudyShelf, store: Store) -
 # The tab's listeners
 
 
+class Tab:
+    """The tab's components and listeners."""
+
+    def __init__(self, shelf: StudyShelf) -> None:
+        with gr.Blocks():
+            self.bar, self.figures, self.points = build_bar(HOME), build_figures(), build_points()
+        self.choosing = StudyBarHandlers(shelf, self.bar, self.figures.filters)
+        self.drawing = FigureHandlers(shelf, Gallery(), self.figures)
+        self.reading = PointHandlers(self.drawing, self.points)
+
+
+@pytest.fixture
+def tab(shelf: StudyShelf) -> Tab:
+    return Tab(shelf)
+
+
 def asking(**query: str) -> Any:
     return SimpleNamespace(query_params=query)
 
 
-def test_the_tab_opens_on_the_link_s_study(shelf: StudyShelf, store: Store, file: Path) -> None:
-    librarian = StudyBarHandlers(shelf)
+def test_the_tab_opens_on_the_link_s_study(
+    tab: Tab, shelf: StudyShelf, store: Store, file: Path
+) -> None:
+    def enter(chosen: str, **query: str) -> str:
+        return tab.choosing.enter(chosen, ME, asking(**query))[tab.bar.study_id]
+
     mine, theirs = shelf.imports.add(file, ME).id, shelf.imports.add(file, OTHER).id
     empty = store.create_run("study", "Not begun", pack(StudySpec()), OTHER)
-    assert librarian.enter("", ME, asking())[0] == mine
-    assert librarian.enter("", ME, asking(study=theirs))[0] == theirs
-    assert librarian.enter(mine, ME, asking(study=theirs))[0] == mine  # it was chosen
-    assert librarian.enter("", ME, asking(study=empty.id))[0] == mine  # nothing to see yet
-    lost = librarian.enter("", ME, asking(study="gone"))[0]
-    assert "gone" in librarian.open(lost, ME)[1]
+    assert enter("") == mine
+    assert enter("", study=theirs) == theirs
+    assert enter(mine, study=theirs) == mine  # it was chosen
+    assert enter("", study=empty.id) == mine  # nothing to see yet
+    lost = tab.choosing.open(enter("", study="gone"), ME)
+    assert "gone" in lost[tab.bar.status] and lost[tab.bar.about] == EMPTY
 
 
-def test_explore_without_a_study_explains_itself(shelf: StudyShelf) -> None:
-    librarian = StudyBarHandlers(shelf)
-    assert librarian.enter("", ME, asking())[0] == ""
-    assert librarian.open("", ME)[0] == EMPTY and "Study tab" in EMPTY
-    drawn = FigureHandlers(librarian, Gallery()).draw(
-        "", "", "tradeoff", "accuracy", False, False, *[[]] * 7
-    )
-    assert drawn[0].visible is False
+def test_a_study_shows_what_may_be_done_with_it(tab: Tab, shelf: StudyShelf, file: Path) -> None:
+    bar, mine = tab.bar, shelf.imports.add(file, ME).id
+    for visitor, is_mine in ((ME, True), (OTHER, False), (None, False)):
+        shown = tab.choosing.open(mine, visitor)
+        assert bar.status not in shown  # what was said on the way here stays
+        expected = [True, True, True, False, is_mine]  # refresh is for studies that grow
+        assert [shown[button].visible for button in bar.tools] == expected
+        assert set(tab.figures.filters.values()) <= set(shown)
+    listed = tab.choosing.choices(mine, OTHER)
+    assert listed[bar.study].choices == [("Planted (by link)", mine)]
+    assert listed[bar.other].choices == [("None", "")]
 
 
-def test_draw_one_study_and_two(shelf: StudyShelf, file: Path) -> None:
+def test_explore_without_a_study_explains_itself(tab: Tab) -> None:
+    assert tab.choosing.enter("", ME, asking())[tab.bar.study_id] == ""
+    shown = tab.choosing.open("", ME)
+    assert shown[tab.bar.about] == EMPTY and "Study tab" in EMPTY
+    assert not any(shown[button].visible for button in tab.bar.tools)
+    drawn = tab.drawing.draw("", "", "tradeoff", "accuracy", False, False, *[[]] * 7)
+    assert drawn == {tab.figures.box: drawn[tab.figures.box]}
+    assert drawn[tab.figures.box].visible is False
+
+
+def test_draw_one_study_and_two(tab: Tab, shelf: StudyShelf, file: Path) -> None:
     first, second = shelf.imports.add(file, ME).id, shelf.imports.add(file, ME).id
-    painter = FigureHandlers(StudyBarHandlers(shelf), Gallery())
+    figures = tab.figures
     values = ("lift", "accuracy", False, False, *[[]] * 7)
-    alone = painter.draw(first, "", *values)
-    assert alone[10].visible is False and alone[6].data
-    both = painter.draw(first, second, *values)
-    assert both[10].visible is True and both[11].data
-    assert both[6].to_json() == both[11].to_json()
-    assert painter.numbers(first, second, *values).count("persona,category") == 2
-    wrong = painter.draw("nope", "", *values)
-    assert "alert" in wrong[1]
+    alone = tab.drawing.draw(first, "", *values)
+    assert set(alone) == set(figures.outputs)
+    assert alone[figures.second.box].visible is False and alone[figures.first.plot].data
+    both = tab.drawing.draw(first, second, *values)
+    assert both[figures.second.box].visible is True and both[figures.second.plot].data
+    assert both[figures.first.plot].to_json() == both[figures.second.plot].to_json()
+    numbers = tab.drawing.numbers(first, second, *values)[figures.payload]
+    assert numbers.count("persona,category") == 2
+    wrong = tab.drawing.draw("nope", "", *values)
+    assert "alert" in wrong[figures.left]
 
 
 def test_a_filter_reaches_every_figure(opened: OpenStudy) -> None:
@@ -236,16 +273,15 @@ def test_a_filter_reaches_every_figure(opened: OpenStudy) -> None:
         assert again is found
 
 
-def test_a_sorted_table_still_finds_its_row(shelf: StudyShelf, file: Path) -> None:
-    librarian = StudyBarHandlers(shelf)
-    painter = FigureHandlers(librarian, Gallery())
+def test_a_sorted_table_still_finds_its_row(tab: Tab, shelf: StudyShelf, file: Path) -> None:
     study_id = shelf.imports.add(file, ME).id
     values = ("lift", "accuracy", False, False, *[[]] * 7)
-    found = painter.result(study_id, *values)
+    found = tab.drawing.result(study_id, *values)
     shown = shown_table(found.data).astype(str)
     event: Any = SimpleNamespace(index=[0, 0], row_value=shown.iloc[5].tolist())
-    pick, second, page = PointHandlers(librarian, painter).row(event, study_id, *values)
-    assert (pick, second, page) == (found.picks[5], False, 1)
+    points = tab.points
+    chosen = tab.reading.row(event, study_id, *values)
+    assert chosen == {points.pick: found.picks[5], points.second: False, points.page: 1}
 
 
 @pytest.mark.parametrize(
@@ -261,16 +297,13 @@ def test_a_sorted_table_still_finds_its_row(shelf: StudyShelf, file: Path) -> No
     ],
 )
 def test_a_page_of_answers_that_there_cannot_be(
-    shelf: StudyShelf, file: Path, page: object, said: str
+    tab: Tab, shelf: StudyShelf, file: Path, page: object, said: str
 ) -> None:
-    librarian = StudyBarHandlers(shelf)
-    painter = FigureHandlers(librarian, Gallery())
     study_id = shelf.imports.add(file, ME).id
-    pick = painter.result(study_id, "lift", "accuracy", False, False, *[[]] * 7).picks[0]
-    box, panel = PointHandlers(librarian, painter).show(
-        study_id, "", pick, False, "all", "", False, page, *[[]] * 7
-    )
-    assert box.visible is True
+    pick = tab.drawing.result(study_id, "lift", "accuracy", False, False, *[[]] * 7).picks[0]
+    shown = tab.reading.show(study_id, "", pick, False, "all", "", False, page, *[[]] * 7)
+    panel = shown[tab.points.panel]
+    assert shown[tab.points.box].visible is True
     assert said in html.unescape(panel)
     assert ("px-pair" in panel) == (said == "answer")
 
