@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
 from prism_core.analysis.effects import Call, effects_at, p_values
-from prism_core.analysis.grid import SCORE_NAMES, ScoreGrid, ScoreName
+from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName
+from prism_core.analysis.view import View
 from prism_core.stats import (
     MINIMUM_ITEMS,
     JointRegion,
@@ -25,6 +25,7 @@ from prism_core.stats import (
     joint_region,
     noninferiority,
 )
+from prism_core.stats.checks import BoolArray
 from prism_core.types import Estimate
 
 ComparedScore = Literal[ScoreName, "p_right"]
@@ -70,77 +71,48 @@ class CellRegion:
     region: JointRegion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Place:
-    cell: int
+    row: IntArray
+    """The cell, shape (1,)."""
     task: str
     category: str
-    columns: tuple[int, ...]
+    columns: BoolArray
 
 
-def cell_effects(grid: ScoreGrid, delta: float) -> tuple[CellEffect, ...]:
+def cell_effects(view: View, delta: float) -> tuple[CellEffect, ...]:
     """Return all effects of a study; `delta` is the largest loss that still counts as no worse."""
-    places = _places(grid)
-    models = grid.cells["model"].tolist()
+    places = _places(view)
     found: list[CellEffect] = []
     for score in COMPARED:
-        for model in dict.fromkeys(grid.cells["model"]):
-            own = [p for p in places if models[p.cell] == model]
-            found += _of_model(grid, own, score, delta)
+        for rows in view.split(view.rows, "model").values():
+            own = [(p, view.pairs(p.row, score, p.columns)) for p in places if p.row[0] in rows]
+            found += _of_model(view, own, score, delta)
     return tuple(found)
 
 
-def cell_regions(grid: ScoreGrid) -> tuple[CellRegion, ...]:
+def cell_regions(view: View) -> tuple[CellRegion, ...]:
     """Return the region of accuracy and alignment wherever a cell has both effects."""
     found = []
-    categories: dict[tuple[int, str], list[int]] = {}
-    for place in _places(grid):
-        if place.task == ALL or place.category != ALL:
-            categories.setdefault((place.cell, place.category), []).extend(place.columns)
-    cells = grid.cells.to_dict("records")
-    for (cell, category), columns in categories.items():
-        x = pairs_of(grid, cell, "accuracy", columns)
-        y = pairs_of(grid, cell, "alignment", columns)
-        if x.n and y.n:
-            model, name = str(cells[cell]["model"]), str(cells[cell]["cell"])
-            found.append(CellRegion(model, name, category, joint_region(x, y)))
+    for row in _compared(view):
+        for category in (*dict.fromkeys(view.items["category"]), ""):
+            columns = view.within(category)
+            x, y = (view.pairs(row, score, columns) for score in SCORE_NAMES)
+            if x.n and y.n:
+                model, name = (str(view.grid.cells[c].iat[row[0]]) for c in ("model", "cell"))
+                found.append(CellRegion(model, name, category or ALL, joint_region(x, y)))
     return tuple(found)
-
-
-def pairs_of(grid: ScoreGrid, cell: int, score: str, columns: Sequence[int]) -> Pairs:
-    """Pair one cell with its neutral one on the items that have the score in both."""
-    reference = int(grid.cells["reference"].to_numpy()[cell])
-    at = np.asarray(columns, dtype=np.intp)
-    if reference < 0 or not len(at):
-        return Pairs((), (), ())
-    means = grid.means[score]
-    treated, control = means[cell, at], means[reference, at]
-    known = np.isfinite(treated) & np.isfinite(control)
-    names = _keys(grid)
-    keys = tuple(names[i] for i in at[known])
-    return Pairs(keys, tuple(treated[known].tolist()), tuple(control[known].tolist()))
-
-
-@lru_cache(maxsize=4)
-def _keys(grid: ScoreGrid) -> tuple[str, ...]:
-    """Return the items' keys as plain texts; a column of texts is slow to index."""
-    return tuple(grid.items["key"].tolist())
 
 
 def _of_model(
-    grid: ScoreGrid, places: Sequence[_Place], score: ComparedScore, delta: float
+    view: View, cells: Sequence[tuple[_Place, Pairs]], score: ComparedScore, delta: float
 ) -> list[CellEffect]:
-    pairs = [pairs_of(grid, p.cell, score, p.columns) for p in places]
-    tests = p_values([one for one in pairs if one.n])
-    cells = grid.cells.to_dict("records")
-    found = []
-    for (place, effect), p in zip(effects_at(zip(places, pairs, strict=True)), tests, strict=True):
-        row = cells[place.cell]
-        found.append(
+    tests = p_values([pairs for _, pairs in cells if pairs.n])
+    names = view.grid.cells[["model", "cell", "arm"]].astype(str).to_dict("records")
+    return _corrected(
+        [
             CellEffect(
-                model=str(row["model"]),
-                cell=str(row["cell"]),
-                arm=str(row["arm"]),
+                **names[place.row[0]],
                 task=place.task,
                 category=place.category,
                 score=score,
@@ -152,8 +124,9 @@ def _of_model(
                 verdict=effect.call,
                 no_worse=noninferiority(effect.estimate, delta),
             )
-        )
-    return _corrected(found)
+            for (place, effect), p in zip(effects_at(cells), tests, strict=True)
+        ]
+    )
 
 
 def _corrected(effects: Sequence[CellEffect]) -> list[CellEffect]:
@@ -164,20 +137,18 @@ def _corrected(effects: Sequence[CellEffect]) -> list[CellEffect]:
     return [replace(e, p_holm=adjusted.get(i)) for i, e in enumerate(effects)]
 
 
-def _places(grid: ScoreGrid) -> list[_Place]:
+def _places(view: View) -> list[_Place]:
     """Return every cell but neutral with every category, every task and everything."""
-    items = grid.items
-    blocks = [
-        (str(task), str(category), tuple(had.index.tolist()))
-        for (task, category), had in items.groupby(["task", "category"], sort=False)
+    items = view.items
+    blocks = list(dict.fromkeys(zip(items["task"], items["category"], strict=True)))
+    blocks += [(task, "") for task in dict.fromkeys(items["task"])] + [("", "")]
+    masks = [
+        (task or ALL, category or ALL, view.within(category, task)) for task, category in blocks
     ]
-    for task, had in items.groupby("task", sort=False):
-        blocks.append((str(task), ALL, tuple(had.index.tolist())))
-    blocks.append((ALL, ALL, tuple(range(len(items)))))
-    references = grid.cells["reference"].tolist()
-    return [
-        _Place(cell, task, category, columns)
-        for cell, reference in enumerate(references)
-        if reference not in (-1, cell)
-        for task, category, columns in blocks
-    ]
+    return [_Place(row, *mask) for row in _compared(view) for mask in masks]
+
+
+def _compared(view: View) -> list[IntArray]:
+    """Return every cell that has a neutral one, each alone."""
+    references = view.grid.cells["reference"].to_numpy()
+    return [np.array([i]) for i in view.rows if references[i] not in (-1, i)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -74,6 +75,11 @@ class ScoreGrid:
     preference_spread: FloatArray
     """(cells, items): standard deviation of the judge's preference over repeats; NaN below two."""
 
+    @cached_property
+    def keys(self) -> NDArray[np.object_]:
+        """The items' keys; unlike the column of texts, quick to index."""
+        return np.array(self.items["key"].tolist(), dtype=object)
+
     @property
     def answers(self) -> int:
         """How many answers the study holds."""
@@ -128,13 +134,13 @@ def _references(cells: pd.DataFrame) -> IntArray:
     return np.array([by_model.get(model, -1) for model in cells["model"]], dtype=np.intp)
 
 
-def numbers(column: pd.Series) -> FloatArray:
+def _numbers(column: pd.Series) -> FloatArray:
     """Return a column of numbers or truth values as floats, NaN where it holds none."""
     return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
 def _mean(column: pd.Series, flat: IntArray, size: int) -> FloatArray:
-    values = numbers(column)
+    values = _numbers(column)
     known = np.isfinite(values)
     sums = np.bincount(flat[known], weights=values[known], minlength=size)
     counts = np.bincount(flat[known], minlength=size)
@@ -143,7 +149,7 @@ def _mean(column: pd.Series, flat: IntArray, size: int) -> FloatArray:
 
 
 def _spread(column: pd.Series, flat: IntArray, size: int) -> FloatArray:
-    values = numbers(column)
+    values = _numbers(column)
     known = np.isfinite(values)
     counts = np.bincount(flat[known], minlength=size)
     mean = _mean(column, flat, size)

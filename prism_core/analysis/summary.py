@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from prism_core.analysis.cell_effects import (
     COMPARED,
@@ -21,18 +20,13 @@ from prism_core.analysis.cell_effects import (
     ComparedScore,
     cell_effects,
     cell_regions,
-    pairs_of,
 )
-from prism_core.analysis.grid import SCORE_NAMES, ScoreGrid, ScoreName, make_grid
-from prism_core.stats import (
-    Pairs,
-    against_oracle,
-    group_interaction,
-    interaction,
-    paired_differences,
-)
+from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName, make_grid
+from prism_core.analysis.view import View, make_view
+from prism_core.stats import against_oracle, group_interaction, interaction, paired_differences
+from prism_core.stats.checks import BoolArray
 from prism_core.study.table import Study
-from prism_core.types import LENGTHS, Estimate
+from prism_core.types import LENGTHS, PLACEMENTS, Estimate
 
 Factor = Literal["length", "placement", "category"]
 ALPHA = 0.05
@@ -92,16 +86,16 @@ class Summary:
 
 def summarise(study: Study) -> Summary:
     """Compute all numbers of a study, finished or not."""
-    grid = make_grid(study.rows)
+    view = make_view(make_grid(study.rows))
     return Summary(
         name=study.spec.name,
         finished=study.finished,
         answers=len(study.rows),
         delta=study.spec.delta,
-        effects=cell_effects(grid, study.spec.delta),
-        regions=cell_regions(grid),
-        interactions=tuple(_interactions(grid)),
-        gates=tuple(_gates(grid)),
+        effects=cell_effects(view, study.spec.delta),
+        regions=cell_regions(view),
+        interactions=tuple(_interactions(view)),
+        gates=tuple(_gates(view)),
         notes=study.notes,
     )
 
@@ -138,99 +132,73 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _interactions(grid: ScoreGrid) -> Iterator[Interaction]:
-    cells = grid.cells
+def _interactions(view: View) -> Iterator[Interaction]:
+    cells = view.cells
     people = cells[cells["arm"] == "persona"]
     for (model, persona), own in people.groupby(["model", "persona"], sort=False):
+        rows = own.index.to_numpy(dtype=np.intp)
         for score in COMPARED:
             found = [
-                *_between(grid, own, score, "length", tuple(reversed(LENGTHS))),
-                *_between(grid, own, score, "placement", ("system", "user")),
-                *_by_category(grid, own, score),
+                *_between(view, rows, score, "length", tuple(reversed(LENGTHS))),
+                *_between(view, rows, score, "placement", PLACEMENTS),
+                *_by_category(view, rows, score),
             ]
             for factor, contrast, estimate in found:
                 yield Interaction(str(model), str(persona), factor, contrast, score, estimate)
 
 
 def _between(
-    grid: ScoreGrid,
-    cells: pd.DataFrame,
-    score: ComparedScore,
-    factor: Literal["length", "placement"],
-    order: Sequence[str],
+    view: View, rows: IntArray, score: ComparedScore, factor: Factor, order: Sequence[str]
 ) -> Iterator[tuple[Factor, str, Estimate]]:
     """Yield the effect under the first of the conditions present minus that under the last."""
-    there = [value for value in order if (cells[factor] == value).any()]
+    by_value = view.split(rows, factor)
+    there = [value for value in order if value in by_value]
     if len(there) < 2:
         return
     first, last = there[0], there[-1]
-    one = _mean_pairs(grid, cells.index[cells[factor] == first], score)
-    two = _mean_pairs(grid, cells.index[cells[factor] == last], score)
+    one, two = (
+        view.pairs(cells, score, _known(view, cells, score))
+        for cells in (by_value[first], by_value[last])
+    )
     if set(one.items) & set(two.items):
         yield factor, f"{first} - {last}", interaction(one, two, bounds=(0.0, 1.0))
 
 
 def _by_category(
-    grid: ScoreGrid, cells: pd.DataFrame, score: ComparedScore
+    view: View, rows: IntArray, score: ComparedScore
 ) -> Iterator[tuple[Factor, str, Estimate]]:
     """Yield the effect in each category minus that in all others of the same task."""
-    pairs = _mean_pairs(grid, cells.index, score)
-    keys = (grid.items[name].tolist() for name in ("key", "task", "category"))
-    where = {key: (task, category) for key, task, category in zip(*keys, strict=True)}
-    groups: dict[tuple[str, str], list[int]] = {}
-    for position, key in enumerate(pairs.items):
-        groups.setdefault(where[key], []).append(position)
-    for (task, category), inside in groups.items():
-        outside = [i for (t, c), had in groups.items() if t == task and c != category for i in had]
-        if len(inside) < 2 or len(outside) < 2:
-            continue
-        one, two = paired_differences(
-            [_subset(pairs, inside), _subset(pairs, outside)], bounds=(0.0, 1.0)
-        )
-        yield "category", f"{task}/{category} - others", group_interaction(one, two)
+    known = _known(view, rows, score)
+    items = view.items
+    for task, category in dict.fromkeys(zip(items["task"], items["category"], strict=True)):
+        inside = view.within(category, task)
+        outside = view.within(task=task) & ~inside
+        pairs = [view.pairs(rows, score, known & where) for where in (inside, outside)]
+        if min(p.n for p in pairs) >= 2:
+            one, two = paired_differences(pairs, bounds=(0.0, 1.0))
+            yield "category", f"{task}/{category} - others", group_interaction(one, two)
 
 
-def _mean_pairs(grid: ScoreGrid, cells: pd.Index, score: str) -> Pairs:
-    """Pair the mean of several cells with neutral, on items that all of them have."""
-    columns = range(len(grid.items))
-    found = [pairs_of(grid, int(cell), score, columns) for cell in cells]
-    if not found:
-        return Pairs((), (), ())
-    shared = set(found[0].items).intersection(*(p.items for p in found))
-    kept = [_subset(p, [i for i, key in enumerate(p.items) if key in shared]) for p in found]
-    treated = np.mean([p.treatment for p in kept], axis=0) if shared else np.array([])
-    return Pairs(kept[0].items, tuple(treated.tolist()), kept[0].control)
+def _known(view: View, rows: IntArray, score: str) -> BoolArray:
+    """Return the items that all of these cells have answered."""
+    return view.columns & np.isfinite(view.grid.means[score][rows]).all(axis=0)
 
 
-def _subset(pairs: Pairs, at: Sequence[int]) -> Pairs:
-    return Pairs(
-        tuple(pairs.items[i] for i in at),
-        tuple(pairs.treatment[i] for i in at),
-        tuple(pairs.control[i] for i in at),
-    )
-
-
-def _gates(grid: ScoreGrid) -> Iterator[GateDecisions]:
+def _gates(view: View) -> Iterator[GateDecisions]:
     """Judge every gated cell whose adapter also answered with its gate held open."""
-    cells = grid.cells
-    columns = range(len(grid.items))
+    cells = view.cells
     for at, cell in cells[cells["arm"] == "adapter"].iterrows():
-        threshold = float(cell["threshold"])
         same = (cells["adapter"] == cell["adapter"]) & (cells["model"] == cell["model"])
-        always = cells.index[same & (cells["threshold"] == 0.0)]
-        if threshold == 0.0 or not len(always):
+        always = cells.index[same & (cells["threshold"] == 0.0)].to_numpy(dtype=np.intp)
+        if cell["threshold"] == 0.0 or not len(always):
             continue
-        opened = grid.means["gate_open"][int(str(at))]
+        gate = view.grid.means["gate_open"][int(str(at))]
+        opened = dict(zip(view.grid.keys, gate >= 0.5, strict=True))
         for score in SCORE_NAMES:
-            pairs = pairs_of(grid, int(always[0]), score, columns)
-            where = {key: i for i, key in enumerate(grid.items["key"])}
-            decisions = [opened[where[key]] for key in pairs.items]
-            known = [i for i, value in enumerate(decisions) if np.isfinite(value)]
-            if not known:
+            pairs = view.pairs(always[:1], score, view.columns & np.isfinite(gate))
+            if not pairs.n:
                 continue
-            found = against_oracle(
-                [decisions[i] >= 0.5 for i in known], _subset(pairs, known), bounds=(0.0, 1.0)
-            )
+            found = against_oracle([opened[key] for key in pairs.items], pairs, bounds=(0.0, 1.0))
             yield GateDecisions(
                 model=str(cell["model"]),
                 cell=str(cell["cell"]),

@@ -44,7 +44,11 @@ NO_FILTERS = Filters()
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A filtered study. Rows are those of `grid.cells`, columns those of `grid.items`."""
+    """A filtered study.
+
+    In all methods `rows` are places in `grid.cells`, `columns` choose from `grid.items` (by default
+    all that are shown), and `score` is a name of `grid.SCORE_COLUMNS`.
+    """
 
     grid: ScoreGrid
     """The whole study."""
@@ -104,20 +108,14 @@ class View:
         return rows[personas == OWN_EXPERT.get(category, "")]
 
     def pairs(self, rows: IntArray, score: str, columns: BoolArray | None = None) -> Pairs:
-        """Pair cells with the neutral answers of their models, item by item.
-
-        Args:
-            rows: Cells, averaged for each item.
-            score: A name of `grid.SCORE_COLUMNS`.
-            columns: Items; by default all that are shown.
-        """
+        """Pair cells, averaged for each item, with the neutral answers of their models."""
         keep = self.columns if columns is None else columns
         values = self.grid.means[score]
         references = self.grid.cells["reference"].to_numpy()
         usable = rows[references[rows] >= 0]
         treated = values[usable][:, keep]
         control = values[references[usable]][:, keep]
-        return _joined(self._keys(keep), treated, control)
+        return _joined(self.grid.keys[keep].tolist(), treated, control)
 
     def pairs_of_items(
         self, rows: IntArray, score: str, chosen: Sequence[tuple[IntArray, BoolArray]]
@@ -126,7 +124,7 @@ class View:
 
         Args:
             rows: Cells that may be used at all.
-            score: A name of `grid.SCORE_COLUMNS`.
+            score: What is compared.
             chosen: Groups of items, each with its cells; no item may be in two.
         """
         parts = [self.pairs(np.intersect1d(rows, r), score, columns) for r, columns in chosen]
@@ -139,14 +137,7 @@ class View:
     def contrast(
         self, first: IntArray, second: IntArray, score: str, columns: BoolArray | None = None
     ) -> Pairs:
-        """Pair two sets of cells by item, in each model, length and placement that both have.
-
-        Args:
-            first: The treated cells.
-            second: The cells they are compared with.
-            score: A name of `grid.SCORE_COLUMNS`.
-            columns: Items; by default all that are shown.
-        """
+        """Pair two sets of cells by item, in each model, length and placement that both have."""
         keep = self.columns if columns is None else columns
         values = self.grid.means[score]
         left, right = self.split(first, "setting"), self.split(second, "setting")
@@ -155,7 +146,7 @@ class View:
             return Pairs((), (), ())
         treated = np.stack([mean_rows(values[left[key]][:, keep]) for key in shared])
         control = np.stack([mean_rows(values[right[key]][:, keep]) for key in shared])
-        return _joined(self._keys(keep), treated, control)
+        return _joined(self.grid.keys[keep].tolist(), treated, control)
 
     def item_means(
         self, rows: IntArray, score: str, columns: BoolArray | None = None
@@ -169,9 +160,6 @@ class View:
         """Return the cells by their value in a column, in order of appearance."""
         values = self.grid.cells[column].to_numpy()[rows]
         return {value: rows[values == value] for value in dict.fromkeys(values)}
-
-    def _keys(self, keep: BoolArray) -> list[str]:
-        return self.grid.items["key"].to_numpy()[keep].tolist()
 
 
 def make_view(grid: ScoreGrid, filters: Filters = NO_FILTERS) -> View:

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prism_core.types import Estimate
 
 
-def points(value: float | None) -> str:
+def points(value: float) -> str:
     """Return a difference of scores in points of 100, with its sign: `+3.2`."""
-    if value is None:
-        return "not defined"
     shown = f"{value * 100:+.1f}"
     return "0.0" if shown in ("+0.0", "-0.0") else shown
 
 
 def effect_text(estimate: Estimate) -> str:
     """Return a difference like `+3.2 points [+1.0, +5.4], n = 60`."""
-    if estimate.value is None:
-        return f"not defined, n = {estimate.n}"
-    if estimate.low is None or estimate.high is None:
-        return f"{points(estimate.value)} points, no interval, n = {estimate.n}"
-    span = f"[{points(estimate.low)}, {points(estimate.high)}]"
-    return f"{points(estimate.value)} points {span}, n = {estimate.n}"
+    return _text(estimate, points, " points", ", no interval")
 
 
 def rate_text(estimate: Estimate) -> str:
     """Return a share like `62.0 % [48.1, 75.2], n = 40`."""
-    if estimate.value is None:
-        return f"not defined, n = {estimate.n}"
-    value = f"{estimate.value * 100:.1f} %"
-    if estimate.low is None or estimate.high is None:
-        return f"{value}, n = {estimate.n}"
-    return f"{value} [{estimate.low * 100:.1f}, {estimate.high * 100:.1f}], n = {estimate.n}"
+    return _text(estimate, lambda share: f"{share * 100:.1f}", " %")
 
 
 def number_text(estimate: Estimate) -> str:
     """Return a number like `0.65 [0.20, 0.87], n = 12`."""
+    return _text(estimate, "{:.2f}".format)
+
+
+def _text(
+    estimate: Estimate, shown: Callable[[float], str], unit: str = "", without: str = ""
+) -> str:
     if estimate.value is None:
         return f"not defined, n = {estimate.n}"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f}, n = {estimate.n}"
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}], n = {estimate.n}"
+    span = without
+    if estimate.low is not None and estimate.high is not None:
+        span = f" [{shown(estimate.low)}, {shown(estimate.high)}]"
+    return f"{shown(estimate.value)}{unit}{span}, n = {estimate.n}"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
