@@ -82,13 +82,13 @@ _SEA_MARKS = _compiled(_SEA)
 
 @lru_cache(maxsize=1)
 def demo_persona() -> Persona:
-    """Captain Barnacle, kept apart from the library of personas."""
+    """Return Captain Barnacle, who is kept apart from the library of personas."""
     return parse_persona((FOLDER / "persona.yaml").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)
 def demo_queries() -> tuple[Query, ...]:
-    """All queries, wanted and unwanted; a query's group is its `subtopic`."""
+    """Return all queries, wanted and unwanted; a query's group is its `subtopic`."""
     (data,) = plain_documents((FOLDER / "queries.yaml").read_text(encoding="utf-8"))
     name = demo_persona().name
     return tuple(
@@ -100,7 +100,7 @@ def demo_queries() -> tuple[Query, ...]:
 
 
 def marks_of(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The different marks of pirate speech in a text: those of dialect, those of the sea."""
+    """Find the different marks of pirate speech in a text: of dialect, and of the sea."""
     said = text.translate(_STRAIGHT).strip()
     if '"' in said.strip('"'):  # else it is one speech, quoted as a whole or cut off
         said = _DOUBLE.sub(" ", said)

@@ -127,16 +127,10 @@ def span_text(span: Span) -> str:
     """Write a range of seconds for people: `2 to 5 min`, `under 10 s`, `1.5 to 3 h`."""
     if span.high < 10:
         return "under 10 s"
-    if span.high < 90:
-        return _joined(span.low, span.high, 1.0, "s")
+    unit, name, digits = 3_600, "h", 1
     if span.high < 5_400:
-        return _joined(span.low, span.high, 60.0, "min")
-    return _joined(span.low, span.high, 3_600.0, "h")
-
-
-def _joined(low: float, high: float, unit: float, name: str) -> str:
-    digits = 1 if unit == 3_600.0 else 0
-    first, last = f"{low / unit:.{digits}f}", f"{high / unit:.{digits}f}"
+        unit, name, digits = (1, "s", 0) if span.high < 90 else (60, "min", 0)
+    first, last = (f"{end / unit:.{digits}f}" for end in (span.low, span.high))
     if first == last:
         return f"{last} {name}"
     return f"up to {last} {name}" if float(first) == 0 else f"{first} to {last} {name}"

@@ -24,18 +24,17 @@ from prism_core.types import Verdict
 
 @dataclass(frozen=True)
 class PastRun:
-    """A finished run's judged pairs."""
+    """A finished run's judged pairs, one a query, and the ids of the held-out queries."""
 
     judged: tuple[JudgedPair, ...]
-    """One a query, in the order in which they were written."""
     held_out: frozenset[str]
 
 
 def bundle_folder(folder: Path) -> Path:
-    """The bundle that a folder is, or that lies in it as a run's `adapter`.
+    """Return the bundle that a folder is, or that lies in it as a run's `adapter`.
 
     Raises:
-        NotFoundError: there is none; the message says where was looked.
+        NotFoundError: there is none; the message says where it was looked for.
     """
     for candidate in (folder, folder / ADAPTER_FOLDER):
         if (candidate / INFO_FILE).is_file():
@@ -52,14 +51,14 @@ def bundle_folder(folder: Path) -> Path:
 
 
 def run_home(folder: Path) -> Path | None:
-    """The run's folder that a bundle belongs to, or None where it stands alone."""
+    """Return the run's folder that a bundle belongs to, or None where it stands alone."""
     bundle = bundle_folder(folder)
-    homes = [folder, bundle.parent if bundle.name == ADAPTER_FOLDER else folder]
-    return next((home for home in homes if (home / STORE_FILE).is_file()), None)
+    places = [folder, bundle.parent if bundle.name == ADAPTER_FOLDER else folder]
+    return next((place for place in places if (place / STORE_FILE).is_file()), None)
 
 
 def read_run(spec: TrainSpec, journal: Journal) -> PastRun:
-    """Judged pairs and held-out ids of a run.
+    """Read back the judged pairs and held-out ids of a run.
 
     Args:
         spec: what was chosen for it.

@@ -1,7 +1,7 @@
-"""How far a system is from the persona teacher on given answers: the full KL, in nats a token.
+"""Measure how far a system is from the persona teacher: the full KL on given answers, nats a token.
 
 The teacher is the base with the persona in its prompt. It and the system under test read the same
-persona answers, each behind its own prompt, and KL(teacher || system) over the whole vocabulary is
+persona answers, each after its own prompt, and KL(teacher || system) over the whole vocabulary is
 averaged over an answer's tokens, its end included (temperature 1). The teacher's states in front
 of the head are kept (h floats a token), its logits (V floats) exist for one chunk at a time.
 Training and its own curve use the cheaper KL of the teacher's top tokens; see
@@ -47,12 +47,8 @@ class KlQuestion:
     is_adapted: bool
 
 
-@dataclass(frozen=True)
-class _Job:
-    """An answer behind a prompt."""
-
-    prompt: tuple[int, ...]
-    sample: ForcedAnswer
+_Reading = tuple[tuple[int, ...], ForcedAnswer]
+"""A prompt's token ids, and the answer that is read after it."""
 
 
 class AnswerKl:
@@ -79,26 +75,24 @@ class AnswerKl:
         Raises:
             CancelledError: stopped on request.
         """
-        forced = force(pairs, variant_of, model, max_tokens).samples
-        by_id = {sample.key: sample for sample in forced}
-        self.model = model
-        self._progress = progress
-        self._samples = [by_id.get(pair.query.id) for pair in pairs]
-        jobs = {i: _Job(s.teacher, s) for i, s in enumerate(self._samples) if s is not None}
-        self._teacher = dict(self._states(jobs, None))
+        samples = {s.key: s for s in force(pairs, variant_of, model, max_tokens).samples}
+        self.model, self._progress = model, progress
+        self._samples = [samples.get(pair.query.id) for pair in pairs]
+        readings = {i: (s.teacher, s) for i, s in enumerate(self._samples) if s is not None}
+        self._teacher = dict(self._states(readings, None))
 
     @torch.inference_mode()
     def kls(
         self, questions: Sequence[KlQuestion], lora: LoraWeights | None = None
     ) -> list[float | None]:
-        """KL(teacher || system) for each question, in nats a token.
+        """Measure KL(teacher || system) for each question, in nats a token.
 
         Args:
-            questions: which answers, behind which prompts.
+            questions: which answers, after which prompts.
             lora: the adapter of the questions that are adapted.
 
         Returns:
-            None where the answer has no text or does not fit behind the prompt.
+            None where the answer has no text or does not fit after the prompt.
 
         Raises:
             InputError: a question is adapted, and there is no adapter.
@@ -117,7 +111,7 @@ class AnswerKl:
         self, rows: Sequence[int], questions: Sequence[KlQuestion], lora: LoraWeights | None
     ) -> dict[int, float]:
         found: dict[int, float] = {}
-        jobs: dict[int, _Job] = {}
+        readings: dict[int, _Reading] = {}
         for n in rows:
             sample = self._samples[questions[n].answer]
             ids = tuple(encode_prompt(self.model.tokenizer, questions[n].prompt))
@@ -126,9 +120,9 @@ class AnswerKl:
             if lora is None and ids == sample.teacher:
                 found[n] = 0.0  # the teacher itself: the same weights read the same tokens
             else:
-                jobs[n] = _Job(ids, sample)
+                readings[n] = (ids, sample)
         logits_of = head_of(self.model.model)
-        for n, states in self._states(jobs, lora):
+        for n, states in self._states(readings, lora):
             teacher = self._teacher[questions[n].answer]
             total = 0.0
             for start in range(0, len(states), CHUNK):
@@ -140,18 +134,16 @@ class AnswerKl:
 
     @torch.inference_mode()
     def _states(
-        self, jobs: Mapping[int, _Job], lora: LoraWeights | None
+        self, readings: Mapping[int, _Reading], lora: LoraWeights | None
     ) -> Iterator[tuple[int, torch.Tensor]]:
-        """(key, states (N, h) that predict the answer), batches of similar length together."""
-        model = self.model.model
-        keys = list(jobs)
-        lengths = [len(job.prompt) + len(job.sample.answer) for job in jobs.values()]
+        """Yield each key with the states (N, h) that predict its answer, batched by length."""
+        model, keys = self.model.model, list(readings)
+        lengths = [len(prompt) + len(sample.answer) for prompt, sample in readings.values()]
         states_of = AnswerStates(model.get_decoder())
         for part in micro_batches(range(len(keys)), lengths, BATCH_TOKENS):
             self._progress.check()
-            chosen = [jobs[keys[n]] for n in part]
-            samples = [job.sample for job in chosen]
-            ids, index = pad_forced([job.prompt for job in chosen], samples, model.device)
+            prompts, samples = zip(*(readings[keys[n]] for n in part), strict=True)
+            ids, index = pad_forced(prompts, samples, model.device)
             adapter = lora.active(model) if lora is not None else nullcontext()
             with self.model.lock, stoppable(model, self._progress.cancel), adapter:
                 states = states_of(ids, index)
@@ -160,7 +152,7 @@ class AnswerKl:
 
 
 def full_kl(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
-    """KL(teacher || student) of two sets of logits (N, V), in nats; shape (N,)."""
+    """Return KL(teacher || student) of two sets of logits (N, V), in nats; shape (N,)."""
     log_p = teacher.float().log_softmax(dim=-1)
     log_q = student.float().log_softmax(dim=-1)
     return (log_p.exp() * (log_p - log_q)).sum(dim=-1)

@@ -48,7 +48,7 @@ class PersonaChoice:
 
 
 def choosing_prompt(question: str, personas: Sequence[Persona]) -> Prompt:
-    """What the model reads to name the persona for a question."""
+    """Build what the model reads to name the persona for a question."""
     people = "\n".join(f"- {p.title}: {p.domain}" for p in personas)
     text = _CHOOSE.format(people=people, nobody=NOBODY, question=question.strip())
     return (Message("user", text),)
@@ -76,7 +76,7 @@ class PersonaChooser:
     def choose(
         self, questions: Sequence[str], *, cancel: threading.Event | None = None
     ) -> list[PersonaChoice]:
-        """One choice a question.
+        """Choose for each question.
 
         Raises:
             InputError: a question is too long for the model.
@@ -95,7 +95,7 @@ class PersonaChooser:
     def _scores(
         self, questions: Sequence[str], cancel: threading.Event | None
     ) -> list[list[float]]:
-        """Log-likelihood of each name as the reply, in nats."""
+        """Return the log-likelihood of each name as the reply, in nats."""
         if not questions:
             return []
         prompts = [choosing_prompt(q, self.personas) for q in questions]
@@ -105,7 +105,7 @@ class PersonaChooser:
 
 
 def random_gate(opened: Sequence[bool], seed: int) -> list[bool]:
-    """As many open rows as a gate had, at random places.
+    """Open as many rows as a gate did, at random places.
 
     Args:
         opened: the decisions of the gate that is to be matched.

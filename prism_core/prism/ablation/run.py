@@ -126,7 +126,7 @@ class _Comparison:
         return self._assemble(outcomes)
 
     def _answers(self, system: System, asked: Sequence[RoutedPrompt]) -> list[Completion]:
-        """The system's answers; a row that was answered before, by whatever system, is taken."""
+        """Answer as a system; a row that was answered before, by whatever system, is taken."""
         stage = f"{STAGE}_answers"
         keys = [self._answer_key(system, i, row) for i, row in enumerate(asked)]
         known = self.journal.load(stage)
@@ -152,7 +152,7 @@ class _Comparison:
     def _kls(
         self, asked: Mapping[str, list[RoutedPrompt]], answers: Mapping[str, list[Completion]]
     ) -> dict[str, list[float | None]]:
-        """Each system's KL to the persona teacher; the teacher reads only if something is new."""
+        """Measure each system's KL to the teacher, who reads only if something is new."""
         stage, known = f"{STAGE}_kl", self.journal.load(f"{STAGE}_kl")
         pairs = [judged.pair for judged in self.inputs.held_out]
         variants = [self.variant_of(q.persona) for q in self.queries]
@@ -194,7 +194,7 @@ class _Comparison:
         return result
 
     def _verdicts(self, answers: Mapping[str, list[Completion]]) -> dict[tuple[int, str], Verdict]:
-        """The verdict on each different answer to each query, against the base's answer."""
+        """Judge each different answer to each query against the base's answer."""
         base = [a.text for a in answers["base"]]
         asked = dict.fromkeys((i, a.text) for row in answers.values() for i, a in enumerate(row))
         found = {(i, text): Verdict("tie", 0.5, 0.5) for i, text in asked if text == base[i]}
@@ -220,7 +220,7 @@ class _Comparison:
         return found | {one: unpack(Verdict, known[key]) for one, key in keys.items()}
 
     def _times(self) -> dict[tuple[str, int], float]:
-        """Seconds for a few queries asked alone: the systems in turn, so that all meet the same."""
+        """Time a few queries asked alone: the systems in turn, so that all meet the same load."""
         stage, known = f"{STAGE}_times", self.journal.load(f"{STAGE}_times")
         count = min(self.config.timed, len(self.queries))
         found: dict[tuple[str, int], float] = {}

@@ -84,7 +84,7 @@ class AblationTable:
     """How to read the table, as sentences."""
 
     def row(self, system: str) -> AblationRow | None:
-        """A system's row by its short name; None where it did not take part."""
+        """Return a system's row by its short name; None where it did not take part."""
         return next((row for row in self.rows if row.system == system), None)
 
 
@@ -235,7 +235,7 @@ def _values(
     held_out: Sequence[JudgedPair],
     behaviour: Behaviour | None,
 ) -> dict[str, _Values]:
-    """Each column's values by query; queries without one are left out."""
+    """Compute each column's values by query; queries without one are left out."""
     ids = [judged.pair.query.id for judged in held_out]
     wanted = {i for i, judged in zip(ids, held_out, strict=True) if is_wanted(judged)}
     everyone, others = set(ids), set(ids) - wanted
@@ -278,7 +278,7 @@ def _estimate(column: AblationColumn, values: _Values, seed: int) -> Estimate:
 
 
 def _change(column: AblationColumn, values: _Values, base: _Values, seed: int) -> Estimate | None:
-    """The paired difference; None where no query has both."""
+    """Estimate the paired difference; None where no query has both."""
     if not values.keys() & base.keys():
         return None
     scores = [item_scores(list(v), list(v.values())) for v in (values, base)]
