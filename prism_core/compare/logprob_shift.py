@@ -27,15 +27,11 @@ def logprob_shift(
 ) -> LogprobShift:
     """Measure where the persona's prompt makes an answer's tokens likelier, by teacher forcing.
 
-    Args:
-        question: the question that was answered.
-        answer: any text; usually the persona's or the neutral arm's answer.
-        variant: the persona with its length and placement.
-        model: a model that is a `TokenScorer` too.
+    The answer may be any text; usually it is the persona's or the neutral arm's.
 
     Raises:
         InputError: the variant has no persona, or question or answer is empty.
-        ModelError: the model cannot tell the probabilities of a given text.
+        ModelError: the model is no `TokenScorer`.
     """
     if variant.persona is None:
         raise InputError("To show where the persona pulled, a persona must be chosen.")

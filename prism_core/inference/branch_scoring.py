@@ -48,10 +48,7 @@ def branch_logprobs(
 ) -> list[list[float]]:
     """Sum log p over the tokens of each choice after its prompt, in nats.
 
-    Args:
-        model: a decoder for which `can_branch` holds.
-        prompts: token ids of each prompt, at least one token each.
-        choices: for each prompt the token ids of its choices, each at least one token.
+    The model is one that `can_branch` accepts; prompts and choices have at least one token each.
     """
     found: list[list[float]] = [[] for _ in prompts]
     for group in groups_alike(prompts):

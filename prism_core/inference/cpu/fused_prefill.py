@@ -47,18 +47,13 @@ def is_worth_fusing(rows: Rows) -> bool:
 def read_rows(
     decoder: FusedDecoder, rows: Rows, cancel: threading.Event | None = None
 ) -> tuple[torch.Tensor, SlotCache]:
-    """Read a batch of token rows.
-
-    Args:
-        decoder: the fused weights.
-        rows: token ids, at least one a row.
-        cancel: ends the reading; asked at every layer.
+    """Read a batch of token rows, at least one token each.
 
     Returns:
         Logits of each row's last token (B, V), and the cache.
 
     Raises:
-        CancelledError: `cancel` was set.
+        CancelledError: `cancel` was set; it is asked at every layer.
     """
     tree = _Tree(rows)
     caches: list[SlotCache] = []

@@ -94,13 +94,8 @@ def decode_speculatively(
 ) -> Iterator[Tokens]:
     """Yield, token by token, (row, id) of every row that is still running.
 
-    Args:
-        fused: gives the decoder; called after the first token.
-        cache: what the prefill left.
-        logits: the prefill's last ones, (B, V).
-        seen: ids of the prompts, (B, T), padded with each row's own first id.
-        job: how to draw, and when to stop.
-        lora: the adapter and the rows that use it, if any do.
+    `fused` gives the decoder and is called after the first token. Cache and logits (B, V) are what
+    the prefill left; `seen` (B, T) holds the prompts' ids, padded with each row's own first id.
     """
     none = torch.zeros(len(job.keys), dtype=torch.long)
     with job.arithmetic():
