@@ -89,6 +89,17 @@ def within(spec: T, most: Mapping[str, float]) -> T:
     return replace(found, **{n: min(getattr(spec, n), limit) for n, limit in most.items()})
 
 
+def public_sentence(settings: Settings, noun: str, most: str) -> str:
+    """Say what a public deployment limits; empty elsewhere."""
+    if not settings.public:
+        return ""
+    return (
+        f"This is a public copy, so {noun} are small: at most {most} and "
+        f"{settings.max_unfinished} unfinished {noun} a visitor. Its disk may be emptied at any "
+        "restart: download what you want to keep."
+    )
+
+
 def check_within(spec: object, most: Mapping[str, float], labels: Mapping[str, str]) -> None:
     """Refuse what exceeds the limits of a public deployment.
 

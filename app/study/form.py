@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.common.form_values import check_listed, check_model, read_field, read_number, read_whole
+from app.common.form_values import (
+    check_listed,
+    check_model,
+    public_sentence,
+    read_field,
+    read_number,
+    read_whole,
+)
 from app.services.settings import SHIPPED_PREFIX, Settings
 from prism_core.errors import InputError
 from prism_core.personas.library import dump_persona, get_persona
@@ -76,14 +83,11 @@ def study_limits(settings: Settings) -> StudyLimits:
 
 def study_limits_sentence(settings: Settings) -> str:
     """Say what a public deployment limits; empty elsewhere."""
-    if not settings.public:
-        return ""
     top = PUBLIC_LIMITS
-    return (
-        f"This is a public copy, so studies are small: at most {top.cells} cells, "
-        f"{top.answers:,} answers, {top.new_tokens:,} tokens to write and "
-        f"{settings.max_unfinished} unfinished studies a visitor. Its disk may be emptied at any "
-        "restart: download what you want to keep."
+    return public_sentence(
+        settings,
+        "studies",
+        f"{top.cells} cells, {top.answers:,} answers, {top.new_tokens:,} tokens to write",
     )
 
 

@@ -15,6 +15,7 @@ from app.common.form_values import (
     check_model,
     check_within,
     find_preset,
+    public_sentence,
     read_field,
     within,
 )
@@ -76,15 +77,12 @@ def range_here(field: str, settings: Settings) -> tuple[float, float]:
 
 def limits_sentence(settings: Settings) -> str:
     """Say what a public deployment limits; empty elsewhere."""
-    if not settings.public:
-        return ""
     most = PUBLIC_MOST
-    return (
-        "This is a public copy, so runs are small: at most "
+    return public_sentence(
+        settings,
+        "runs",
         f"{most['queries_per_persona']} queries a persona, answers of {most['answer_tokens']} "
-        f"tokens, {most['epochs']} epochs, rank {most['rank']}, one round, and "
-        f"{settings.max_unfinished} unfinished runs a visitor. Its disk may be emptied at any "
-        "restart: download what you want to keep."
+        f"tokens, {most['epochs']} epochs, rank {most['rank']}, one round,",
     )
 
 

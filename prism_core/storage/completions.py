@@ -29,7 +29,7 @@ _CHUNK = 1_000
 def completion_key(
     fingerprint: str, prompt: Prompt, sampling: Sampling, seed: int, repeat: int = 0, mode: str = ""
 ) -> str:
-    """The cache key of one answer, as 64 hexadecimal digits.
+    """Return the cache key of one answer, as 64 hexadecimal digits.
 
     Args:
         fingerprint: the generator's, which covers weights, revision, adapter and template.
@@ -45,7 +45,7 @@ def completion_key(
 
 
 def score_key(fingerprint: str, prompt: Prompt, choices: Sequence[str], mode: str = "") -> str:
-    """The cache key of the scores of a prompt's choices, as 64 hexadecimal digits."""
+    """Return the cache key of the scores of a prompt's choices, as 64 hexadecimal digits."""
     return _hash("scores", fingerprint, prompt, list(choices), mode)
 
 
@@ -55,7 +55,7 @@ class CompletionTables:
     _db: Database
 
     def get_completions(self, keys: Iterable[str]) -> dict[str, Completion]:
-        """The cached answers among `keys`; those not cached are left out."""
+        """Return the cached answers among `keys`; those not cached are left out."""
         return self._get(completions, keys, lambda data: unpack(Completion, data))
 
     def put_completions(self, found: Mapping[str, Completion]) -> int:
@@ -69,7 +69,7 @@ class CompletionTables:
         return len(whole)
 
     def get_scores(self, keys: Iterable[str]) -> dict[str, list[ChoiceScore]]:
-        """The cached scores among `keys`, one list a prompt; those not cached are left out."""
+        """Return the cached scores among `keys`, one list a prompt; the others are left out."""
         return self._get(
             scores, keys, lambda data: [ChoiceScore(float(value), tokens) for value, tokens in data]
         )

@@ -18,7 +18,7 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{21,63}")
 
 
 def data_dir() -> Path:
-    """The folder for the store, the runs and the logs. It may not exist yet."""
+    """Return the folder for the store, the runs and the logs. It may not exist yet."""
     chosen = os.environ.get("PRISM_DATA_HOME", "")
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -30,7 +30,7 @@ def data_dir() -> Path:
 
 
 def new_run_id() -> str:
-    """An id of 128 random bits that nobody can guess, safe in a URL and as a file name."""
+    """Make an id of 128 random bits that nobody can guess, safe in a URL and as a file name."""
     return secrets.token_hex(16)
 
 
@@ -76,7 +76,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def run_folder(run_id: str, home: Path | None = None, *, create: bool = True) -> Path:
-    """The folder of a run, `home/runs/ID`, made if need be; `home` is `data_dir()` by default.
+    """Return a run's folder, `home/runs/ID`, made if need be; `home` is `data_dir()` by default.
 
     Raises:
         InputError: `run_id` is not an id, so that no path can escape.

@@ -18,7 +18,7 @@ STALE_SECONDS = 20.0
 
 
 def this_host() -> str:
-    """The machine, and on Linux its process namespace."""
+    """Name the machine, and on Linux its process namespace."""
     try:
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:

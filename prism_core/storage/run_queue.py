@@ -73,7 +73,7 @@ class RunQueue:
             return bool(self._split_active(connection, time.time())[0])
 
     def queue_position(self, run_id: str) -> int | None:
-        """0 if the run is at work, 1 if it is the next to start, ...; None if it has ended.
+        """Return 0 if the run is at work, 1 if it is the next to start, ...; None if it has ended.
 
         Raises:
             NotFoundError: there is no such run.
@@ -114,9 +114,8 @@ class RunQueue:
         with self._db.write() as connection:
             if connection.execute(sa.update(runs).where(mine).values(**changes)).rowcount == 0:
                 return None
-            status: RunStatus = connection.execute(
-                sa.select(runs.c.status).where(runs.c.id == run_id)
-            ).scalar_one()
+            chosen = sa.select(runs.c.status).where(runs.c.id == run_id)
+            status: RunStatus = connection.execute(chosen).scalar_one()
             return status
 
     def is_cancel_requested(self, run_id: str) -> bool:
@@ -160,21 +159,21 @@ class RunQueue:
     def _split_active(
         cls, connection: sa.Connection, now: float
     ) -> tuple[list[RunRow], list[RunRow]]:
-        """Runs at work whose worker is dead, oldest first, and those whose worker lives."""
+        """Return runs at work whose worker is dead, oldest first, and those whose worker lives."""
         chosen = sa.select(runs).where(runs.c.status.in_(ACTIVE)).order_by(runs.c.queued)
-        rows = [cls._row(row) for row in connection.execute(chosen)]
-        lives = [worker_lives(row, now) for row in rows]
-        lost = [row for row, alive in zip(rows, lives, strict=True) if not alive]
-        return lost, [row for row, alive in zip(rows, lives, strict=True) if alive]
+        lost: list[RunRow] = []
+        live: list[RunRow] = []
+        for row in map(cls._row, connection.execute(chosen)):
+            (live if worker_lives(row, now) else lost).append(row)
+        return lost, live
 
     @classmethod
     def _take_over(cls, connection: sa.Connection, run: RunRow) -> bool:
         """Count one more lost worker; False if that was one too many and the run is failed."""
         count = sa.select(sa.func.count()).where(records.c.run_id == run.id)
         mark = connection.execute(count).scalar_one()
-        last = connection.execute(
-            sa.select(runs.c.takeover_mark).where(runs.c.id == run.id)
-        ).scalar_one()
+        before = sa.select(runs.c.takeover_mark).where(runs.c.id == run.id)
+        last = connection.execute(before).scalar_one()
         takeovers = run.takeovers + 1 if mark == last else 1
         if takeovers >= MAX_TAKEOVERS:
             cls._end(connection, run.id, "failed", _LOST.format(n=takeovers))
@@ -221,5 +220,5 @@ class RunQueue:
 
 
 def clean_text(text: str, most: int) -> str:
-    """Text that every database takes: no NUL, no broken Unicode, at most `most` characters."""
+    """Make a text that every database takes: no NUL, no broken Unicode, at most `most` long."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()[:most]

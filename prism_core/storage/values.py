@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def pack(value: Any) -> Any:
-    """Plain JSON data for a value: dataclasses and mappings become objects, tuples lists.
+    """Return plain JSON data for a value: dataclasses and mappings become objects, tuples lists.
 
     Raises:
         InputError: a part of it has no JSON form.
@@ -36,7 +36,7 @@ def pack(value: Any) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Compact JSON text of a value, see `pack`; ASCII, so that every database takes it.
+    """Return compact JSON text of a value, see `pack`; ASCII, so that every database takes it.
 
     Raises:
         InputError: a part of it has no JSON form, NaN and infinity included.

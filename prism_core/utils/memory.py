@@ -6,7 +6,7 @@ import sys
 
 
 def peak_memory_bytes() -> int | None:
-    """The largest resident size of this process so far, in bytes; None where nobody can tell."""
+    """Return the process's largest resident size so far, in bytes; None where unknown."""
     try:
         import resource
     except ImportError:  # Windows

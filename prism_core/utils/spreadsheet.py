@@ -6,5 +6,5 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def safe_text(text: str) -> str:
-    """The text, with an apostrophe in front where a spreadsheet would take it for a formula."""
+    """Put an apostrophe in front of what a spreadsheet would take for a formula."""
     return "'" + text if text.startswith(_FORMULA) else text
