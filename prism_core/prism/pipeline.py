@@ -148,23 +148,21 @@ def _wanted_auc(gate: GateResult, wanted: Mapping[str, bool]) -> dict[str, Estim
     return {"Gate ROC-AUC, wanted": roc_auc(labels, [r.probability for r in rows])}
 
 
+@dataclass
 class _Training:
     """One run: what stays the same while the stages go by."""
 
-    def __init__(
-        self,
-        spec: TrainSpec,
-        folder: Path,
-        journal: Journal,
-        progress: Progress,
-        model: LocalModel,
-        command: str,
-    ) -> None:
-        self.spec, self.folder, self.journal = spec, folder, journal
-        self.progress, self.model, self.command = progress, model, command
-        self.personas = personas_of(spec)
-        self.variant_of = variant_maker(spec)
-        self.verify_config, self.judge = judge_of(spec, model)
+    spec: TrainSpec
+    folder: Path
+    journal: Journal
+    progress: Progress
+    model: LocalModel
+    command: str
+
+    def __post_init__(self) -> None:
+        self.personas = personas_of(self.spec)
+        self.variant_of = variant_maker(self.spec)
+        self.verify_config, self.judge = judge_of(self.spec, self.model)
         self.notes: list[str] = []
         self.wanted: dict[str, bool] = {}
 

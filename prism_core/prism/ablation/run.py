@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from prism_core.errors import CancelledError
 from prism_core.models.local import LocalModel
@@ -78,24 +79,21 @@ def load_table(journal: Journal) -> AblationTable | None:
     return None if part is None else unpack(AblationTable, part)
 
 
+@dataclass
 class _Comparison:
     """One comparison: what stays the same while its parts are made."""
 
-    def __init__(
-        self,
-        config: AblationConfig,
-        inputs: AblationInputs,
-        judge: Judge,
-        variant_of: VariantOf,
-        model: LocalModel,
-        journal: Journal,
-        progress: Progress,
-    ) -> None:
-        self.config, self.inputs, self.judge = config, inputs, judge
-        self.variant_of, self.model = variant_of, model
-        self.journal, self.progress = journal, progress
-        self.queries = [judged.pair.query for judged in inputs.held_out]
-        self.seeds = [seed_of(config.seed, STAGE, q.id) for q in self.queries]
+    config: AblationConfig
+    inputs: AblationInputs
+    judge: Judge
+    variant_of: VariantOf
+    model: LocalModel
+    journal: Journal
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.queries = [judged.pair.query for judged in self.inputs.held_out]
+        self.seeds = [seed_of(self.config.seed, STAGE, q.id) for q in self.queries]
 
     def table(self) -> AblationTable:
         """Make all parts, then the estimates."""

@@ -121,25 +121,24 @@ def distill(
     return DistillResult(folder, report)
 
 
+@dataclass
 class _Run:
     """One training run: what stays the same while the steps go by."""
 
-    def __init__(
-        self,
-        config: DistillConfig,
-        data: _Data,
-        model: LocalModel,
-        folder: Path,
-        journal: Journal,
-        progress: Progress,
-        digest: str,
-    ) -> None:
-        self.config, self.data, self.model, self.folder = config, data, model, folder
-        self.journal, self.progress, self.digest = journal, progress, digest
-        self.accelerator = Accelerator(cpu=model.model.device.type == "cpu")
-        lengths = tuple(len(s.student) + len(s.answer) for s in data.train)
+    config: DistillConfig
+    data: _Data
+    model: LocalModel
+    folder: Path
+    journal: Journal
+    progress: Progress
+    digest: str
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.accelerator = Accelerator(cpu=self.model.model.device.type == "cpu")
+        lengths = tuple(len(s.student) + len(s.answer) for s in self.data.train)
         self.plan = TrainingPlan(lengths, config.batch, config.epochs, config.seed)
-        self.work = folder / WORK_FOLDER
+        self.work = self.folder / WORK_FOLDER
         self.curve: list[CurvePoint] = []
         self.before: list[float] = []
         self.seconds = 0.0

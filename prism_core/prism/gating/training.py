@@ -202,7 +202,14 @@ def _learn(
     config: GateConfig, examples: _Examples, journal: Journal, progress: Progress
 ) -> _Learnt:
     """Choose feature and epoch by cross-validation, then train on the whole training part."""
-    warnings = _warnings(examples)
+    warnings: list[str] = []
+    held = examples.labels[examples.held_out]
+    wins = int(held.sum())
+    if wins in (0, len(held)):
+        warnings.append(
+            f"The persona won {wins} of {len(held)} held-out queries: "
+            "how well the gate tells them apart cannot be measured there."
+        )
     candidates = FEATURES if config.feature == "auto" else (config.feature,)
     tried = [_validate(config, examples, feature, progress) for feature in candidates]
     found = [one for one in tried if one is not None]
@@ -224,17 +231,6 @@ def _learn(
         unseen[i] = float(torch.tensor(logit).sigmoid())
     scores = tuple(v.score for v in found)
     return _Learnt(gate, feature, given, unseen, warnings, scores, epoch, curve)
-
-
-def _warnings(examples: _Examples) -> list[str]:
-    held = examples.labels[examples.held_out]
-    wins = int(held.sum())
-    if wins and wins < len(held):
-        return []
-    return [
-        f"The persona won {wins} of {len(held)} held-out queries: "
-        "how well the gate tells them apart cannot be measured there."
-    ]
 
 
 def _validate(
