@@ -49,6 +49,11 @@ class Fields:
             info="Or a Hub id like org/name, a folder, or a .gguf file." if free else None,
         )
 
+    def many(self, name: str, label: str, choices: list[Any], info: str = "", **more: Any) -> None:
+        """Lay out a list of which any number may be chosen."""
+        options = {"choices": choices, "multiselect": True, "info": info or None, **more}
+        self.add(gr.Dropdown, name, label, **options)
+
     def whole(self, name: str, label: str, info: str = "", **options: Any) -> None:
         """Lay a whole number out.
 

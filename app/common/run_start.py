@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -15,9 +15,11 @@ import gradio as gr
 
 from app.common.shared import QUIET, USES_MODEL, Shared, Updates, fragment
 from app.common.text import loading, notice
+from app.services.speed_probes import machine_sentence
 from app.services.visitor import need_visitor
 from prism_core.errors import InputError, PrismError
 from prism_core.models.sources import REMOTE
+from prism_core.prism.speed_probe import SpeedProbe
 from prism_core.storage import RunKind, RunStatus, Store, pack
 from prism_core.types import Persona
 
@@ -102,6 +104,8 @@ class RunStarter(ABC, Generic[SpecT]):
     """The listeners that check and start a run."""
 
     kind: ClassVar[RunKind]
+    counts_alone: ClassVar[bool] = False
+    """Whether other kinds of run leave room for one of this."""
 
     shared: Shared
     form: RunForm
@@ -126,7 +130,7 @@ class RunStarter(ABC, Generic[SpecT]):
         """Find out what the form cannot know.
 
         Raises:
-            PrismError: something that the run needs is missing, or it is one too many.
+            PrismError: something that the run needs is missing.
         """
 
     def start(self, visitor: object, *values: Any) -> Updates:
@@ -135,6 +139,8 @@ class RunStarter(ABC, Generic[SpecT]):
             owner = need_visitor(visitor)
             spec = self.spec(*values)
             self.check(spec, owner)
+            counted = self.kind if self.counts_alone else None
+            check_unfinished(self.shared.store, owner, self.shared.settings.max_unfinished, counted)
             run_id = self.shared.jobs.submit(self.kind, spec.name, pack(spec), owner)
         except PrismError as error:
             return {self.form.status: notice("error", str(error))}
@@ -161,10 +167,6 @@ class MeasuredStarter(RunStarter[SpecT]):
     @abstractmethod
     def model(self, spec: SpecT) -> str:
         """Return the model whose speed decides."""
-
-    @abstractmethod
-    def chosen_model(self, *values: Any) -> str:
-        """Return the model that the form names, empty where it cannot be told."""
 
     @abstractmethod
     def panel(self, spec: SpecT) -> str:
@@ -195,12 +197,22 @@ class MeasuredStarter(RunStarter[SpecT]):
 
     def measure_if_ready(self, *values: Any) -> Iterator[Updates]:
         """Measure when the tab is opened, unless a model would have to be loaded first."""
-        model, probes = self.chosen_model(*values), self.shared.probes
-        ready = model == self.shared.settings.default_model or probes.is_ready(model)
-        if not ready or probes.known(model) is not None:
+        probes, wanted = self.shared.probes, False
+        with suppress(PrismError):  # which the plan tells
+            model = self.model(self.spec(*values))
+            ready = model == self.shared.settings.default_model or probes.is_ready(model)
+            wanted = ready and probes.known(model) is None
+        if wanted:
+            yield from self.measure(*values)
+        else:
             yield {**self.plan(*values), self.form.measuring: ""}
-            return
-        yield from self.measure(*values)
+
+    def measured(self, model: str) -> tuple[SpeedProbe | None, str]:
+        """Return what is known of the machine with a model, and a sentence about it."""
+        probe = self.shared.probes.known(model)
+        if probe is None:
+            return None, ""
+        return probe, machine_sentence(probe, self.shared.probes.was_busy(model))
 
     def _planned(self, spec: SpecT) -> Updates:
         model = self.model(spec)

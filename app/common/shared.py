@@ -39,7 +39,7 @@ HISTORY_KEY = "prism-history-v1"
 
 
 def fragment(value: str = "", elem_id: str | None = None, **more: Any) -> gr.HTML:
-    """An HTML fragment with this app's own style only, and no script of its own."""
+    """Lay out HTML with this app's own style only, and no script of its own."""
     return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None, **more)
 
 
@@ -49,11 +49,12 @@ def then_script(event: Any, script: str, inputs: Any = None, outputs: Any = None
 
 
 def typed_slider(low: float, high: float, **options: Any) -> gr.Slider:
-    """A slider that hands on what was typed into its box, like a number field without limits.
+    """Lay out a slider that hands on what was typed into its box, like a number field.
 
     Gradio's own refuses a number beyond the ends before any listener is asked, with a bare
-    "Error"; here the listener answers, with a sentence. Whatever reads it has to check it. An
-    update may give it a value and no more: for other changes Gradio would make a plain slider.
+    "Error"; here the listener answers, with a sentence. Whatever reads it has to check it. A
+    listener that lists it as an output has to give it a value: for any other update, and for none
+    as well, Gradio would make a plain slider.
     """
     made = gr.Slider(low, high, **options)
     made.preprocess = _as_typed  # type: ignore[method-assign]
@@ -71,25 +72,19 @@ class Shared:
     page: gr.Blocks
     """The whole page; tabs listen to its `load`."""
     settings: Settings
-    """What the environment decided."""
     pool: ModelPool
-    """The models of the whole app."""
     probes: ProbeBook
     """What each model did in its short probe, for the times that tabs promise."""
     personas_state: gr.BrowserState
     """The visitor's own personas: a list of mappings as `personas.make_persona` takes."""
     history_state: gr.BrowserState
-    """The visitor's comparisons and votes: a list of mappings, see `app/history.py`."""
+    """The visitor's comparisons and votes: a list of mappings; see `app/compare/history.py`."""
     visitor_state: gr.BrowserState
-    """The visitor's opaque id, which owns runs and adapters; see `app/visitor.py`."""
+    """The visitor's opaque id, which owns runs and adapters; see `app/services/visitor.py`."""
     store: Store
-    """All runs and what they found."""
     jobs: Jobs
-    """Starts, cancels and resumes runs."""
     shelf: AdapterShelf
-    """The adapters that are shipped, and those that visitors have trained."""
     studies: StudyShelf
-    """The studies that can be explored."""
     tried: gr.Textbox
     """Hidden: the adapter that another tab offers to Compare, and a stamp; see `offer`."""
     explored: gr.Textbox
@@ -98,16 +93,16 @@ class Shared:
     """All tabs; a listener with this as output moves the visitor to another."""
 
     def offer(self, adapter_id: str) -> tuple[str, gr.Tabs]:
-        """Take an adapter to Compare's PRISM arm; the updates for `tried` and `tabs`.
+        """Take an adapter to Compare's PRISM arm; return the updates for `tried` and `tabs`.
 
         The stamp makes a second offer of the same adapter a change as well.
         """
         return f"{adapter_id} {secrets.token_hex(4)}", self.open_tab("compare")
 
     def explore(self, study_id: str) -> tuple[str, gr.Tabs]:
-        """Take a study to Explore; the updates for `explored` and `tabs`."""
+        """Take a study to Explore; return the updates for `explored` and `tabs`."""
         return f"{study_id} {secrets.token_hex(4)}", self.open_tab("explore")
 
     def open_tab(self, name: str) -> gr.Tabs:
-        """The update that moves a visitor to the tab with this id, for output `tabs`."""
+        """Return the update that moves a visitor to the tab with this id, for output `tabs`."""
         return gr.Tabs(selected=name)

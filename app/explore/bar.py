@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,15 +195,8 @@ class StudyBarHandlers:
         line = notice("done", "The file is deleted.")
         return {**updates, **self._choose("", stored), self.bar.status: line}
 
-    def parquet(self, study_id: str) -> Updates:
-        """Prepare the whole study as a file behind the hidden button."""
-        return self._export(study_id, ".parquet")
-
-    def csv(self, study_id: str) -> Updates:
-        """Prepare all answers as CSV behind the hidden button."""
-        return self._export(study_id, ".csv")
-
-    def _export(self, study_id: str, ending: str) -> Updates:
+    def export(self, ending: str, study_id: str) -> Updates:
+        """Prepare the whole study, or all answers as CSV, behind the hidden file button."""
         try:
             study = self.shelf.open(study_id).study
             path = download_path(file_name(study.spec.name, "study") + ending)
@@ -229,8 +223,10 @@ def wire_bar(handlers: StudyBarHandlers, shared: Shared, tab: gr.Tab) -> None:
     bar.upload.upload(handlers.bring, [bar.upload, visitor], told, **QUIET)
     bar.confirm.ask_at(bar.delete)
     bar.confirm.yes.click(handlers.delete, mine, [*told, bar.confirm.row], **QUIET)
-    for button, export in ((bar.parquet, handlers.parquet), (bar.csv, handlers.csv)):
-        ready = button.click(export, bar.study_id, [bar.file, bar.status], **QUIET)
+    for button, ending in ((bar.parquet, ".parquet"), (bar.csv, ".csv")):
+        ready = button.click(
+            partial(handlers.export, ending), bar.study_id, [bar.file, bar.status], **QUIET
+        )
         then_script(ready, "() => window.prism.press('#px-study-file')")
     script = "(id) => window.prism.copyLink('?study=' + id)"
     copied = bar.link.click(None, bar.study_id, js=script, api_visibility="private")

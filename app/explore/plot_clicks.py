@@ -33,5 +33,5 @@ attach();
 
 
 def click_bridge(elem_id: str) -> gr.HTML:
-    """The bridge; listen to its `click` with a `gr.EventData` that has `pick` and `second`."""
+    """Lay the bridge out; the `gr.EventData` of its `click` has `pick` and `second`."""
     return gr.HTML("", elem_id=elem_id, apply_default_css=False, js_on_load=_SCRIPT)

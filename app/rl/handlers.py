@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.common.form_values import find_preset
-from app.common.run_start import RunStarter, check_unfinished
+from app.common.run_start import RunStarter
 from app.common.shared import Updates
 from app.common.text import notice
 from app.rl.form import RL_FIELDS, rl_plan, rl_spec_of, rl_within
@@ -33,7 +33,6 @@ class RlStarter(RunStarter[RlSpec]):
     def check(self, spec: RlSpec, owner: str) -> None:
         """See `RunStarter.check`."""
         resolve(spec.model)
-        check_unfinished(self.shared.store, owner, self.shared.settings.max_unfinished)
 
     def plan(self, *values: Any) -> Updates:
         """Say what the run will do."""

@@ -128,33 +128,14 @@ def _left(
 def _what(fields: Fields, settings: Settings, library: Mapping[str, Persona], free: bool) -> None:
     with gr.Row(elem_classes="px-row"):
         fields.add(gr.Textbox, "name", "Name", value="My study", max_lines=1)
-        fields.add(
-            gr.Dropdown,
-            "models",
-            "Models",
-            choices=list(settings.models),
-            value=[settings.default_model],
-            multiselect=True,
-            allow_custom_value=free,
-            info="Or a Hub id, a folder, or remote:NAME." if free else None,
-        )
-    fields.add(
-        gr.Dropdown,
-        "tasks",
-        "Tasks",
-        choices=[(task.title, name) for name, task in TASKS.items()],
-        value=["knowledge", "safety"],
-        multiselect=True,
-    )
-    fields.add(
-        gr.Dropdown,
-        "personas",
-        "Personas",
-        choices=study_personas(library, library),
-        value=list(FIRST_PERSONAS),
-        multiselect=True,
-        info="With a control you learn whether it is the persona, or just a long prompt.",
-    )
+        models, chosen = list(settings.models), [settings.default_model]
+        info = "Or a Hub id, a folder, or remote:NAME." if free else ""
+        fields.many("models", "Models", models, info, value=chosen, allow_custom_value=free)
+    tasks = [(task.title, name) for name, task in TASKS.items()]
+    fields.many("tasks", "Tasks", tasks, value=["knowledge", "safety"])
+    people, chosen = study_personas(library, library), list(FIRST_PERSONAS)
+    info = "With a control you learn whether it is the persona, or just a long prompt."
+    fields.many("personas", "Personas", people, info, value=chosen)
     boxes, turns = gr.CheckboxGroup, PLACEMENT_CHOICES
     with gr.Row(elem_classes="px-row"):
         fields.add(boxes, "lengths", "Lengths", choices=LENGTH_CHOICES, value=["long"])
@@ -163,15 +144,8 @@ def _what(fields: Fields, settings: Settings, library: Mapping[str, Persona], fr
 
 def _who(fields: Fields, adapters: list[tuple[str, str]]) -> None:
     with gr.Row(elem_classes="px-row"):
-        fields.add(
-            gr.Dropdown,
-            "adapters",
-            "PRISM adapters",
-            choices=adapters,
-            value=[],
-            multiselect=True,
-            info="They answer with their gate on.",
-        )
+        info = "They answer with their gate on."
+        fields.many("adapters", "PRISM adapters", adapters, info, value=[])
         # A number field shows an empty value as 0, and 0 means "always open".
         fields.add(
             gr.Textbox,

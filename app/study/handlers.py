@@ -9,10 +9,9 @@ from typing import Any
 import gradio as gr
 
 from app.common.persona_choices import keep_known, merge_personas
-from app.common.run_start import MeasuredStarter, check_unfinished
+from app.common.run_start import MeasuredStarter
 from app.common.shared import Shared, Updates
 from app.common.text import notice
-from app.services.speed_probes import machine_sentence
 from app.services.visitor import read_visitor
 from app.study.composer import FORM, YAML, StudyForm, study_personas
 from app.study.form import STUDY_FIELDS, check_size, study_of, study_of_yaml
@@ -30,6 +29,7 @@ class StudyStarter(MeasuredStarter[StudySpec]):
     """The listeners that fill in, check, estimate and start."""
 
     kind = "study"
+    counts_alone = True
 
     form: StudyForm
 
@@ -46,20 +46,12 @@ class StudyStarter(MeasuredStarter[StudySpec]):
         """See `MeasuredStarter.model`."""
         return spec.models[0]
 
-    def chosen_model(self, *values: Any) -> str:
-        """See `MeasuredStarter.chosen_model`."""
-        try:
-            return self.spec(*values).models[0]
-        except PrismError:
-            return ""
-
     def panel(self, spec: StudySpec) -> str:
         """See `MeasuredStarter.panel`."""
-        probe = self.shared.probes.known(spec.models[0])
+        probe, machine = self.measured(self.model(spec))
         plan = plan_study(spec, probe)
         check_size(plan, self.shared.settings)
-        busy = self.shared.probes.was_busy(spec.models[0])
-        return study_plan_panel(plan, machine_sentence(probe, busy) if probe is not None else "")
+        return study_plan_panel(plan, machine)
 
     def check(self, spec: StudySpec, owner: str) -> None:
         """See `RunStarter.check`."""
@@ -69,7 +61,6 @@ class StudyStarter(MeasuredStarter[StudySpec]):
                 resolve(model)
         for arm in spec.adapters:
             find_adapter(arm.reference, self.shared.store, owner)
-        check_unfinished(self.shared.store, owner, self.shared.settings.max_unfinished, "study")
 
     def switch(self, mode: str) -> Updates:
         """Show the fields, or the YAML."""

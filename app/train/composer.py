@@ -120,15 +120,9 @@ def _choices(
 
 
 def _people(fields: Fields, library: Mapping[str, Persona], settings: Settings) -> None:
-    fields.add(
-        gr.Dropdown,
-        "personas",
-        "Personas",
-        choices=persona_choices(library, library),
-        value=list(PAPER_PERSONAS),
-        multiselect=True,
-        info="Your own ones from the Personas tab are offered too.",
-    )
+    choices, chosen = persona_choices(library, library), list(PAPER_PERSONAS)
+    info = "Your own ones from the Personas tab are offered too."
+    fields.many("personas", "Personas", choices, info, value=chosen)
     with gr.Row(elem_classes="px-row"):
         fields.add(gr.Radio, "length", "Persona length", choices=LENGTH_CHOICES)
         fields.add(

@@ -9,9 +9,8 @@ import gradio as gr
 import psutil
 
 from app.common.persona_choices import keep_known, merge_personas, persona_choices
-from app.common.run_start import MeasuredStarter, check_unfinished
+from app.common.run_start import MeasuredStarter
 from app.common.shared import Updates
-from app.services.speed_probes import machine_sentence
 from app.train.composer import TrainForm, fill, form_values, preset_note
 from app.train.form import spec_of
 from app.train.views.plan import plan_panel
@@ -42,18 +41,11 @@ class TrainStarter(MeasuredStarter[TrainSpec]):
         """See `MeasuredStarter.model`."""
         return spec.model
 
-    def chosen_model(self, *values: Any) -> str:
-        """See `MeasuredStarter.chosen_model`."""
-        _, fields = form_values(values[1:])
-        return str(fields.get("model") or "")
-
     def panel(self, spec: TrainSpec) -> str:
         """See `MeasuredStarter.panel`."""
-        probe = self.shared.probes.known(spec.model)
+        probe, machine = self.measured(spec.model)
         number = len(demo_queries()) if spec.preset == "demo" else None
         estimate = forecast_training(spec, probe, queries=number)
-        busy = self.shared.probes.was_busy(spec.model)
-        machine = machine_sentence(probe, busy) if probe is not None else ""
         return plan_panel(estimate, machine, int(psutil.virtual_memory().available))
 
     def check(self, spec: TrainSpec, owner: str) -> None:
@@ -61,7 +53,6 @@ class TrainStarter(MeasuredStarter[TrainSpec]):
         resolve(spec.model)
         if spec.judge == "remote":
             from_environment(spec.remote_model)
-        check_unfinished(self.shared.store, owner, self.shared.settings.max_unfinished)
 
     def preset(self, preset: str, model: str) -> Updates:
         """Fill the form in."""

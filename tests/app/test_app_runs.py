@@ -13,16 +13,22 @@ from support.train_records import ME
 
 from app.common.run_start import check_unfinished
 from app.common.run_watch import RunWatcher
+from app.rl.composer import build_rl_form
+from app.rl.form import RL_FIELDS
+from app.rl.handlers import RlStarter
 from app.rl.watch import RlWatcher, build_rl_watch
 from app.server.landing import Landing
 from app.services.settings import Settings
 from app.services.study_imports import StudyImports
 from app.services.study_shelf import StudyShelf
+from app.study.composer import YAML, build_study_form
+from app.study.handlers import StudyStarter
 from app.study.watch import StudyWatcher, build_study_watch
 from app.train.watch import TrainWatcher, build_watch
 from prism_core.errors import InputError, NotFoundError
+from prism_core.personas.library import load_personas
 from prism_core.prism.spec import TrainSpec
-from prism_core.rl.spec import RlSpec
+from prism_core.rl.spec import RL_PRESETS, RlSpec
 from prism_core.storage import Store, pack
 from prism_core.study.spec import StudySpec
 
@@ -35,7 +41,10 @@ SPECS: dict[str, Any] = {
 
 
 class Refusing:
-    """Jobs that know of no queue and refuse every change."""
+    """Jobs that know of no queue and refuse every change to a run."""
+
+    def submit(self, kind: str, name: str, spec: object, owner: str) -> str:
+        return f"{kind} {name}"
 
     def queue_position(self, run_id: str) -> int | None:
         return None
@@ -136,3 +145,56 @@ def test_how_many_may_be_unfinished(store: Store) -> None:
     check_unfinished(store, OTHER, 1)
     store.request_cancel(study.id, ME)
     check_unfinished(store, ME, 2)
+
+
+def page_of(store: Store, **more: Any) -> Any:
+    settings = Settings(cache=Path("/none"))
+    return SimpleNamespace(settings=settings, store=store, jobs=Refusing(), **more)
+
+
+def test_the_rl_form_is_filled_planned_and_started(store: Store) -> None:
+    page = page_of(store)
+    with gr.Blocks():
+        form, watch = build_rl_form(page.settings), build_rl_watch()
+    starter = RlStarter(page, form, watch.run_id)
+    kept = {form.by_name[name] for name in ("arm", "model", "name")}
+    assert set(starter.preset("full")) == set(form.fields) - kept
+    values = [getattr(RL_PRESETS["quick"], name) for name in RL_FIELDS]
+    assert "steps of" in starter.plan(*values)[form.plan]
+    assert "reload" in starter.start("", *values)[form.status]
+    started = starter.start(ME, *values)
+    assert set(started) == {form.status, form.fold, watch.run_id}
+    assert started[watch.run_id].startswith("rl ") and started[form.fold].open is False
+    for _ in range(page.settings.max_unfinished):
+        store.create_run("study", "A study counts as well", SPECS["study"], ME)
+    refused = starter.start(ME, *values)
+    assert "unfinished runs" in refused[form.status] and set(refused) == {form.status}
+
+
+def test_the_study_form_moves_between_fields_and_yaml(store: Store, tmp_path: Path) -> None:
+    library = load_personas()
+    shelf = SimpleNamespace(entries=lambda owner: [SimpleNamespace(id="mine", title="Mine")])
+    probes = SimpleNamespace(known=lambda model: None)
+    page = page_of(store, shelf=shelf, probes=probes)
+    with gr.Blocks():
+        form = build_study_form(page.settings, library, [])
+        watch = build_study_watch()
+    starter = StudyStarter(page, form, watch.run_id, library)
+    values = [None, *(field.value for field in form.fields)]
+    planned = starter.plan(*values)
+    assert "What it can see" in planned[form.plan] and planned[form.measure].visible is True
+    text = starter.write_yaml(*values)[form.yaml]
+    assert "name: My study" in text
+    assert starter.spec(None, YAML, text, *values[3:]) == starter.spec(*values)
+    (tmp_path / "spec.yaml").write_text(text)
+    assert starter.read_yaml(str(tmp_path / "spec.yaml"))[form.yaml] == text
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xff")
+    assert "UTF-8" in starter.read_yaml(str(tmp_path / "bytes.yaml"))[form.status]
+    shown = starter.switch(YAML)
+    assert shown[form.yaml_box].visible is True and shown[form.form_box].visible is False
+    offered = starter.offer([], ME, ["math", "gone"], ["mine", "gone"])
+    assert offered[form.by_name["personas"]].value == ["math"]
+    assert offered[form.by_name["adapters"]].value == ["mine"]
+    for _ in range(page.settings.max_unfinished):
+        store.create_run("train", "Training leaves room", SPECS["train"], ME)
+    assert starter.start(ME, *values)[watch.run_id] == "study My study"

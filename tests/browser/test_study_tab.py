@@ -19,7 +19,7 @@ Visit = Callable[..., Page]
 RUN_MS = 300_000
 """How long a tiny study may take on a slow, busy machine."""
 BAD = (
-    ("#px-study-name :is(input, textarea)", "", "name is ''"),
+    ("#px-study-name :is(input, textarea)", "", "The name '' is not allowed"),
     ("#px-study-n input", "", "Items of each category is empty"),
     ("#px-study-n input", "-3", "Items of each category is '-3'; it must be a whole number from 1"),
     ("#px-study-temperature input", "-0.5", "Temperature is '-0.5'; it must be a number from 0"),

@@ -33,7 +33,7 @@ RUN_MS = 300_000
 """How long a tiny run may take on a slow, busy machine."""
 BAD = (
     ("#px-train-name :is(input, textarea)", " ", "The name '' is not allowed"),
-    ("#px-train-rank input", "0", "rank is 0"),
+    ("#px-train-rank input", "0", "Rank is '0'; it must be a whole number from 1 to 128"),
     ("#px-train-rank input", "", "Rank is empty"),
     ("#px-train-model input", "/no/such/place", "there is no model at '/no/such/place'"),
 )

@@ -96,11 +96,10 @@ def roc_figure(report: GateReport, threshold: float) -> go.Figure:
     shown = [min(t, 1.0) for t in curve.thresholds]  # the first one lies above every probability
     hover = "%{x:.0%} false, %{y:.0%} true"
     _gate_line(made, curve.false_positive_rate, curve.true_positive_rate, shown, hover)
+    opened = [w for w, p in zip(labels, given, strict=True) if p >= threshold]
+    hits, alarms = sum(opened), len(opened) - sum(opened)
     wins, losses = sum(labels), len(labels) - sum(labels)
-    opened = [p >= threshold for p in given]
-    hits = sum(o and w for o, w in zip(opened, labels, strict=True)) / wins
-    alarms = sum(o and not w for o, w in zip(opened, labels, strict=True)) / losses
-    return _mark(made, alarms, hits, threshold)
+    return _mark(made, alarms / losses, hits / wins, threshold)
 
 
 def pr_figure(report: GateReport, threshold: float) -> go.Figure:
