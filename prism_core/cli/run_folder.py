@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prism_core.errors import InputError, NotFoundError, StorageError
-from prism_core.prism.spec import STORE_FILE
+from prism_core.storage.folder_store import STORE_FILE
 
 if TYPE_CHECKING:
     from prism_core.prism.spec import TrainSpec

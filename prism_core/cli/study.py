@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, one_line
 from prism_core.cli.run_folder import check_folder, last_run, open_store, run_of
 from prism_core.errors import InputError, NotFoundError, StorageError
-from prism_core.prism.spec import STORE_FILE
+from prism_core.storage.folder_store import STORE_FILE
 
 if TYPE_CHECKING:
     from prism_core.storage import RunRow, Store

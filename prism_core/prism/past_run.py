@@ -16,8 +16,9 @@ from prism_core.prism.bundle import INFO_FILE
 from prism_core.prism.gating.report import GateReport
 from prism_core.prism.pipeline import ADAPTER_FOLDER, QUERY_STAGE, load_result, merge_rounds
 from prism_core.prism.records import AnswerPair, JudgedPair
-from prism_core.prism.spec import STORE_FILE, TrainSpec
+from prism_core.prism.spec import TrainSpec
 from prism_core.storage import unpack
+from prism_core.storage.folder_store import STORE_FILE
 from prism_core.storage.journal import Journal, SuffixJournal
 from prism_core.types import Verdict
 

@@ -39,6 +39,7 @@ from prism_core.prism.spec import TrainSpec, check_spec
 from prism_core.progress import Progress
 from prism_core.stats import roc_auc
 from prism_core.storage import RunRow, Store, pack, unpack
+from prism_core.storage.folder_store import open_folder, run_of_spec
 from prism_core.storage.journal import Journal, StoreJournal, SuffixJournal
 from prism_core.types import Estimate
 
@@ -76,9 +77,9 @@ def run_training(run: RunRow, store: Store, progress: Progress) -> None:
 
 def train(
     spec: TrainSpec,
-    folder: Path,
-    journal: Journal,
-    progress: Progress,
+    folder: Path | str,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
     model: LocalModel | None = None,
     command: str = "",
 ) -> TrainResult:
@@ -87,7 +88,8 @@ def train(
     Args:
         spec: what was chosen.
         folder: the run's folder; the bundle goes to `adapter` inside it.
-        journal: the run's journal.
+        journal: the run's journal; None keeps it in a store of the folder's own, and goes on with
+            the run there if it has this spec.
         progress: told of every batch and step; its cancel event stops the work.
         model: the base model, loaded if it is not given.
         command: what to write on the model card; by default the command line of this spec.
@@ -96,6 +98,11 @@ def train(
         InputError: a choice is not allowed.
         CancelledError: stopped on request; finished parts are in the journal.
     """
+    folder, progress = Path(folder), progress or Progress()
+    if journal is None:
+        with open_folder(folder) as store:
+            kept = StoreJournal(store, run_of_spec(store, "train", check_spec(spec)).id)
+            return train(spec, folder, kept, progress, model, command)
     started = time.monotonic()
     check_spec(spec)
     model = model or LocalModel.load(spec.model, progress=progress)

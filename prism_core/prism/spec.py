@@ -22,8 +22,6 @@ PresetName = Literal["demo", "quick", "full", "custom"]
 JudgeName = Literal["self", "verifiable", "remote"]
 PRESET_NAMES: tuple[PresetName, ...] = get_args(PresetName)
 JUDGE_NAMES: tuple[JudgeName, ...] = get_args(JudgeName)
-STORE_FILE = "run.sqlite3"
-"""The store of a run that the command line started, inside the run's folder."""
 
 PAPER_PERSONAS = (*MT_BENCH_CATEGORIES, "critic", "safety_monitor", "helpful", "compliant")
 

@@ -43,6 +43,7 @@ from prism_core.rl.tasks import draw_items, examples_of, get_family
 from prism_core.rl.trainer_hooks import is_main_process, processes, wait_for_all
 from prism_core.stats import mean_of
 from prism_core.storage import RunRow, Store, pack, unpack
+from prism_core.storage.folder_store import open_folder, run_of_spec
 from prism_core.storage.journal import Journal, StoreJournal, begin
 from prism_core.types import Estimate
 
@@ -97,9 +98,9 @@ def run_rl(run: RunRow, store: Store, progress: Progress) -> None:
 
 def train_rl(
     spec: RlSpec,
-    folder: Path,
-    journal: Journal,
-    progress: Progress,
+    folder: Path | str,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
     model: LocalModel | None = None,
     command: str = "",
 ) -> RlResult:
@@ -108,7 +109,8 @@ def train_rl(
     Args:
         spec: what was chosen.
         folder: the run's folder; the adapter goes to `adapter` inside it.
-        journal: the run's journal.
+        journal: the run's journal; None keeps it in a store of the folder's own, and goes on with
+            the run there if it has this spec.
         progress: told of every step; its cancel event stops the work.
         model: the base model, loaded if it is not given.
         command: what to write on the model card; by default the command line of this spec.
@@ -117,6 +119,11 @@ def train_rl(
         InputError: a choice is not allowed, or the run was begun with other settings.
         CancelledError: stopped on request.
     """
+    folder, progress = Path(folder), progress or Progress()
+    if journal is None:
+        with open_folder(folder) as store:
+            kept = StoreJournal(store, run_of_spec(store, "rl", check_rl_spec(spec)).id)
+            return train_rl(spec, folder, kept, progress, model, command)
     started = time.monotonic()
     spec = check_rl_spec(spec)
     model = model or LocalModel.load(spec.model, progress=progress)

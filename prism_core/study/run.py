@@ -22,19 +22,24 @@ from prism_core.models.generator import Generator
 from prism_core.progress import Progress
 from prism_core.scorers.graders import grade, is_refusal
 from prism_core.storage import RunRow, Store, unpack
+from prism_core.storage.folder_store import open_folder, run_of_spec
 from prism_core.storage.journal import StoreJournal, begin
 from prism_core.study.answers import Answer, answer_key
 from prism_core.study.batches import Batch, Request, batches_of
 from prism_core.study.cache import AnswerCache
 from prism_core.study.cells import cells_of
 from prism_core.study.engine import Engine, ModelFacts, Response
+from prism_core.study.file import save_study
 from prism_core.study.judging import judge_answers
-from prism_core.study.records import ModelPart, StudyEnd, StudyRecords, versions_here
+from prism_core.study.records import ModelPart, StudyEnd, StudyRecords, read_study, versions_here
 from prism_core.study.resolve import find_adapter, items_of, personas_of
 from prism_core.study.spec import Scoring, StudySpec, check_spec
+from prism_core.study.table import Study
 from prism_core.tasks import Item
 from prism_core.types import Sampling
 
+STUDY_FILE = "study.parquet"
+"""The result, beside the store of a study in a folder of its own."""
 STAGE = "answering"
 TIME_STAGE = "study_time"
 
@@ -65,6 +70,34 @@ def do_study(run: RunRow, store: Store, progress: Progress) -> None:
         CancelledError: stopped on request; what was finished is kept.
     """
     StudyRun(run, store, progress).run()
+
+
+def run_study(
+    spec: StudySpec,
+    folder: Path | str,
+    *,
+    models: Mapping[str, Generator] | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Run a study in a folder of its own, or go on with it: what is answered is not asked again.
+
+    Args:
+        spec: the study's choices.
+        folder: made where it is missing; `study.parquet` in it is the result.
+        models: models that are loaded already, by their reference in the spec.
+        progress: told of every batch; its cancel event stops the work.
+
+    Raises:
+        PrismError: the study cannot go on; the message says why.
+        CancelledError: stopped on request; what was finished is kept.
+    """
+    folder = Path(folder)
+    with open_folder(folder) as store:
+        row = run_of_spec(store, "study", check_spec(spec))
+        StudyRun(row, store, progress or Progress(), models).run()
+        study = read_study(store, row.id)
+    save_study(study, folder / STUDY_FILE)
+    return study
 
 
 class StudyRun:

@@ -28,9 +28,10 @@ from prism_core.prism.gating.report import GateConfig
 from prism_core.prism.gating.training import train_gate
 from prism_core.prism.past_run import bundle_folder, read_run, run_home
 from prism_core.prism.pipeline import TrainResult
-from prism_core.prism.spec import PRESETS, STORE_FILE, TrainSpec
+from prism_core.prism.spec import PRESETS, TrainSpec
 from prism_core.progress import Progress
 from prism_core.storage import Store, pack
+from prism_core.storage.folder_store import STORE_FILE
 from prism_core.storage.journal import MemoryJournal, StoreJournal, SuffixJournal
 from prism_core.types import PromptVariant, Verdict
 

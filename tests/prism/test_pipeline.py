@@ -21,8 +21,9 @@ from prism_core.prism.ablation.table import AblationTable
 from prism_core.prism.past_run import PastRun, read_run
 from prism_core.prism.pipeline import TIME_STAGE, load_result
 from prism_core.prism.records import AnswerPair
-from prism_core.prism.spec import STORE_FILE, TrainSpec
+from prism_core.prism.spec import TrainSpec
 from prism_core.storage import Store
+from prism_core.storage.folder_store import STORE_FILE
 from prism_core.storage.journal import StoreJournal
 
 SCRIPT = TESTS / "support" / "train_script.py"

@@ -32,10 +32,11 @@ from prism_core.prism.bootstrap.verification import VerifyConfig
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.pipeline import TIME_STAGE, TrainResult, train
 from prism_core.prism.records import Query
-from prism_core.prism.spec import PRESETS, STORE_FILE, TrainSpec
+from prism_core.prism.spec import PRESETS, TrainSpec
 from prism_core.progress import Progress
 from prism_core.scorers.judges import Judge, JudgePair
 from prism_core.storage import Store, pack
+from prism_core.storage.folder_store import STORE_FILE
 from prism_core.storage.journal import StoreJournal
 from prism_core.types import Verdict
 from support.tiny_models import tiny_model

@@ -34,9 +34,10 @@ from prism_core.prism.resolve import (
     personas_of,
     variant_maker,
 )
-from prism_core.prism.spec import STORE_FILE, TrainSpec
+from prism_core.prism.spec import TrainSpec
 from prism_core.progress import Progress
 from prism_core.storage import unpack
+from prism_core.storage.folder_store import STORE_FILE
 from prism_core.storage.journal import Journal, MemoryJournal, SuffixJournal
 from prism_core.utils.cache_folder import sha256_of
 
