@@ -142,17 +142,10 @@ def load_bundle(folder: Path, base: LocalModel, threshold: float | None = None) 
     Raises:
         NotFoundError, ModelError: the folder is no adapter, is damaged, or is for another base.
     """
-    model = load_ungated(folder, base)
-    info = read_info(folder)
-    gate = Gate.always_open(base.model) if info.recipe == "rl" else Gate.load(folder, base.model)
-    return GatedModel(
-        base,
-        model.lora,
-        gate,
-        threshold=info.threshold if threshold is None else threshold,
-        label=info.name,
-        adapter_hash=model.adapter_hash,
-    )
+    info, model = read_info(folder), load_ungated(folder, base)
+    always = info.recipe == "rl"
+    model.gate = Gate.always_open(base.model) if always else Gate.load(folder, base.model)
+    return model.with_threshold(info.threshold if threshold is None else threshold)
 
 
 def load_ungated(folder: Path, base: LocalModel) -> GatedModel:
