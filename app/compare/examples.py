@@ -19,25 +19,22 @@ EXAMPLES = ASSETS / "examples.yaml"
 class Example:
     """A question worth asking."""
 
-    category: str
-    """One of the eight MT-Bench categories, `fact` or `safety`."""
     label: str
-    """The category as shown to people."""
+    """Its category as shown to people."""
     question: str
-    """What to ask."""
     persona: str
     """The persona that suits it."""
 
 
 def load_examples(path: Path = EXAMPLES) -> tuple[Example, ...]:
-    """All examples, in the order of their categories.
+    """Read all examples, in the order of their categories.
 
     Raises:
         InputError: the file does not have the form that is written at its top.
     """
     try:
         return tuple(
-            Example(g["category"], g["label"], e["question"].strip(), e["persona"])
+            Example(g["label"], e["question"].strip(), e["persona"])
             for g in yaml.safe_load(path.read_text(encoding="utf-8"))
             for e in g["examples"]
         )
@@ -46,14 +43,14 @@ def load_examples(path: Path = EXAMPLES) -> tuple[Example, ...]:
 
 
 def labels(examples: Sequence[Example]) -> list[str]:
-    """The categories' labels, each once."""
+    """Return the categories' labels, each once."""
     return list(dict.fromkeys(e.label for e in examples))
 
 
 def pick(
     examples: Sequence[Example], rng: random.Random, label: str | None = None, not_again: str = ""
 ) -> Example:
-    """A random example, of one category if asked, other than the question that stands there."""
+    """Choose an example, of one category if asked, other than the question that stands there."""
     fitting = [e for e in examples if label in (None, e.label)]
     fresh = [e for e in fitting if e.question != not_again.strip()]
     return rng.choice(fresh or fitting or list(examples))

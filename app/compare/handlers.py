@@ -24,8 +24,7 @@ from app.compare.running import Running
 from app.compare.shown import Order, Shown, new_order
 from app.compare.views.cards import blind_cards, cards_of, intro_cards
 from app.services.adapter_shelf import AdapterShelf
-from app.services.loading import load_with_news
-from app.services.model_pool import ModelPool
+from app.services.model_pool import ModelPool, load_with_news
 from app.services.settings import Settings
 from app.services.visitor import read_visitor
 from prism_core.compare.comparison import ArmAnswer, compare

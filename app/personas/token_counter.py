@@ -24,7 +24,7 @@ class TokenCounter:
         self._lock = threading.Lock()
 
     def count(self, text: str) -> int | None:
-        """Tokens of a plain text, or None where they cannot be counted yet."""
+        """Count the tokens of a plain text; None where they cannot be counted yet."""
         with self._lock:
             if self._tokenizer is None:
                 if not self._pool.is_loaded(self._reference):

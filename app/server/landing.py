@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.common.run_watch import find_run
-from app.common.shared import QUIET, Shared
+from app.common.shared import QUIET, Shared, then_script
 from app.services.study_shelf import StudyShelf
 from app.services.visitor import new_visitor, read_visitor
 from prism_core.errors import PrismError
@@ -28,7 +28,7 @@ class Landing:
     studies: StudyShelf
 
     def tab(self, request: gr.Request) -> str:
-        """The id of the tab that the address asks for, empty for the first."""
+        """Return the id of the tab that the address asks for, empty for the first."""
         query = dict(request.query_params)
         for key, kind, tab in RUNS:
             if query.get(key) and find_run(self.store, kind, str(query[key]), None):
@@ -36,7 +36,7 @@ class Landing:
         return self._study_tab(str(query.get("study", ""))[:80])
 
     def _study_tab(self, study_id: str) -> str:
-        """A study is watched while it runs, and explored afterwards."""
+        """Watch a study while it runs, and explore it afterwards."""
         if not study_id:
             return ""
         try:
@@ -46,7 +46,7 @@ class Landing:
 
 
 def _known(stored: object) -> object:
-    """A visitor's opaque id, made at the first visit."""
+    """Make a visitor's opaque id at the first visit."""
     return gr.skip() if read_visitor(stored) else new_visitor()
 
 
@@ -55,6 +55,6 @@ def wire_landing(shared: Shared) -> None:
     landing = Landing(shared.store, shared.studies)
     place = gr.Textbox(visible="hidden", show_label=False, elem_id="px-landing")
     visitor = shared.visitor_state
-    shared.page.load(_known, visitor, visitor, **QUIET).then(
-        landing.tab, None, place, **QUIET
-    ).then(None, place, None, js="(tab) => window.prism.openTab(tab)", api_visibility="private")
+    known = shared.page.load(_known, visitor, visitor, **QUIET)
+    landed = known.then(landing.tab, None, place, **QUIET)
+    then_script(landed, "(tab) => window.prism.openTab(tab)", place)

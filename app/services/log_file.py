@@ -21,7 +21,7 @@ class LogFile:
         self._max_bytes = max_bytes
 
     def open(self) -> BinaryIO:
-        """A handle for a child's output; close it here once the child has it."""
+        """Open the file for a child's output; close it here once the child has it."""
         make_folder(self.path.parent)
         return self.path.open("ab")
 

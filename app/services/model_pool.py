@@ -6,15 +6,19 @@ reference has its own lock: two visitors who ask at once wait for one load.
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
+from collections.abc import Generator as Yields
+from concurrent.futures import ThreadPoolExecutor
 
 from prism_core.models.generator import Generator
-from prism_core.progress import Progress
+from prism_core.progress import Progress, ProgressReport
 from prism_core.utils.lru import LRU
 
 Loader = Callable[[str, Progress | None], Generator]
 """Loads the model of a reference."""
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="load-model")
 
 
 class ModelPool:
@@ -40,3 +44,25 @@ class ModelPool:
             lock = self._loading.setdefault(reference, threading.Lock())
         with lock:
             return self._models.get_or_make(reference, lambda: self._loader(reference, progress))
+
+
+def load_with_news(pool: ModelPool, reference: str) -> Yields[ProgressReport, None, Generator]:
+    """Yield reports until the model is there, then return it.
+
+    It is loaded in a thread, since a first conversion takes most of a minute. The thread is not
+    stopped with the visitor: the model serves everybody.
+
+    Raises:
+        PrismError: the reference is not allowed, or the model cannot be loaded.
+    """
+    if pool.is_loaded(reference):
+        return pool.get(reference)
+    reports: queue.SimpleQueue[ProgressReport] = queue.SimpleQueue()
+    future = _THREADS.submit(pool.get, reference, Progress(reports.put))
+    yield ProgressReport("model", 0, 1, "loading the model", None)
+    while not future.done():
+        try:
+            yield reports.get(timeout=0.2)
+        except queue.Empty:
+            continue
+    return future.result()

@@ -7,8 +7,7 @@ from collections.abc import Generator as Yields
 
 import psutil
 
-from app.services.loading import load_with_news
-from app.services.model_pool import ModelPool
+from app.services.model_pool import ModelPool, load_with_news
 from prism_core.errors import InputError
 from prism_core.models.local import LocalModel
 from prism_core.prism.speed_probe import SpeedProbe, probe_speed
@@ -21,15 +20,15 @@ class ProbeBook:
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
         self._probes: dict[str, SpeedProbe] = {}
-        self._busy: set[str] = set()
+        self._busy: dict[str, bool] = {}
         self._guard = threading.Lock()
 
     def was_busy(self, reference: str) -> bool:
         """Whether other work ran on the machine while it was measured."""
-        return reference in self._busy
+        return self._busy.get(reference, False)
 
     def known(self, reference: str) -> SpeedProbe | None:
-        """The probe of a model, or None before it was measured."""
+        """Return the probe of a model, or None before it was measured."""
         with self._guard:
             return self._probes.get(reference)
 
@@ -56,17 +55,15 @@ class ProbeBook:
             raise InputError(f"The model '{model.name}' is remote and cannot be trained here.")
         yield ProgressReport("probe", 0, 1, "measuring this machine for about ten seconds", None)
         found = probe_speed(model)
-        if psutil.getloadavg()[0] > 1.5 * (psutil.cpu_count() or 1):
-            self._busy.add(reference)
-        else:
-            self._busy.discard(reference)
+        is_busy = psutil.getloadavg()[0] > 1.5 * (psutil.cpu_count() or 1)
         with self._guard:
+            self._busy[reference] = is_busy
             self._probes[reference] = found
         return found
 
 
 def machine_sentence(probe: SpeedProbe, was_busy: bool = False) -> str:
-    """What was measured, for people."""
+    """Say what was measured."""
     busy = "The machine was busy then, so the times are too long. " if was_busy else ""
     return busy + (
         f"Measured here with {probe.model}: {probe.decode_rate:,.0f} tokens a second written by "

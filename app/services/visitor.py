@@ -17,17 +17,17 @@ _FORM = re.compile(r"[0-9a-f]{32}")
 
 
 def new_visitor() -> str:
-    """An id of 128 random bits."""
+    """Make an id of 128 random bits."""
     return secrets.token_hex(16)
 
 
 def read_visitor(stored: object) -> str | None:
-    """The id that a browser kept, or None where there is none."""
+    """Return the id that a browser kept, or None where there is none."""
     return stored if isinstance(stored, str) and _FORM.fullmatch(stored) else None
 
 
 def need_visitor(stored: object) -> str:
-    """The id that a browser kept.
+    """Return the id that a browser kept.
 
     Raises:
         InputError: there is none.

@@ -15,8 +15,7 @@ from app.server.page import build_page
 from app.server.serve import main, model_loader, parse
 from app.server.theme import css, head, theme
 from app.services.jobs import Jobs
-from app.services.loading import load_with_news
-from app.services.model_pool import ModelPool
+from app.services.model_pool import ModelPool, load_with_news
 from app.services.settings import Settings
 from prism_core.errors import InputError, NotFoundError
 from prism_core.models.local import LocalModel

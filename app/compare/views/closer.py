@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import math
-from typing import Literal
 
 from app.common.text import count, escape, word_diff
 from prism_core.compare.logprob_shift import LogprobShift, largest_shifts
@@ -16,11 +15,10 @@ from prism_core.types import Verdict
 
 _STRONG = 3.0
 """A pull of this many nats (a factor of 20) gets the deepest colour."""
-Side = Literal["left", "right"]
 
 
 def diff_panel(left: str, right: str, left_title: str, right_title: str) -> str:
-    """Two answers with the words that only one of them has marked in each."""
+    """Show two answers, with the words marked that only one of them has."""
     shown_a, shown_b = word_diff(left, right)
     words_a, words_b = left.split(), right.split()
     blocks = difflib.SequenceMatcher(None, words_a, words_b, autojunk=False).get_matching_blocks()
@@ -38,7 +36,7 @@ def diff_panel(left: str, right: str, left_title: str, right_title: str) -> str:
 
 
 def pull_panel(pulled: LogprobShift, persona_title: str, whose: str) -> str:
-    """An answer coloured by the persona's pull on each token, with the sum and the strongest."""
+    """Colour an answer by the persona's pull on each token; add the sum and the strongest."""
     spans = "".join(_token(t, p) for t, p in zip(pulled.tokens, pulled.shifts, strict=True))
     n = len(pulled.shifts)
     mean = f", {pulled.total / n:+.3f} a token" if n else ""
@@ -98,17 +96,15 @@ def _visible(token: str) -> str:
 
 
 def verdict_panel(verdict: Verdict, model_name: str, challenger: str) -> str:
-    """The judge's probability in each order, the verdict, and what to make of it."""
+    """Show the judge's probability in each order, the verdict, and what to make of it."""
     winner = {"persona": f"{challenger} wins", "neutral": "Neutral wins", "tie": "A tie"}[
         verdict.winner
     ]
-    if verdict.is_consistent:
-        agree = "Both orders agree."
-        tone = "px-agree"
-    else:
-        first = verdict.persona_first > 0.5
+    agree, tone = "Both orders agree.", "px-agree"
+    if not verdict.is_consistent:
+        place = "first" if verdict.persona_first > 0.5 else "second"
         agree = (
-            f"The orders disagree: it chose whichever answer was shown {_nth(first)}, "
+            f"The orders disagree: it chose whichever answer was shown {place}, "
             "so this says nothing about quality."
         )
         tone = "px-disagree"
@@ -120,10 +116,6 @@ def verdict_panel(verdict: Verdict, model_name: str, challenger: str) -> str:
         f"{_order(challenger + ' shown first', verdict.persona_first, challenger)}"
         f"{_order(challenger + ' shown second', verdict.persona_second, challenger)}</div>"
     )
-
-
-def _nth(first: bool) -> str:
-    return "first" if first else "second"
 
 
 def _order(label: str, probability: float, challenger: str) -> str:
