@@ -118,7 +118,8 @@ class CompareHandlers:
         yield {screen.status: notice("busy", f"{model.name} is answering.")}
         for answers in compare(order.request, model, cancel=event, adapter=gated):
             shown = replace(shown, answers=answers)
-            if time.monotonic() - drawn >= FRAME_SECONDS:
+            # After Stop a frame would overwrite what `stop` has drawn.
+            if time.monotonic() - drawn >= FRAME_SECONDS and not event.is_set():
                 drawn = time.monotonic()
                 yield {screen.cards: cards_of(shown), screen.shown: shown}
         shown = replace(shown, phase="stopped" if event.is_set() else "done")
