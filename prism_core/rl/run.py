@@ -226,6 +226,7 @@ class _RlRun:
         """Train the arm and save its adapter, which its sheet, written last, makes whole."""
         from prism_core.rl.sft import train_sft
         from prism_core.rl.trainer import train_grpo
+        from prism_core.rl.training import Training
 
         spec, pool = self.spec, part_of(load_pool(), "train")
         questions = self._questions(level, pool)
@@ -237,7 +238,9 @@ class _RlRun:
             self.model.model, spec.rank, 2 * spec.rank, spec.seed, first_layer=spec.first_layer
         )
         with self.model.lock, lora as peft:
-            train(spec, inputs, self.model, peft, self.folder, self.journal, self.progress)
+            train(
+                Training(spec, inputs, self.model, peft, self.folder, self.journal, self.progress)
+            )
             if is_main_process():
                 save_lora(peft, target, self.model.name, "float32")
         info = BundleInfo(

@@ -8,57 +8,45 @@ model's own that the verifier passed. Checkpoints, resuming and stopping are as 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import PeftModel
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer, TrainingArguments
 
 from prism_core.lora.training import stoppable_training
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
-from prism_core.progress import Progress
 from prism_core.rl.records import RlInputs
-from prism_core.rl.spec import RlSpec
-from prism_core.rl.trainer_hooks import CHECKPOINTS, JournalCallback, common_settings, train_on
-from prism_core.storage.journal import Journal
+from prism_core.rl.training import JournalCallback, Training, common_settings, train_on
 
 _IGNORED = -100
 """What PyTorch's cross-entropy skips."""
 
 
-def train_sft(
-    spec: RlSpec,
-    inputs: RlInputs,
-    model: LocalModel,
-    peft: PeftModel,
-    folder: Path,
-    journal: Journal,
-    progress: Progress,
-) -> None:
+def train_sft(work: Training) -> None:
     """Train the LoRA in place, from the last whole checkpoint if there is one.
 
-    Arguments and errors as in `prism_core.rl.trainer.train_grpo`.
+    Raises:
+        CancelledError: stopped on request; the last checkpoint is kept.
     """
     args = TrainingArguments(
-        **common_settings(spec, model, folder / CHECKPOINTS),
-        per_device_train_batch_size=spec.prompts,
+        **common_settings(work),
+        per_device_train_batch_size=work.spec.prompts,
         remove_unused_columns=False,
     )
-    with stoppable_training(model.model, progress):
+    with stoppable_training(work.model.model, work.progress):
         trainer = InOrder(
-            model=peft,
+            model=work.peft,
             args=args,
-            train_dataset=Dataset.from_list(_rows(inputs, model)),
+            train_dataset=Dataset.from_list(_rows(work.inputs, work.model)),
             data_collator=_collate,
-            processing_class=model.tokenizer,
-            callbacks=[JournalCallback(spec, journal, progress)],
+            processing_class=work.model.tokenizer,
+            callbacks=[JournalCallback(work)],
         )
-        train_on(trainer, folder / CHECKPOINTS)
-    model.model.eval()
+        train_on(trainer, work)
+    work.model.model.eval()
 
 
 class InOrder(Trainer):

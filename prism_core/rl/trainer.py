@@ -20,83 +20,56 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from datasets import Dataset
-from peft import PeftModel
 from trl import GRPOConfig, GRPOTrainer
 
 from prism_core.lora.training import stoppable_training
-from prism_core.models.local import LocalModel
-from prism_core.progress import Progress
 from prism_core.rl.group_logprobs import can_share, shared_logps
 from prism_core.rl.records import Question, RlInputs, RolloutRecord
 from prism_core.rl.rollouts import Rollouts, as_messages, as_prompt
 from prism_core.rl.spec import RlSpec
 from prism_core.rl.tasks import ask
-from prism_core.rl.trainer_hooks import (
-    CHECKPOINTS,
-    JournalCallback,
-    common_settings,
-    plain_forward,
-    processes,
-    train_on,
-)
+from prism_core.rl.trainer_hooks import plain_forward, processes
+from prism_core.rl.training import JournalCallback, Training, common_settings, train_on
 from prism_core.scorers.graders import grade
-from prism_core.storage.journal import Journal
 from prism_core.types import Sampling
 
 _KL_EVERY = 5
 """Steps between two measurements of the KL where it has no weight in the loss."""
 
 
-def train_grpo(
-    spec: RlSpec,
-    inputs: RlInputs,
-    model: LocalModel,
-    peft: PeftModel,
-    folder: Path,
-    journal: Journal,
-    progress: Progress,
-) -> None:
+def train_grpo(work: Training) -> None:
     """Train the LoRA in place, from the last whole checkpoint if there is one.
-
-    Args:
-        spec: the run's settings.
-        inputs: questions, personas and examples.
-        model: the base model that `peft` sits on.
-        peft: the LoRA.
-        folder: the run's folder; checkpoints go below it.
-        journal: where steps and rollouts are written.
-        progress: told of every step; its cancel event stops the work within a layer's time.
 
     Raises:
         CancelledError: stopped on request; the last checkpoint is kept.
         PrismError: the reward could not be computed; the last checkpoint is kept.
     """
-    reward = VerifiedReward(inputs.questions)
+    spec, model = work.spec, work.model
+    reward = VerifiedReward(work.inputs.questions)
     sampling = Sampling(max_new_tokens=spec.tokens, temperature=spec.temperature)
-    rollouts = Rollouts(model, sampling, spec.seed, progress.cancel)
+    rollouts = Rollouts(model, sampling, spec.seed, work.progress.cancel)
     with (
         plain_forward(model.model),
-        stoppable_training(model.model, progress),
+        stoppable_training(model.model, work.progress),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # trl says that rollout_func is experimental
         trainer = PersonaTrainer(
             spec,
-            inputs,
-            model=peft,
+            work.inputs,
+            model=work.peft,
             reward_funcs=[reward],
-            args=_config(spec, model, folder / CHECKPOINTS),
-            train_dataset=Dataset.from_list(_rows(inputs)),
+            args=_config(work),
+            train_dataset=Dataset.from_list(_rows(work.inputs)),
             processing_class=model.tokenizer,
             rollout_func=None if spec.use_vllm else rollouts,
-            callbacks=[JournalCallback(spec, journal, progress, lambda: reward.latest)],
+            callbacks=[JournalCallback(work, lambda: reward.latest)],
         )
-        train_on(trainer, folder / CHECKPOINTS)
+        train_on(trainer, work)
 
 
 class VerifiedReward:
@@ -192,12 +165,12 @@ def _rows(inputs: RlInputs) -> list[dict[str, Any]]:
     ]
 
 
-def _config(spec: RlSpec, model: LocalModel, folder: Path) -> GRPOConfig:
+def _config(work: Training) -> GRPOConfig:
+    spec, world = work.spec, processes()
     batch = spec.prompts * spec.rollouts
-    world = processes()
     rows = spec.micro_batch or batch // world
     return GRPOConfig(
-        **common_settings(spec, model, folder),
+        **common_settings(work),
         per_device_train_batch_size=rows,
         gradient_accumulation_steps=max(1, batch // (rows * world)),
         num_generations=spec.rollouts,
