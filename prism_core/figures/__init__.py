@@ -43,18 +43,21 @@ class HasRows(Protocol):
 class FigureKind:
     """One of the figures."""
 
-    name: str
-    """Its name on the command line and in links."""
+    draw: Callable[[View, FigureOptions], FigureResult]
     title: str
     question: str
     """The question that it answers."""
-    draw: Callable[[View, FigureOptions], FigureResult]
     by_score: bool = False
     """Whether it shows one score at a time, as `FigureOptions.score` says."""
     has_overlay: bool = False
     """Whether the paper's own numbers can be laid over it."""
     can_match: bool = False
     """Whether the persona arm can be each category's own expert alone."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the command line and in links: that of the function which draws it."""
+        return self.draw.__name__
 
     def __call__(
         self, source: HasRows | View, options: FigureOptions | None = None
@@ -66,59 +69,42 @@ class FigureKind:
 
 _KINDS = (
     FigureKind(
-        "tradeoff",
+        tradeoff,
         "Accuracy against alignment",
         "What does a persona cost, and what does it bring?",
-        tradeoff,
         has_overlay=True,
         can_match=True,
     ),
     FigureKind(
-        "categories",
+        categories,
         "By category and length",
         "Where does it help, and does a longer text do more?",
-        categories,
         has_overlay=True,
         can_match=True,
     ),
+    FigureKind(placement, "Placement by model", "System turn or user turn?", has_overlay=True),
+    FigureKind(lift, "Persona by category", "Which persona lifts which category?", by_score=True),
     FigureKind(
-        "placement", "Placement by model", "System turn or user turn?", placement, has_overlay=True
-    ),
-    FigureKind(
-        "lift", "Persona by category", "Which persona lifts which category?", lift, by_score=True
-    ),
-    FigureKind(
-        "expert",
+        expert,
         "Expert and others",
         "Is an expert better than no persona, and than any other one?",
-        expert,
         by_score=True,
         has_overlay=True,
     ),
     FigureKind(
-        "routing",
+        routing,
         "Routing",
         "Does the gate open where a persona helps?",
-        routing,
         has_overlay=True,
         can_match=True,
     ),
-    FigureKind("sweep", "Threshold sweep", "What if the gate opened sooner, or later?", sweep),
+    FigureKind(sweep, "Threshold sweep", "What if the gate opened sooner, or later?"),
     FigureKind(
-        "lottery",
-        "Persona lottery",
-        "How much does it matter which persona you draw?",
-        lottery,
-        by_score=True,
+        lottery, "Persona lottery", "How much does it matter which persona you draw?", by_score=True
     ),
-    FigureKind("control", "Control check", "Is it the persona, or just a long prompt?", control),
-    FigureKind("judge", "Judge", "How far can the judge be trusted?", judge),
-    FigureKind(
-        "robustness",
-        "Robustness",
-        "Steady under any persona, and still able to be one?",
-        robustness,
-    ),
+    FigureKind(control, "Control check", "Is it the persona, or just a long prompt?"),
+    FigureKind(judge, "Judge", "How far can the judge be trusted?"),
+    FigureKind(robustness, "Robustness", "Steady under any persona, and still able to be one?"),
 )
 FIGURES: Mapping[str, FigureKind] = {kind.name: kind for kind in _KINDS}
 """The figures by name, in the order in which they are offered."""

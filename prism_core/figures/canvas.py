@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,29 +29,21 @@ HOLLOW_NOTE = (
 )
 
 
-def canvas(height: int, *, x: str = "", y: str = "", **layout: Any) -> go.Figure:
+def canvas(height: int, *, x: str = "", y: str = "") -> go.Figure:
     """Return a figure of one panel."""
-    made = make_subplots(rows=1, cols=1)
-    made.update_layout(**_layout(height), **layout)
-    return made.update_xaxes(**_AXIS, title_text=x).update_yaxes(**_AXIS, title_text=y)
+    return panels(height).update_xaxes(title_text=x).update_yaxes(title_text=y)
 
 
 def panels(height: int, **how: Any) -> go.Figure:
     """Return a figure of several panels; see `plotly.subplots.make_subplots`."""
     made = make_subplots(**how)
-    made.update_layout(**_layout(height))
-    made.update_annotations(font={"size": 13.5})
-    return made.update_xaxes(**_AXIS).update_yaxes(**_AXIS)
-
-
-def _layout(height: int) -> Mapping[str, Any]:
-    return {
-        "font": {"family": FONT, "size": 12.5, "color": INK},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "height": height,
-        "margin": {"l": 8, "r": 14, "t": 26, "b": 8},
-        "legend": {
+    made.update_layout(
+        font={"family": FONT, "size": 12.5, "color": INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        height=height,
+        margin={"l": 8, "r": 14, "t": 26, "b": 8},
+        legend={
             "orientation": "h",
             "x": 0,
             "xanchor": "left",
@@ -60,10 +52,12 @@ def _layout(height: int) -> Mapping[str, Any]:
             "yref": "container",
             "font": {"size": 12},
         },
-        "hoverlabel": {"font_size": 12.5, "align": "left"},
-        "hovermode": "closest",
-        "dragmode": False,
-    }
+        hoverlabel={"font_size": 12.5, "align": "left"},
+        hovermode="closest",
+        dragmode=False,
+    )
+    made.update_annotations(font={"size": 13.5})
+    return made.update_xaxes(**_AXIS).update_yaxes(**_AXIS)
 
 
 def score_panels(height: int, scores: Sequence[str]) -> go.Figure:

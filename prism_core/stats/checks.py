@@ -1,7 +1,7 @@
 """The checks that every statistic makes before it computes.
 
 A mistake should be named where it enters: a NaN that slips into a mean shows up three screens
-later as an empty plot.
+later as an empty plot. All checks raise `InputError`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,7 @@ BoolArray = NDArray[np.bool_]
 
 
 def finite_array(values: Sequence[float] | FloatArray, name: str) -> FloatArray:
-    """Return `values` as a float array of shape (n,).
-
-    Raises:
-        InputError: A value is missing, NaN or infinite, or the sequence is not flat.
-    """
+    """Return `values` as a float array of shape (n,)."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -40,11 +36,7 @@ def finite_array(values: Sequence[float] | FloatArray, name: str) -> FloatArray:
 
 
 def binary_array(values: Sequence[bool] | Sequence[int] | Sequence[float], name: str) -> BoolArray:
-    """Return right/wrong values as a bool array of shape (n,).
-
-    Raises:
-        InputError: A value is neither 0 (False) nor 1 (True).
-    """
+    """Return right/wrong values as a bool array of shape (n,)."""
     array = finite_array(values, name)
     bad = np.flatnonzero((array != 0) & (array != 1))
     if bad.size:
@@ -53,11 +45,7 @@ def binary_array(values: Sequence[bool] | Sequence[int] | Sequence[float], name:
 
 
 def probability_array(values: Sequence[float], name: str) -> FloatArray:
-    """Return probabilities as a float array of shape (n,).
-
-    Raises:
-        InputError: A value is outside 0..1 or not a number.
-    """
+    """Return probabilities as a float array of shape (n,)."""
     array = finite_array(values, name)
     bad = np.flatnonzero((array < 0) | (array > 1))
     if bad.size:
@@ -66,41 +54,25 @@ def probability_array(values: Sequence[float], name: str) -> FloatArray:
 
 
 def same_length(name_a: str, a: int, name_b: str, b: int) -> None:
-    """Refuse two sequences that should go together row by row but differ in length.
-
-    Raises:
-        InputError: The lengths differ.
-    """
+    """Refuse two sequences that should go together row by row but differ in length."""
     if a != b:
         raise InputError(f"{name_a} has {a} rows but {name_b} has {b}; they must match")
 
 
 def open_unit(value: float, name: str) -> None:
-    """Refuse a number that is not strictly between 0 and 1, such as a level or a power.
-
-    Raises:
-        InputError: It is not.
-    """
+    """Refuse a number that is not strictly between 0 and 1, such as a level or a power."""
     if not (isinstance(value, int | float) and 0 < value < 1):
         raise InputError(f"{name} is {value!r}; it must be strictly between 0 and 1")
 
 
 def at_least(value: int, minimum: int, name: str) -> None:
-    """Refuse anything but a whole number of at least `minimum`.
-
-    Raises:
-        InputError: It is smaller or not whole.
-    """
+    """Refuse anything but a whole number of at least `minimum`."""
     if not isinstance(value, int | np.integer) or value < minimum:
         raise InputError(f"{name} is {value!r}; it must be a whole number of at least {minimum}")
 
 
 def positive(value: float, name: str) -> None:
-    """Refuse anything but a finite number above 0.
-
-    Raises:
-        InputError: It is not.
-    """
+    """Refuse anything but a finite number above 0."""
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{name} is {value!r}; it must be a finite number above 0")
 

@@ -26,8 +26,7 @@ def pearson(x: Sequence[float], y: Sequence[float], *, level: float = 0.95) -> E
     first, second = _columns(x, y, level)
     if _undefined(first, second):
         return undefined(len(first), level)
-    r = float(stats.pearsonr(first, second).statistic)
-    return _fisher(r, len(first), 1.0, level)
+    return _fisher(float(stats.pearsonr(first, second).statistic), len(first), 1.0, level)
 
 
 def spearman(x: Sequence[float], y: Sequence[float], *, level: float = 0.95) -> Estimate:

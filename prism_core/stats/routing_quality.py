@@ -76,16 +76,6 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class ThresholdChoice:
-    """The threshold with the best balanced accuracy (Youden's J) on given rows."""
-
-    threshold: float
-    """Open where probability >= this."""
-    confusion: Confusion
-    """What it gives on the rows it was chosen on; optimistic by construction."""
-
-
-@dataclass(frozen=True)
 class OracleComparison:
     """A gate's decisions against the per-item oracle."""
 
@@ -122,8 +112,8 @@ def confusion_at(
     return confusion(labels, (given >= threshold).tolist())
 
 
-def best_threshold(labels: Sequence[bool], probabilities: Sequence[float]) -> ThresholdChoice:
-    """Find the threshold with the best balanced accuracy, which is also Youden's best.
+def best_threshold(labels: Sequence[bool], probabilities: Sequence[float]) -> float:
+    """Return the threshold with the best balanced accuracy, which is also Youden's best.
 
     Candidates lie halfway between neighbouring probabilities, so that no row sits on the edge.
 
@@ -146,8 +136,7 @@ def best_threshold(labels: Sequence[bool], probabilities: Sequence[float]) -> Th
     specificity = np.searchsorted(losses, candidates) / len(losses)
     balanced = sensitivity + specificity
     best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
-    choice = float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
-    return ThresholdChoice(choice, _confusion(truth, given >= choice))
+    return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
 
 def against_oracle(

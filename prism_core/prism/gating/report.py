@@ -164,8 +164,8 @@ def quality_of(labels: Sequence[bool], probabilities: Sequence[float], seed: int
         share=rate_of(labels),
         calibration=calibration(labels, probabilities, seed=seed),
         at_paper=confusion_at(labels, probabilities, PAPER_THRESHOLD),
-        best=None if best is None else best.threshold,
-        at_best=None if best is None else best.confusion,
+        best=best,
+        at_best=None if best is None else confusion_at(labels, probabilities, best),
     )
 
 

@@ -306,7 +306,7 @@ def _threshold(config: GateConfig, table: Sequence[GateRow], warnings: list[str]
     if not any(labels) or all(labels):
         warnings.append("No threshold can be chosen with one kind of label alone: 0.5 is used.")
         return PAPER_THRESHOLD
-    return best_threshold(labels, [p for _, p in rows]).threshold
+    return best_threshold(labels, [p for _, p in rows])
 
 
 def _report(
