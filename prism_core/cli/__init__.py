@@ -1,1 +1,1 @@
-"""The command line: `python -m prism_core COMMAND ...`, one command a module."""
+"""The command line: `prism COMMAND ...`, one command a module."""

@@ -1,4 +1,4 @@
-"""`python -m prism_core ablate`: an adapter against its baselines, as one table.
+"""`prism ablate`: an adapter against its baselines, as one table.
 
 Given the folder of a run, the two ungated LoRAs are trained first, on what the run may learn from,
 and every finished part stays in the run's store. Given a bundle alone, what needs the run is left
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prism_core.cli.adapter import find_bundle, open_base
+from prism_core.cli.options import add_json, add_trained_adapter
 from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, printable
 from prism_core.cli.run_folder import last_run, open_store
 from prism_core.progress import Progress
@@ -20,20 +21,19 @@ if TYPE_CHECKING:
     from prism_core.prism.ablation.table import AblationCell, AblationColumn, AblationTable
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+HELP = "compare an adapter with its baselines"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command to argparse."""
-    parser = subparsers.add_parser(
-        "ablate", help="compare an adapter with its baselines", allow_abbrev=False
+    add_trained_adapter(parser)
+    parser.add_argument(
+        "--no-training", action="store_true", help="leave out ungated LoRAs not trained yet"
     )
-    add = parser.add_argument
-    add("--adapter", required=True, metavar="DIR", help="an adapter, or the folder of its run")
-    add("--model", metavar="REF", help="its base model (default: as the adapter says)")
-    add("--no-training", action="store_true", help="leave out ungated LoRAs not trained yet")
-    add("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
+    add_json(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Compare, then print the table."""
     from prism_core.prism.ablation.ablate import ablate_bundle
     from prism_core.prism.past_run import run_home
@@ -51,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
         emit_json({"adapter": info.name, "base": info.base.label, **pack(table)})
     else:
         print(printable(_text(table)))
-    return 0
 
 
 def _ablate_run(home: Path, args: argparse.Namespace, progress: Progress) -> AblationTable:
@@ -75,7 +74,7 @@ def _ablate_run(home: Path, args: argparse.Namespace, progress: Progress) -> Abl
 
 
 def _text(table: AblationTable) -> str:
-    """The table for a person to read: a block for each system."""
+    """Return the table for a person to read: a block for each system."""
     blocks = [
         f"{table.queries} held-out queries, the persona wanted for {table.wanted}; "
         f"judge: {table.judge}. In brackets 95 % intervals."

@@ -10,13 +10,13 @@ from prism_core.errors import InputError
 from prism_core.models.sources import REMOTE
 
 if TYPE_CHECKING:
+    from prism_core.models.generator import Generator
     from prism_core.models.local import LocalModel
     from prism_core.prism.bundle import BundleInfo
-    from prism_core.prism.gating.gated_model import GatedModel
 
 
 def find_bundle(text: str) -> tuple[Path, BundleInfo]:
-    """The bundle in a folder that a person named, before any model is loaded.
+    """Find the bundle in a folder that a person named, before any model is loaded.
 
     Raises:
         NotFoundError: there is none.
@@ -30,32 +30,44 @@ def find_bundle(text: str) -> tuple[Path, BundleInfo]:
 
 
 def open_base(info: BundleInfo, reference: str | None) -> LocalModel:
-    """The base model of a bundle: as a person named it, else as the bundle does.
+    """Open the base model of a bundle: as a person named it, else as the bundle does.
 
     Raises:
         InputError: it is a remote model, or the bundle's own name for it finds nothing here.
         ModelError: the bundle was trained for another model.
     """
-    from prism_core.models.local import LocalModel
     from prism_core.prism.bundle import check_base
 
     wanted = reference or info.base.reference
     if wanted.startswith(REMOTE):
         raise InputError(f"An adapter needs a model on this machine; '{wanted[:80]}' is not.")
-    model = open_model(wanted)
-    if not isinstance(model, LocalModel):
-        raise InputError(f"An adapter needs a model on this machine; '{model.name}' is not.")
+    model = local_model(open_model(wanted))
     check_base(info, model)
     return model
 
 
-def open_adapter(text: str, reference: str | None, threshold: float | None) -> GatedModel:
-    """Base, gate and adapter of a folder.
+def local_model(model: Generator) -> LocalModel:
+    """Return the model if it can carry an adapter.
 
     Raises:
-        PrismError: the folder is no adapter, or does not fit its base model.
+        InputError: it is remote.
     """
-    from prism_core.prism.bundle import load_bundle
+    from prism_core.models.local import LocalModel
 
-    bundle, info = find_bundle(text)
-    return load_bundle(bundle, open_base(info, reference), threshold)
+    if not isinstance(model, LocalModel):
+        raise InputError(f"An adapter needs a model on this machine; '{model.name}' is not.")
+    return model
+
+
+def open_ungated(reference: str, folder: str | None) -> Generator:
+    """Open a model, with an adapter that is on for every prompt if one is given.
+
+    Raises:
+        PrismError: either cannot be loaded, or they do not fit.
+    """
+    from prism_core.prism.bundle import load_ungated
+
+    if folder is None:
+        return open_model(reference)
+    bundle, info = find_bundle(folder)
+    return load_ungated(bundle, open_base(info, reference))

@@ -1,14 +1,13 @@
-"""`python -m prism_core compare`: one question, several arms, text or one JSON object."""
+"""`prism compare`: one question, several arms, text or one JSON object."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any, cast
 
-from prism_core.cli.adapter import find_bundle
-from prism_core.cli.output import clean_stdout, emit_json, open_model, printable, whole
-from prism_core.cli.schema import add_fields, given_fields
+from prism_core.cli.adapter import find_bundle, local_model
+from prism_core.cli.options import add_fields, add_json, add_model, given_fields
+from prism_core.cli.output import clean_stdout, emit_json, open_model, printable
 from prism_core.compare.comparison import (
     ARMS,
     ArmAnswer,
@@ -18,10 +17,8 @@ from prism_core.compare.comparison import (
     compare,
 )
 from prism_core.errors import InputError
-from prism_core.models.generator import Generator
 from prism_core.personas.library import get_persona, load_personas
 from prism_core.types import LENGTHS, PLACEMENTS, PromptVariant, Sampling
-from prism_core.utils.validation import MAX_SEED
 
 _SAMPLING = {
     "max_new_tokens": "the longest answer (default: 256)",
@@ -32,11 +29,12 @@ _SAMPLING = {
 }
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+HELP = "answer a question with and without a persona"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command to argparse."""
-    parser = subparsers.add_parser(
-        "compare", help="answer a question with and without a persona", allow_abbrev=False
-    )
+    add_model(parser)
     add = parser.add_argument
     add("--question", required=True, help="what to ask")
     add("--persona", default="math", metavar="NAME", help="see `personas` (default: math)")
@@ -44,16 +42,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--placement", choices=PLACEMENTS, default="system", help="its turn (default: system)")
     add("--arms", default="neutral,persona", help=f"any of {','.join(ARMS)}, separated by commas")
     add("--control", default="neutral_text", metavar="NAME", help="text of the control arm")
-    add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
     add("--adapter", metavar="DIR", help="an adapter, or its run's folder, for the arm `prism`")
     add_fields(parser, Sampling, _SAMPLING)
-    add("--seed", type=whole(0, MAX_SEED), default=0)
-    add("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
+    add_json(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Answer by all arms, then print them."""
+    from prism_core.prism.bundle import load_bundle
+
     request = _request(args)
     check_request(request)
     if args.adapter and "prism" not in request.arms:
@@ -61,24 +58,12 @@ def run(args: argparse.Namespace) -> int:
     with clean_stdout():
         bundle = find_bundle(args.adapter)[0] if args.adapter else None
         model = open_model(args.model)
-        adapter = _adapter(bundle, model) if bundle is not None else None
-        answers: tuple[ArmAnswer, ...] = ()
-        for answers in compare(request, model, adapter=adapter):  # noqa: B007 - the last counts
-            pass
+        adapter = load_bundle(bundle, local_model(model)) if bundle else None
+        *_, answers = compare(request, model, adapter=adapter)
     if args.json:
         emit_json(_as_json(request, model.name, answers))
     else:
         print(_as_text(model.name, answers))
-    return 0
-
-
-def _adapter(bundle: Path, model: Generator) -> Generator:
-    from prism_core.models.local import LocalModel
-    from prism_core.prism.bundle import load_bundle
-
-    if not isinstance(model, LocalModel):
-        raise InputError(f"An adapter needs a model on this machine; '{model.name}' is remote.")
-    return load_bundle(bundle, model)
 
 
 def _request(args: argparse.Namespace) -> ComparisonRequest:
@@ -107,7 +92,7 @@ def _as_json(
 
 
 def _arm_json(answer: ArmAnswer) -> dict[str, Any]:
-    """One arm; what could not be measured is null, and what does not apply is left out."""
+    """Return one arm; what was not measured is null, and what does not apply is left out."""
     done = answer.completion
     arm: dict[str, Any] = {
         "arm": answer.arm,
@@ -130,7 +115,7 @@ def _arm_json(answer: ArmAnswer) -> dict[str, Any]:
 
 
 def _as_text(model: str, answers: tuple[ArmAnswer, ...]) -> str:
-    """All arms for a person to read; control characters of a model's answer are left out."""
+    """Return all arms for a person to read, without a model's control characters."""
     blocks = [f"Model: {model}"]
     for answer in answers:
         lines = [f"== {answer.label} =="]

@@ -1,4 +1,4 @@
-"""`python -m prism_core fidelity`: can a model be the characters that it is asked to be?"""
+"""`prism fidelity`: can a model be the characters that it is asked to be?"""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, open_model, whole
-from prism_core.cli.stability import open_with_adapter
+from prism_core.cli.adapter import open_ungated
+from prism_core.cli.options import add_robustness, whole
+from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, open_model
 from prism_core.errors import InputError
 from prism_core.progress import Progress
-from prism_core.utils.validation import MAX_SEED
 
 if TYPE_CHECKING:
     from prism_core.robustness.fidelity import Fidelity
     from prism_core.robustness.persona_gym import GymPersona
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+HELP = "measure how well a model keeps to a character"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command to argparse."""
-    parser = subparsers.add_parser(
-        "fidelity", help="measure how well a model keeps to a character", allow_abbrev=False
-    )
+    add_robustness(parser)
     add = parser.add_argument
-    add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
-    add("--adapter", metavar="DIR", help="an adapter's folder; it is on for every question")
     add("--judge", metavar="REF", help="who scores (default: the model without the adapter)")
     add(
         "--questions",
@@ -35,45 +34,29 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--personas", type=whole(1, 200), default=4, metavar="N", help="how many public personas")
     add("--tokens", type=whole(8, 1024), default=48, metavar="N", help="the most tokens an answer")
-    add("--seed", type=whole(0, MAX_SEED), default=0, metavar="N")
-    add("--keep", metavar="LABEL", help="show it in Explore's Robustness figure under this name")
-    add("--json", action="store_true", help="print the result as one JSON object")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Measure, saying on stderr how far it is."""
     from prism_core.prism.gating.gated_model import GatedModel
     from prism_core.robustness.fidelity import FidelityConfig, measure_fidelity
+    from prism_core.robustness.points import keep_point
     from prism_core.storage import pack
 
     personas = _personas(args)
     with clean_stdout():
-        model = open_with_adapter(args.model, args.adapter)
+        model = open_ungated(args.model, args.adapter)
         base = model.base if isinstance(model, GatedModel) else model
         judge = open_model(args.judge) if args.judge else base
-        found = measure_fidelity(
-            FidelityConfig(tokens=args.tokens, seed=args.seed),
-            model,
-            judge,
-            personas,
-            Progress(ProgressLine()),
-        )
+        config = FidelityConfig(tokens=args.tokens, seed=args.seed)
+        found = measure_fidelity(config, model, judge, personas, Progress(ProgressLine()))
     if args.keep:
-        from prism_core.robustness.points import keep_point
-
-        keep_point(
-            args.keep,
-            found.model,
-            fidelity=found.persona_score,
-            markers=found.markers,
-            judge=found.judge,
-        )
+        score, markers = found.persona_score, found.markers
+        keep_point(args.keep, found.model, fidelity=score, markers=markers, judge=found.judge)
     if args.json:
         emit_json(pack(found))
     else:
         print(_text(found))
-    return 0
 
 
 def _personas(args: argparse.Namespace) -> tuple[GymPersona, ...]:

@@ -1,9 +1,9 @@
-"""The command line: `python -m prism_core COMMAND ...`.
+"""The command line: `prism COMMAND ...`, or `python -m prism_core COMMAND ...`.
 
-Each command is a module of `prism_core.cli` with `add_parser(subparsers)` and
-`run(args) -> int`; a new one is added to `COMMANDS`. Modules import the heavy libraries inside
-`run`, so that help and bad input answer at once. Results go to stdout and everything else to
-stderr. Exit status: 0 done, 1 failed, 2 bad input (one line on stderr), 130 stopped with Ctrl-C.
+Each command is a module of `prism_core.cli` with `HELP`, `add_options(parser)` and `run(args)`; a
+new one is added to `COMMANDS`. Modules import the heavy libraries inside `run`, so that help and
+bad input answer at once. Results go to stdout and everything else to stderr. Exit status: 0 done,
+1 failed, 2 bad input (one line on stderr), 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with status 2."""
         line = one_line(message)
-        self.exit(BAD_INPUT, f"prism_core: {line}{'' if line.endswith('.') else '.'}\n")
+        self.exit(BAD_INPUT, f"prism: {line}{'' if line.endswith('.') else '.'}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Return the parser of all commands."""
     parser = Parser(
-        prog="python -m prism_core",
+        prog="prism",
         description="See, measure and improve what personas do to a language model.",
         allow_abbrev=False,
     )
@@ -63,7 +63,10 @@ def build_parser() -> argparse.ArgumentParser:
         dest="command", required=True, metavar="COMMAND", parser_class=Parser
     )
     for command in COMMANDS:
-        command.add_parser(subparsers)
+        name = command.__name__.rpartition(".")[2]
+        own = subparsers.add_parser(name, help=command.HELP, allow_abbrev=False)
+        own.set_defaults(run=command.run)
+        command.add_options(own)
     return parser
 
 
@@ -72,9 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _quieten()
     try:
         args = build_parser().parse_args(arguments)
-        status = int(args.run(args))
+        args.run(args)
         sys.stdout.flush()
-        return status
+        return 0
     except KeyboardInterrupt:
         return _say("stopped.", STOPPED)
     except CancelledError as error:
@@ -90,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str, status: int) -> int:
-    print(f"prism_core: {one_line(message)}", file=sys.stderr)
+    print(f"prism: {one_line(message)}", file=sys.stderr)
     return status
 
 

@@ -1,4 +1,4 @@
-"""`python -m prism_core models`: the models that can be asked here."""
+"""`prism models`: the models that can be asked here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 from dataclasses import asdict, dataclass
 
+from prism_core.cli.options import add_json
 from prism_core.cli.output import clean_stdout, emit_json
 from prism_core.models.sources import REMOTE
 
@@ -17,37 +18,35 @@ class KnownModel:
     reference: str
     """What to write after `--model`."""
     name: str
-    """The name shown to people."""
     ready: bool
-    """Whether it is on this machine already."""
     note: str
     """Where it comes from."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+HELP = "list the models"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command to argparse."""
-    parser = subparsers.add_parser("models", help="list the models", allow_abbrev=False)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
+    add_json(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """List the embedded model, those in the Hub's cache and the remote endpoint, if any."""
     with clean_stdout():
         known = known_models()
     if args.json:
         emit_json({"models": [asdict(m) for m in known]})
-        return 0
+        return
     width = max(len(m.reference) for m in known)
     for m in known:
         state = "ready" if m.ready else "fetched on first use"
         print(f"{m.reference:<{width}}  {m.name} ({m.note}; {state})")
     print("A Hub id, a folder with safetensors or a .gguf file can be given as well.")
-    return 0
 
 
 def known_models() -> list[KnownModel]:
-    """What can be named without knowing a path or a Hub id."""
+    """Return what can be named without knowing a path or a Hub id."""
     from prism_core.models.embedded import LABEL
     from prism_core.utils.cache_folder import cache_dir, damage
 
@@ -60,7 +59,7 @@ def known_models() -> list[KnownModel]:
 
 
 def _cached_hub_models() -> list[str]:
-    """Ids of the models in the Hub's cache that have safetensors."""
+    """Return the ids of the models in the Hub's cache that have safetensors."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 

@@ -1,14 +1,12 @@
-"""What all commands share: printing, checking numbers, opening models."""
+"""What all commands share: printing, progress, opening models."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -20,50 +18,18 @@ if TYPE_CHECKING:
 
 
 def one_line(text: str) -> str:
-    """The text on one line, free of control characters."""
+    """Return the text on one line, free of control characters."""
     return " ".join(printable(text).split())
 
 
 def printable(text: str) -> str:
-    """The text without characters that could steer a terminal; line breaks and tabs stay."""
+    """Return the text without what could steer a terminal; line breaks and tabs stay."""
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
 def emit_json(value: dict[str, Any]) -> None:
     """Print one JSON object on one line."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """An argparse type: a whole number from low to high."""
-
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise argparse.ArgumentTypeError(
-                f"'{text[:40]}' is not a whole number from {low} to {high}"
-            )
-        return number
-
-    return parse
-
-
-def real(low: float, high: float) -> Callable[[str], float]:
-    """An argparse type: a number from low to high."""
-
-    def parse(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not low <= number <= high:  # False for NaN too
-            raise argparse.ArgumentTypeError(f"'{text[:40]}' is not a number from {low} to {high}")
-        return number
-
-    return parse
 
 
 @contextmanager

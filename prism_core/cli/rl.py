@@ -1,4 +1,4 @@
-"""`python -m prism_core rl`: train one arm on verifiable rewards, or go on with it."""
+"""`prism rl`: train one arm on verifiable rewards, or go on with it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from prism_core.cli.output import ProgressLine, clean_stdout, emit_json
-from prism_core.cli.run_folder import check_folder, open_store, run_of
-from prism_core.cli.schema import add_fields, given_fields
+from prism_core.cli.options import add_fields, add_training, given_fields
+from prism_core.cli.output import clean_stdout, emit_json
+from prism_core.cli.run_folder import check_folder, train_in_folder
 from prism_core.errors import InputError
 from prism_core.progress import Progress
 from prism_core.rl.spec import RL_PRESETS, RlPreset, RlSpec, check_rl_spec
@@ -39,27 +39,22 @@ _OPTIONS = {
 """The fields of a spec that can be given one by one, with their help."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+HELP = "train for persona robustness on verifiable rewards"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command to argparse."""
-    parser = subparsers.add_parser(
-        "rl", help="train for persona robustness on verifiable rewards", allow_abbrev=False
-    )
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", metavar="DIR", help="a new folder for the run")
-    where.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
-    add = parser.add_argument
-    add("--preset", choices=get_args(RlPreset), default="quick", help="settings (default: quick)")
+    add_training(parser, get_args(RlPreset))
     add_fields(parser, RlSpec, _OPTIONS)
-    add("--vllm", action=argparse.BooleanOptionalAction, default=None, help="sample with vLLM")
-    add("--json", action="store_true", help="print the result as one JSON object")
-    parser.set_defaults(run=run)
+    vllm = argparse.BooleanOptionalAction
+    parser.add_argument("--vllm", action=vllm, default=None, help="sample with vLLM")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Train, saying on stderr how far it is."""
     from prism_core.rl.run import train_rl
-    from prism_core.storage import pack, unpack
-    from prism_core.storage.journal import MemoryJournal, StoreJournal
+    from prism_core.storage import pack
+    from prism_core.storage.journal import MemoryJournal
 
     folder = Path(args.resume or args.out).expanduser()
     # Of the processes that `accelerate launch` starts, the first keeps the journal.
@@ -72,18 +67,12 @@ def run(args: argparse.Namespace) -> int:
     if not is_first and spec is not None:
         with clean_stdout():
             train_rl(spec, folder, MemoryJournal(), Progress())
-        return 0
-    with open_store(folder) as store:
-        row = run_of(store, "rl", spec)
-        spec = unpack(RlSpec, dict(row.spec))
-        with clean_stdout():
-            journal = StoreJournal(store, row.id)
-            result = train_rl(spec, folder, journal, Progress(ProgressLine()))
+        return
+    result = train_in_folder(folder, "rl", spec, RlSpec, train_rl)
     if args.json:
         emit_json(pack(result))
     else:
         print(_text(result, folder))
-    return 0
 
 
 def _spec(args: argparse.Namespace) -> RlSpec:

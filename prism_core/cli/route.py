@@ -1,4 +1,4 @@
-"""`python -m prism_core route`: what an adapter's gate says of questions, one a line on stdin."""
+"""`prism route`: what an adapter's gate says of questions, one a line on stdin."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ import argparse
 import json
 import sys
 
-from prism_core.cli.adapter import open_adapter
-from prism_core.cli.output import clean_stdout, printable, real
+from prism_core.cli.adapter import find_bundle, open_base
+from prism_core.cli.options import add_json, add_trained_adapter, real
+from prism_core.cli.output import clean_stdout, printable
 from prism_core.errors import InputError
 from prism_core.personas.prompts import build_prompt, clean_question
 from prism_core.types import PromptVariant
 
+HELP = "ask an adapter's gate about questions"
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command to argparse."""
-    parser = subparsers.add_parser(
-        "route", help="ask an adapter's gate about questions", allow_abbrev=False
+    add_trained_adapter(parser)
+    parser.add_argument(
+        "--threshold", type=real(0, 1), help="opens the gate (default: the adapter's)"
     )
-    add = parser.add_argument
-    add("--adapter", required=True, metavar="DIR", help="an adapter, or the folder of its run")
-    add("--model", metavar="REF", help="its base model (default: as the adapter says)")
-    add("--threshold", type=real(0, 1), help="opens the gate (default: the adapter's)")
-    add("--json", action="store_true", help="print one JSON object a question")
-    parser.set_defaults(run=run)
+    add_json(parser, "one JSON object a question")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Answer every line of stdin as it comes; blank lines are skipped."""
+    from prism_core.prism.bundle import load_bundle
+
     with clean_stdout():
-        model = open_adapter(args.adapter, args.model, args.threshold)
+        bundle, info = find_bundle(args.adapter)
+        model = load_bundle(bundle, open_base(info, args.model), args.threshold)
     for number, line in enumerate(sys.stdin, start=1):
         if not line.strip():
             continue
@@ -45,4 +47,3 @@ def run(args: argparse.Namespace) -> int:
         else:
             text = f"{probability:.3f} {'open' if is_open else 'closed':<6} {printable(question)}"
         print(text, flush=True)
-    return 0

@@ -1,48 +1,41 @@
-"""`python -m prism_core stability`: how steady a model's accuracy is over a pool of personas."""
+"""`prism stability`: how steady a model's accuracy is over a pool of personas."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, open_model, real, whole
-from prism_core.errors import InputError
-from prism_core.models.sources import REMOTE
+from prism_core.cli.adapter import open_ungated
+from prism_core.cli.options import add_robustness, real, whole
+from prism_core.cli.output import ProgressLine, clean_stdout, emit_json
 from prism_core.progress import Progress
-from prism_core.utils.validation import MAX_SEED
 
 if TYPE_CHECKING:
-    from prism_core.models.generator import Generator
     from prism_core.robustness.lottery import LotteryRow
     from prism_core.robustness.stability import Stability
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+HELP = "measure accuracy over a pool of personas"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command to argparse."""
-    parser = subparsers.add_parser(
-        "stability", help="measure accuracy over a pool of personas", allow_abbrev=False
-    )
+    add_robustness(parser)
     add = parser.add_argument
-    add("--model", default="embedded", metavar="REF", help="see `models` (default: embedded)")
-    add("--adapter", metavar="DIR", help="an adapter's folder; it is on for every question")
     add("--family", default="needle", metavar="NAME", help="the tasks (default: needle)")
     add("--level", type=whole(0, 20), default=0, metavar="N", help="their difficulty (default: 0)")
     add("--items", type=whole(4, 2000), default=48, metavar="N", help="held-out questions")
     add("--temperature", type=real(0, 2), default=0.0, metavar="X", help="0 is greedy")
     add("--repeats", type=whole(1, 16), default=1, metavar="N", help="answers to each question")
-    add("--seed", type=whole(0, MAX_SEED), default=0, metavar="N")
-    add("--keep", metavar="LABEL", help="show it in Explore's Robustness figure under this name")
-    add("--json", action="store_true", help="print the result as one JSON object")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Measure, saying on stderr how far it is."""
     from prism_core.personas.pool import PARTS, load_pool
     from prism_core.rl.tasks import get_family
-    from prism_core.robustness.lottery import play
+    from prism_core.robustness.lottery import persona_lottery
     from prism_core.robustness.persona_table import StabilityConfig, measure_table
+    from prism_core.robustness.points import keep_point
     from prism_core.robustness.stability import measure
     from prism_core.storage import pack
 
@@ -51,14 +44,12 @@ def run(args: argparse.Namespace) -> int:
         args.family, args.level, args.items, args.seed, args.temperature, args.repeats
     )
     with clean_stdout():
-        model = open_with_adapter(args.model, args.adapter)
+        model = open_ungated(args.model, args.adapter)
         table = measure_table(config, model, load_pool(), Progress(ProgressLine()))
         whole_pool = measure(table, seed=args.seed)
         parts = {part: measure(table, part, args.seed) for part in PARTS}
-        lottery = play(table, args.seed)
+        lottery = persona_lottery(table, args.seed)
     if args.keep:
-        from prism_core.robustness.points import keep_point
-
         keep_point(
             args.keep,
             table.model,
@@ -72,27 +63,6 @@ def run(args: argparse.Namespace) -> int:
         emit_json(pack({**found, **parts, "lottery": lottery}))
     else:
         print(_text(table.model, whole_pool, parts["held_out"], lottery))
-    return 0
-
-
-def open_with_adapter(reference: str, folder: str | None) -> Generator:
-    """A model, with an adapter that is always on if one is given.
-
-    Raises:
-        InputError: the model is remote and an adapter is given.
-        PrismError: either cannot be loaded, or they do not fit.
-    """
-    if folder is None:
-        return open_model(reference)
-    if reference.startswith(REMOTE):
-        raise InputError(f"The model '{reference[:80]}' is remote; an adapter needs a local one.")
-    from prism_core.models.local import LocalModel
-    from prism_core.prism.bundle import load_ungated
-
-    path = Path(folder).expanduser()
-    nested = path / "adapter"
-    base = LocalModel.load(reference)
-    return load_ungated(nested if nested.is_dir() else path, base)
 
 
 def _text(name: str, found: Stability, held_out: Stability, lottery: tuple[LotteryRow, ...]) -> str:

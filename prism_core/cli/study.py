@@ -1,13 +1,14 @@
-"""`python -m prism_core study`: plan, run, table, plot and export a study."""
+"""`prism study`: plan, run, table, plot and export a study."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, one_line
-from prism_core.cli.run_folder import check_folder, last_run, open_store, run_of
+from prism_core.cli.run_folder import check_folder, last_run, new_run, open_store
 from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.storage.folder_store import STORE_FILE
 
@@ -20,41 +21,49 @@ STUDY_FILE = "study.parquet"
 """The finished study, beside its store."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Describe the command to argparse."""
-    parser = subparsers.add_parser(
-        "study", help="measure personas over tasks, and look at the result", allow_abbrev=False
-    )
+HELP = "measure personas over tasks, and look at the result"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's actions to argparse."""
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="ACTION", parser_class=type(parser)
     )
-    plan = actions.add_parser("plan", help="say what a study will do", allow_abbrev=False)
-    plan.add_argument("spec", metavar="SPEC.yaml")
-    plan.add_argument("--measure", action="store_true", help="measure the model's speed first")
-    plan.add_argument("--json", action="store_true", help="print one JSON object")
-    plan.set_defaults(run=run_plan)
-    run = actions.add_parser("run", help="run a study, or go on with it", allow_abbrev=False)
-    run.add_argument("spec", metavar="SPEC.yaml")
-    run.add_argument("--out", metavar="DIR", required=True, help="the study's folder")
-    run.add_argument("--resume", action="store_true", help="go on with the study in that folder")
-    run.add_argument("--json", action="store_true", help="print one JSON object")
-    run.set_defaults(run=run_study)
-    table = actions.add_parser("table", help="every effect with its interval", allow_abbrev=False)
-    table.add_argument("study", metavar="DIR|FILE", help="a study's folder or .parquet file")
-    table.add_argument("--json", action="store_true", help="print one JSON object")
-    table.set_defaults(run=run_table)
-    plot = actions.add_parser("plot", help="one figure as a web page", allow_abbrev=False)
-    plot.add_argument("study", metavar="DIR|FILE", help="a study's folder or .parquet file")
-    plot.add_argument("--figure", metavar="NAME", default="tradeoff", help="default: tradeoff")
-    plot.add_argument("--html", metavar="FILE", required=True, help="where the page goes")
-    plot.set_defaults(run=run_plot)
-    export = actions.add_parser("export", help="one file of everything", allow_abbrev=False)
-    export.add_argument("study", metavar="DIR|FILE", help="a study's folder or .parquet file")
-    export.add_argument("file", metavar="FILE", help="ends in .parquet or .csv")
-    export.set_defaults(run=run_export)
+
+    def action(name: str, text: str, act: Callable[[argparse.Namespace], None]) -> Any:
+        own = actions.add_parser(name, help=text, allow_abbrev=False)
+        own.set_defaults(act=act)
+        return own.add_argument
+
+    opened = {"metavar": "DIR|FILE", "help": "a study's folder or .parquet file"}
+    as_json = {"action": "store_true", "help": "print one JSON object"}
+    add = action("plan", "say what a study will do", run_plan)
+    add("spec", metavar="SPEC.yaml")
+    add("--measure", action="store_true", help="measure the model's speed first")
+    add("--json", **as_json)
+    add = action("run", "run a study, or go on with it", run_study)
+    add("spec", metavar="SPEC.yaml")
+    add("--out", metavar="DIR", required=True, help="the study's folder")
+    add("--resume", action="store_true", help="go on with the study in that folder")
+    add("--json", **as_json)
+    add = action("table", "every effect with its interval", run_table)
+    add("study", **opened)
+    add("--json", **as_json)
+    add = action("plot", "one figure as a web page", run_plot)
+    add("study", **opened)
+    add("--figure", metavar="NAME", default="tradeoff", help="default: tradeoff")
+    add("--html", metavar="FILE", required=True, help="where the page goes")
+    add = action("export", "one file of everything", run_export)
+    add("study", **opened)
+    add("file", metavar="FILE", help="ends in .parquet or .csv")
 
 
-def run_plan(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
+    """Do what the action says."""
+    args.act(args)
+
+
+def run_plan(args: argparse.Namespace) -> None:
     """Say what a study will do."""
     from prism_core.storage import pack
     from prism_core.study.plan import plan_study
@@ -70,7 +79,7 @@ def run_plan(args: argparse.Namespace) -> int:
     plan = plan_study(spec, probe)
     if args.json:
         emit_json({**pack(plan), "sentence": plan.sentence})
-        return 0
+        return
     print(plan.sentence)
     for task in plan.tasks:
         print(f"{task.task}: {task.items} items")
@@ -78,10 +87,9 @@ def run_plan(args: argparse.Namespace) -> int:
             print(f"  {category}: n={seen.n}, shows effects from {seen.effect:.2f}")
     for note in plan.notes:
         print(one_line(note))
-    return 0
 
 
-def run_study(args: argparse.Namespace) -> int:
+def run_study(args: argparse.Namespace) -> None:
     """Run a study, saying on stderr how far it is."""
     from prism_core.progress import Progress
     from prism_core.study.file import save_study
@@ -103,11 +111,10 @@ def run_study(args: argparse.Namespace) -> int:
         print(f"Finished: {len(study.rows):,} answers in {folder / STUDY_FILE}.")
         for note in study.notes:
             print(one_line(note))
-    return 0
 
 
-def run_table(args: argparse.Namespace) -> int:
-    """Every effect with its interval."""
+def run_table(args: argparse.Namespace) -> None:
+    """Print every effect with its interval."""
     from prism_core.analysis.summary import summarise, table_lines
 
     study = open_study(args.study)
@@ -118,11 +125,10 @@ def run_table(args: argparse.Namespace) -> int:
         emit_json(pack(summary))
     else:
         print("\n".join(table_lines(summary)))
-    return 0
 
 
-def run_plot(args: argparse.Namespace) -> int:
-    """One figure as a web page that needs nothing else."""
+def run_plot(args: argparse.Namespace) -> None:
+    """Write one figure as a web page that needs nothing else."""
     from prism_core.figures import find_figure
 
     find_figure(args.figure)  # a wrong name is said before anything is loaded
@@ -135,24 +141,22 @@ def run_plot(args: argparse.Namespace) -> int:
     except OSError as error:
         raise StorageError(f"'{target}' cannot be written: {error.strerror}.") from error
     print(one_line(made.reading))
-    return 0
 
 
-def run_export(args: argparse.Namespace) -> int:
-    """One file of everything."""
+def run_export(args: argparse.Namespace) -> None:
+    """Write one file of everything."""
     from prism_core.study.file import export_study
 
     target = export_study(open_study(args.study), Path(args.file).expanduser())
     print(f"{target} ({target.stat().st_size:,} bytes)")
-    return 0
 
 
 def read_spec(path: str) -> StudySpec:
-    """The spec of a YAML file.
+    """Read the spec of a YAML file.
 
     Raises:
         NotFoundError: there is no such file.
-        InputError: it is no spec.
+        InputError: it is not a spec.
     """
     from prism_core.study.spec import from_yaml
 
@@ -162,16 +166,16 @@ def read_spec(path: str) -> StudySpec:
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"'{file.name}' is no text in UTF-8.") from error
+        raise InputError(f"'{file.name}' is not a text in UTF-8.") from error
     return from_yaml(text)
 
 
 def open_study(path: str) -> Study:
-    """The study of a folder, finished or not, or of a file.
+    """Open the study of a folder, finished or not, or of a file.
 
     Raises:
         NotFoundError: there is none.
-        InputError: the file is no study.
+        InputError: the file is not a study.
     """
     from prism_core.study.file import load_study
     from prism_core.study.records import read_study
@@ -186,7 +190,7 @@ def open_study(path: str) -> Study:
 
 
 def _row(store: Store, spec: StudySpec, resume: bool) -> RunRow:
-    """The study's run: the last one where the spec and its items are as they were, else a new one.
+    """Return the last run if spec and items are as they were, else a new one.
 
     A new run in an old store is cheap: every answer that still holds comes from the cache.
     """
@@ -200,7 +204,7 @@ def _row(store: Store, spec: StudySpec, resume: bool) -> RunRow:
         kept = StudyRecords(store, found.id).items()
         if unpack(StudySpec, dict(found.spec)) == spec and kept in ({}, items_of(spec)):
             return found
-    return run_of(store, "study", spec)
+    return new_run(store, "study", spec)
 
 
 def _summary(study: Study, folder: Path) -> dict[str, object]:

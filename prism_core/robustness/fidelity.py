@@ -43,11 +43,9 @@ class FidelityConfig:
     """How fidelity is measured."""
 
     tokens: int = 48
-    """The most tokens of an answer."""
     temperature: float = 0.0
     """0 takes each model's most probable answer."""
     seed: int = 0
-    """Draws answers where the temperature is not 0."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +53,9 @@ class FidelityAnswer:
     """One answer with its scores."""
 
     persona: str
-    """The character's name."""
     task: GymTask
-    """Which of the five tasks."""
     question: str
-    """What was asked."""
     text: str
-    """The answer."""
     score: float
     """The judge's expected score, 1 to 5."""
     marked: float | None
@@ -77,17 +71,14 @@ class Fidelity:
     model: str
     """The model, with its adapter, as shown to people."""
     judge: str
-    """Who scored."""
     persona_score: Estimate
     """Unweighted mean of the five tasks, 1 to 5; the interval is from characters and questions."""
     tasks: Mapping[str, Estimate]
-    """Mean score of each task."""
     markers: Estimate
     """Share of answers with one of the character's words."""
     markers_gain: Estimate
     """The same minus the share without the persona, paired by question."""
     answers: tuple[FidelityAnswer, ...] = ()
-    """What the numbers were made of."""
 
 
 def judge_prompt(persona: GymPersona, task: GymTask, question: str, answer: str) -> Prompt:

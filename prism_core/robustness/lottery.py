@@ -30,7 +30,6 @@ class LotteryRow:
     """What trying k personas is worth."""
 
     k: int
-    """Personas tried."""
     expected_best: Estimate
     """Accuracy of the best of k on the items it was chosen on; over draws of personas."""
     searched: Estimate
@@ -41,8 +40,8 @@ class LotteryRow:
     """Questions asked by the search before its choice."""
 
 
-def play(table: StabilityTable, seed: int = 0) -> tuple[LotteryRow, ...]:
-    """Lottery and search for every k.
+def persona_lottery(table: StabilityTable, seed: int = 0) -> tuple[LotteryRow, ...]:
+    """Measure lottery and search for every k.
 
     Raises:
         StatisticsError: there are fewer than two personas or four items.

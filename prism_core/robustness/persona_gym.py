@@ -37,11 +37,9 @@ class GymPersona:
     """A character with questions for the five tasks."""
 
     name: str
-    """Short identifier."""
     text: str
     """What the system turn says."""
     questions: Mapping[GymTask, tuple[str, ...]]
-    """Questions by task."""
     markers: tuple[str, ...] = ()
     """Words of which the character would use at least one; none for the public personas."""
 

@@ -22,9 +22,7 @@ class StabilityConfig:
     """On what stability is measured."""
 
     family: str = "needle"
-    """The task family."""
     level: int = 0
-    """Its level."""
     items: int = 48
     """Held-out questions; all personas get the same."""
     seed: int = 0
@@ -32,7 +30,6 @@ class StabilityConfig:
     temperature: float = 0.0
     """0 takes each model's most probable answer."""
     repeats: int = 1
-    """Answers to each question."""
 
 
 def measure_table(

@@ -30,17 +30,12 @@ class RobustnessPoint:
     """One model, with or without an adapter."""
 
     label: str
-    """Its short name in the figure."""
     model: str
     """Model and adapter in full."""
     stability: Estimate | None = None
-    """Persona stability score, 0 to 1."""
     held_out: Estimate | None = None
-    """The same on personas that training never saw."""
     mean: Estimate | None = None
-    """Mean accuracy over personas."""
     task: str = ""
-    """What stability was measured on."""
     fidelity: Estimate | None = None
     """PersonaScore, 1 to 5."""
     markers: Estimate | None = None

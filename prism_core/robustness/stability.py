@@ -51,11 +51,8 @@ class StabilityTable:
     model: str
     """The model, with its adapter, as shown to people."""
     items: tuple[str, ...]
-    """Ids of the items."""
     neutral: PersonaAccuracy
-    """The results without a persona."""
     personas: tuple[PersonaAccuracy, ...]
-    """The results under each persona of the pool."""
 
     def __post_init__(self) -> None:
         for row in (self.neutral, *self.personas):
@@ -70,7 +67,6 @@ class Stability:
     """What a table says."""
 
     personas: int
-    """How many personas it rests on."""
     score: Estimate
     """Persona stability score, 0 to 1."""
     mean: Estimate
@@ -78,15 +74,10 @@ class Stability:
     worst: Estimate
     """Accuracy of the worst persona; its interval treats that persona as given."""
     worst_name: str
-    """Which one that is."""
     best: Estimate
-    """Accuracy of the best persona, in the same way."""
     best_name: str
-    """Which one that is."""
     spread: Estimate
-    """Best minus worst accuracy."""
     neutral: Estimate
-    """Accuracy without a persona."""
 
 
 def stability_score(accuracies: Sequence[float]) -> float:

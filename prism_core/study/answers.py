@@ -1,4 +1,4 @@
-"""What a study keeps of every answer and of what a judge says of it: values for the run's records.
+"""What a study keeps of every answer and judgement: plain values for the run's records.
 
 An `Answer` holds what was measured and what a program found in it, not what follows from that:
 accuracy and alignment are computed when the table is built (`scores`), so that a change of
@@ -35,13 +35,12 @@ class Answer:
     gate_open: bool | None = None
     """Whether the adapter answered the first turn."""
     check: float | None = None
-    """Score of the item's check, 0 to 1."""
     refused: bool | None = None
     """Whether a rule takes it for a refusal."""
 
     @property
     def key(self) -> str:
-        """Its record's key, unique within the run."""
+        """Key of its record, unique within the run."""
         return answer_key(self.model, self.cell, self.task, self.item, self.seed)
 
 
@@ -50,16 +49,15 @@ class JudgedAnswer:
     """What a judge said of one answer."""
 
     answer: str
+    """Key of the answer."""
     first: float | None = None
-    """P(better than neutral) where it was shown first."""
+    """P(better than neutral) where it was shown first; then where it was shown second."""
     second: float | None = None
-    """P(better than neutral) where it was shown second."""
     rubric: float | None = None
-    """The mark from 1 to 10."""
     refused: bool | None = None
     """Whether the judge takes it for a refusal."""
 
 
 def answer_key(model: int, cell: str, task: str, item: str, seed: int) -> str:
-    """The key of an answer's record."""
+    """Return the key of an answer's record."""
     return f"{model}|{cell}|{task}|{item}|{seed}"

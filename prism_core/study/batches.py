@@ -8,8 +8,8 @@ already be compared.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from prism_core.study.cells import Cell
@@ -17,10 +17,9 @@ from prism_core.study.spec import StudySpec
 from prism_core.tasks import Item
 
 MAX_ROWS = 96
-"""Written answers of one batch."""
 MAX_CHOICES = 256
-"""Choice items of one batch."""
 BatchKind = Literal["choice", "text"]
+"""Whether choices are scored or texts written."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,6 @@ class Request:
     """One item to be answered in one cell with one seed."""
 
     cell: Cell
-    """Who answers, and behind which text."""
     item: Item
     seed: int
     """The study's seed; see `StudySpec.seeds`."""
@@ -43,16 +41,11 @@ class Batch:
     max_new_tokens: int
     requests: tuple[Request, ...]
 
-    def without(self, places: Container[int]) -> Batch:
-        """Return the batch without the requests at these places."""
-        left = tuple(r for i, r in enumerate(self.requests) if i not in places)
-        return replace(self, requests=left)
-
 
 def batches_of(
     spec: StudySpec, model: str, cells: Sequence[Cell], items: Mapping[str, Sequence[Item]]
 ) -> tuple[Batch, ...]:
-    """All batches of one model, in the order in which they are done."""
+    """Return all batches of one model, in the order in which they are done."""
     order = {cell.label: i for i, cell in enumerate(cells)}
     found = [
         batch for task in spec.tasks for batch in _of_task(spec, model, cells, task, items[task])

@@ -15,8 +15,9 @@ from prism_core.storage import Store, completion_key, score_key
 from prism_core.study.batches import Batch, Request
 from prism_core.study.cells import Cell
 from prism_core.study.choice_scoring import ChoiceScores
-from prism_core.study.engine import ModelFacts, Response, first_prompt, next_prompt, row_seed
-from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+from prism_core.study.engine import ModelFacts, Response, row_seed, sampling_of, turn_prompt
+from prism_core.study.spec import StudySpec
+from prism_core.types import ChoiceScore, Completion
 
 FORMAT = "1"
 """Raised when the wording of choice prompts changes."""
@@ -25,19 +26,13 @@ FORMAT = "1"
 class AnswerCache:
     """One store's cache, as a study uses it."""
 
-    def __init__(self, store: Store, facts: ModelFacts, sampling: Sampling) -> None:
-        """Look up one model's answers.
-
-        Args:
-            store: where they are.
-            facts: who answers; the model itself need not be loaded.
-            sampling: how tokens are drawn.
-        """
-        self._store, self._facts, self._sampling = store, facts, sampling
+    def __init__(self, store: Store, facts: ModelFacts, spec: StudySpec) -> None:
+        """Look up one model's answers; the model itself need not be loaded."""
+        self._store, self._facts, self._spec = store, facts, spec
         self._names = {one.reference: one.fingerprint for one in facts.adapters}
 
     def find(self, batch: Batch) -> dict[int, Response]:
-        """Return those of a batch's requests that are known, by their place in it."""
+        """Return what is known of a batch's requests, by their place in it."""
         return self._find_choices(batch) if batch.kind == "choice" else self._find_texts(batch)
 
     def keep(self, batch: Batch, responses: Mapping[int, Response]) -> None:
@@ -45,43 +40,36 @@ class AnswerCache:
         if batch.kind == "choice":
             self._keep_choices(batch, responses)
             return
-        found: dict[str, Completion] = {}
-        for i, response in responses.items():
-            request = batch.requests[i]
-            prompt = self._prompt(request)
-            for turn, answer in enumerate(response.turns):
-                found[self._key(request, prompt)] = answer
-                if turn < len(request.item.follow_ups):
-                    prompt = next_prompt(prompt, answer.text, request.item.follow_ups[turn])
-        self._store.put_completions(found)
+        self._store.put_completions(
+            {
+                self._key(batch, batch.requests[i], response.turns[:turn]): answer
+                for i, response in responses.items()
+                for turn, answer in enumerate(response.turns)
+            }
+        )
 
     def _find_texts(self, batch: Batch) -> dict[int, Response]:
-        prompts = {i: self._prompt(request) for i, request in enumerate(batch.requests)}
-        turns: dict[int, list[Completion]] = {i: [] for i in prompts}
-        places, turn = list(prompts), 0
+        turns: dict[int, list[Completion]] = {i: [] for i in range(len(batch.requests))}
+        wanted = {i: 1 + len(batch.requests[i].item.follow_ups) for i in turns}
+        places = list(turns)
         while places:
-            keys = {i: self._key(batch.requests[i], prompts[i]) for i in places}
+            keys = {i: self._key(batch, batch.requests[i], turns[i]) for i in places}
             known = self._store.get_completions(keys.values())
             places = [i for i in places if keys[i] in known]
             for i in places:
                 turns[i].append(known[keys[i]])
-            places = [i for i in places if turn < len(batch.requests[i].item.follow_ups)]
-            for i in places:
-                question = batch.requests[i].item.follow_ups[turn]
-                prompts[i] = next_prompt(prompts[i], turns[i][-1].text, question)
-            turn += 1
-        wanted = {i: 1 + len(batch.requests[i].item.follow_ups) for i in prompts}
+            places = [i for i in places if len(turns[i]) < wanted[i]]
         return {i: Response(tuple(had)) for i, had in turns.items() if len(had) == wanted[i]}
 
     def _keep_choices(self, batch: Batch, responses: Mapping[int, Response]) -> None:
         keys = self._choice_keys(batch)
         rows: dict[str, list[ChoiceScore]] = {}
         read: dict[str, Completion] = {}
-        for (scored, asked), choice in ((keys[i], r.choice) for i, r in responses.items()):
-            if choice is not None:
+        for i, response in responses.items():
+            if (choice := response.choice) is not None:
                 pairs = zip(choice.logprobs, choice.tokens, strict=True)
-                rows[scored] = [ChoiceScore(value, count) for value, count in pairs]
-                read[asked] = Completion(
+                rows[keys[i][0]] = [ChoiceScore(value, count) for value, count in pairs]
+                read[keys[i][1]] = Completion(
                     "", prompt_tokens=choice.prompt_tokens, finish="stop", gate=choice.gate
                 )
         self._store.put_completions(read)
@@ -92,36 +80,36 @@ class AnswerCache:
         known = self._store.get_scores(key for key, _ in keys)
         read = self._store.get_completions(key for _, key in keys)
         return {
-            i: Response(choice=_scores(known[scored], read[asked]))
-            for i, (scored, asked) in enumerate(keys)
-            if scored in known and asked in read
+            i: Response(choice=_scores(known[scored], read[reading]))
+            for i, (scored, reading) in enumerate(keys)
+            if scored in known and reading in read
         }
 
     def _choice_keys(self, batch: Batch) -> list[tuple[str, str]]:
-        """Return two keys a request: of its choices' scores, and of what was read before them."""
+        """Return two keys for each request: of its scores, and of what was read before them."""
         mode = f"{self._facts.scoring}/{FORMAT}"
+        sampling = sampling_of(self._spec, batch)
         keys = []
         for request in batch.requests:
-            who, prompt = self._who(request.cell), self._prompt(request)
+            who = self._who(request.cell)
+            prompt = turn_prompt(request, (), self._facts.has_system_role)
             scored = score_key(who, prompt, request.item.choices, mode)
-            reading = f"{mode} {scored}"
-            keys.append((scored, completion_key(who, prompt, self._sampling, 0, mode=reading)))
+            reading = completion_key(who, prompt, sampling, 0, mode=f"{mode} {scored}")
+            keys.append((scored, reading))
         return keys
 
-    def _key(self, request: Request, prompt: Prompt) -> str:
-        return completion_key(self._who(request.cell), prompt, self._sampling, row_seed(request))
-
-    def _prompt(self, request: Request) -> Prompt:
-        return first_prompt(request, self._facts.has_system_role)
+    def _key(self, batch: Batch, request: Request, answers: Sequence[Completion]) -> str:
+        """Return the key of the turn that follows these answers."""
+        prompt = turn_prompt(request, answers, self._facts.has_system_role)
+        sampling = sampling_of(self._spec, batch)
+        return completion_key(self._who(request.cell), prompt, sampling, row_seed(request))
 
     def _who(self, cell: Cell) -> str:
-        """The fingerprint of who answers in a cell."""
+        """Return the fingerprint of who answers in a cell."""
         if not cell.adapter:
             return self._facts.fingerprint
-        name, threshold = self._names[cell.adapter], cell.threshold
-        return gated_fingerprint(
-            self._facts.fingerprint, name, 0.0 if threshold is None else threshold
-        )
+        name = self._names[cell.adapter]
+        return gated_fingerprint(self._facts.fingerprint, name, cell.threshold or 0.0)
 
 
 def _scores(row: Sequence[ChoiceScore], read: Completion) -> ChoiceScores:

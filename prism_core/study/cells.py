@@ -16,8 +16,6 @@ from prism_core.study.spec import StudySpec
 from prism_core.study.table import NEUTRAL
 from prism_core.types import Persona, PromptVariant
 
-Arm = Literal["neutral", "persona", "adapter"]
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -25,11 +23,10 @@ class Cell:
 
     label: str
     """Short and unique within a model, such as `math/long/system`."""
-    arm: Arm = "neutral"
+    arm: Literal["neutral", "persona", "adapter"] = "neutral"
     """Whether a persona's text, an adapter, or neither is at work."""
     variant: PromptVariant = field(default_factory=PromptVariant)
     adapter: str = ""
-    """The adapter's reference; empty for none."""
     adapter_name: str = ""
     threshold: float | None = None
     """The gate opens at this probability."""
@@ -40,7 +37,6 @@ class AdapterFact:
     """An adapter that was found to fit the model."""
 
     reference: str
-    """As the spec names it."""
     name: str
     threshold: float
     fingerprint: str = ""
@@ -53,7 +49,7 @@ def cells_of(
     adapters: Sequence[AdapterFact] = (),
     has_system_role: bool = True,
 ) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
-    """All cells for one model, neutral first, and what was left out as sentences.
+    """Return all cells for one model, neutral first, and what was left out as sentences.
 
     Args:
         spec: the study's choices.

@@ -53,7 +53,6 @@ class ScoringProbe:
     letters: Estimate
     cloze: Estimate
     chance: float
-    """Accuracy of a guess."""
 
     @property
     def sentence(self) -> str:

@@ -1,12 +1,11 @@
-"""Who answers in a study: one loaded model at a time, its adapters, the way choices are scored.
+"""Who answers in a study: one loaded model at a time, its adapters, and how its choices are scored.
 
 An `Engine` holds what is heavy and can be built anywhere from plain data: in this process, or in a
-worker of a Ray cluster. It answers requests whole, follow-up turns included.
+worker of a Ray cluster. It answers a batch's requests whole, follow-up turns included.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from prism_core.study.batches import Batch, Request
 from prism_core.study.cells import AdapterFact
 from prism_core.study.choice_scoring import ChoiceScores, Way, probe_scoring, score_choice_items
 from prism_core.study.resolve import short_name
-from prism_core.study.spec import Scoring
+from prism_core.study.spec import StudySpec
 from prism_core.types import Completion, Message, Prompt, Sampling
 
 
@@ -35,14 +34,16 @@ class ModelFacts:
     """What a study must know of a model before its cells can be laid out."""
 
     reference: str
+    """As the spec names it."""
     name: str
     fingerprint: str
     """Identity of weights and template."""
     has_system_role: bool
-    scoring: Scoring
+    scoring: Way
     adapters: tuple[AdapterFact, ...] = ()
     """Those of the spec's adapters that fit it."""
     notes: tuple[str, ...] = ()
+    """What a reader should know, as sentences."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,26 @@ class Response:
     """What a model answered to one request."""
 
     turns: tuple[Completion, ...] = ()
-    """One completion a turn, for written answers."""
     choice: ChoiceScores | None = None
 
 
-def first_prompt(request: Request, has_system_role: bool) -> Prompt:
-    """Return the first turn's prompt."""
-    return build_prompt(request.item.question, request.cell.variant, has_system_role)
+def sampling_of(spec: StudySpec, batch: Batch) -> Sampling:
+    """Return how a batch's answers are drawn."""
+    return Sampling(
+        max_new_tokens=batch.max_new_tokens, temperature=spec.temperature, top_p=spec.top_p
+    )
 
 
-def next_prompt(prompt: Prompt, answer: str, question: str) -> Prompt:
-    """Return a further turn's prompt: everything so far, then the new question."""
-    return (*prompt, Message("assistant", answer), Message("user", question))
+def turn_prompt(request: Request, answers: Sequence[Completion], has_system_role: bool) -> Prompt:
+    """Return the prompt of the next turn: all that was said so far, then the next question."""
+    prompt = build_prompt(request.item.question, request.cell.variant, has_system_role)
+    for answer, question in zip(answers, request.item.follow_ups, strict=False):
+        prompt = (*prompt, Message("assistant", answer.text), Message("user", question))
+    return prompt
 
 
 def row_seed(request: Request) -> int:
-    """Return an answer's seed, the same in every cell: answers then differ by the cell alone."""
+    """Return an answer's seed: cells of one item share it, so that only the cell differs."""
     return seed_of(request.seed, "study", request.item.task, request.item.id)
 
 
@@ -75,8 +80,7 @@ class Engine:
     def __init__(
         self,
         adapters: Mapping[str, Path],
-        temperature: float = 0.0,
-        top_p: float = 1.0,
+        spec: StudySpec,
         progress: Progress | None = None,
         store: Store | None = None,
     ) -> None:
@@ -84,14 +88,12 @@ class Engine:
 
         Args:
             adapters: the folder of each adapter's reference.
-            temperature: see `Sampling`.
-            top_p: see `Sampling`.
-            progress: told of a model that is being fetched.
+            spec: the study's choices.
+            progress: told of a model that is being fetched; its cancel event stops the work.
             store: keeps what a probe asked, so that the next study need not ask again.
         """
-        self._folders = dict(adapters)
-        self._temperature, self._top_p = temperature, top_p
-        self._progress, self._store = progress, store
+        self._folders, self._spec, self._store = dict(adapters), spec, store
+        self._progress = progress or Progress()
         self._reference = ""
         self._model: Generator | None = None
         self._gated: dict[str, GatedModel] = {}
@@ -112,31 +114,30 @@ class Engine:
             self._reference = reference
         return self._model
 
-    def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
-        """Return what the study must know of a model.
+    def facts(self, reference: str, has_choices: bool = True) -> ModelFacts:
+        """Find out what the study must know of a model.
 
         Args:
             reference: the model.
-            scoring: as the spec asks; `auto` is decided by a probe.
-            has_choices: whether there are choices to be scored at all.
+            has_choices: whether there are choices to be scored; a probe then decides how, where
+                the spec leaves it open.
 
         Raises:
             PrismError: the model cannot be loaded.
         """
         model = self.model(reference)
         found, notes = self._adapter_facts(model)
-        chosen: Scoring = scoring
-        if scoring == "auto" and has_choices:
-            asked = model if self._store is None else CachedModel(model, self._store)
-            probe = probe_scoring(asked)
-            chosen = probe.scoring
+        scoring: Way = "letters" if self._spec.scoring == "letters" else "cloze"
+        if self._spec.scoring == "auto" and has_choices:
+            probe = probe_scoring(model if self._store is None else CachedModel(model, self._store))
+            scoring = probe.scoring
             notes.append(f"{model.name}: {probe.sentence}")
         return ModelFacts(
             reference,
             model.name,
             model.fingerprint,
             model.has_system_role,
-            "cloze" if chosen == "auto" else chosen,
+            scoring,
             tuple(found),
             tuple(notes),
         )
@@ -145,38 +146,41 @@ class Engine:
         """Return the identity of a model, without its adapters."""
         return self.model(reference).fingerprint
 
-    def answer(
-        self, batch: Batch, scoring: Scoring, cancel: threading.Event | None = None
-    ) -> list[Response]:
-        """Answer all requests of a batch, in their order.
-
-        Raises:
-            InputError: a question is too long for the model.
-            CancelledError: `cancel` was set.
-        """
-        found: dict[int, Response] = {}
-        for places in self._by_speaker(batch):
-            requests = [batch.requests[i] for i in places]
-            if batch.kind == "choice":
-                responses = self._choices(batch, requests, scoring, cancel)
-            else:
-                responses = self._texts(batch, requests, cancel)
-            found.update(zip(places, responses, strict=True))
-        return [found[i] for i in range(len(batch.requests))]
-
     def answer_all(
-        self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
+        self, batches: Sequence[Batch], scoring: Way
     ) -> Iterator[tuple[int, list[Response]]]:
-        """Yield (place in `batches`, its answers), one batch after another."""
+        """Yield (place in `batches`, its responses), one batch after another."""
         for place, batch in enumerate(batches):
-            yield place, self.answer(batch, scoring, cancel)
+            yield place, self.answer(batch, scoring)
 
     def close(self) -> None:
         """Let the model go."""
         self._model, self._gated = None, {}
 
+    def answer(self, batch: Batch, scoring: Way) -> list[Response]:
+        """Answer all requests of a batch, in their order.
+
+        Raises:
+            InputError: a question is too long for the model.
+            CancelledError: stopped on request.
+        """
+        found: dict[int, Response] = {}
+        for places in self._by_speaker(batch):
+            requests = [batch.requests[i] for i in places]
+            speaker = self._speaker(batch.model, requests[0])
+            if batch.kind == "choice":
+                variant, items = requests[0].cell.variant, [one.item for one in requests]
+                scores = score_choice_items(
+                    speaker, variant, items, scoring, cancel=self._progress.cancel
+                )
+                responses = [Response(choice=one) for one in scores]
+            else:
+                responses = self._texts(speaker, requests, sampling_of(self._spec, batch))
+            found.update(zip(places, responses, strict=True))
+        return [found[i] for i in range(len(batch.requests))]
+
     def _by_speaker(self, batch: Batch) -> list[list[int]]:
-        """Places of the requests that one model can answer together."""
+        """Return the places of the requests that one model can answer together."""
         groups: dict[str, list[int]] = {}
         for i, request in enumerate(batch.requests):
             alone = request.cell.label if request.cell.adapter or batch.kind == "choice" else ""
@@ -197,46 +201,23 @@ class Engine:
         return gated if threshold is None else gated.with_threshold(threshold)
 
     def _texts(
-        self, batch: Batch, requests: Sequence[Request], cancel: threading.Event | None
+        self, speaker: Generator, requests: Sequence[Request], sampling: Sampling
     ) -> list[Response]:
-        speaker = self._speaker(batch.model, requests[0])
-        sampling = Sampling(batch.max_new_tokens, self._temperature, self._top_p)
-        has_system_role = self.model(batch.model).has_system_role
-        prompts = [first_prompt(request, has_system_role) for request in requests]
-        seeds = [row_seed(request) for request in requests]
         turns: list[list[Completion]] = [[] for _ in requests]
         places = list(range(len(requests)))
-        for turn in range(1 + max(len(request.item.follow_ups) for request in requests)):
-            answers = speaker.generate(
-                [prompts[i] for i in places], sampling, [seeds[i] for i in places], cancel=cancel
-            )
+        while places:
+            prompts = [turn_prompt(requests[i], turns[i], speaker.has_system_role) for i in places]
+            seeds = [row_seed(requests[i]) for i in places]
+            answers = speaker.generate(prompts, sampling, seeds, cancel=self._progress.cancel)
             if any(a.finish in ("cancelled", "running") for a in answers):
                 raise CancelledError("stopped while answers were being written")
             for i, answer in zip(places, answers, strict=True):
                 turns[i].append(answer)
-            places = [i for i in places if turn < len(requests[i].item.follow_ups)]
-            for i in places:
-                question = requests[i].item.follow_ups[turn]
-                prompts[i] = next_prompt(prompts[i], turns[i][-1].text, question)
-            if not places:
-                break
+            places = [i for i in places if len(turns[i]) <= len(requests[i].item.follow_ups)]
         return [Response(tuple(one)) for one in turns]
 
-    def _choices(
-        self,
-        batch: Batch,
-        requests: Sequence[Request],
-        scoring: Scoring,
-        cancel: threading.Event | None,
-    ) -> list[Response]:
-        speaker = self._speaker(batch.model, requests[0])
-        items = [request.item for request in requests]
-        way: Way = "letters" if scoring == "letters" else "cloze"
-        scores = score_choice_items(speaker, requests[0].cell.variant, items, way, cancel=cancel)
-        return [Response(choice=one) for one in scores]
-
     def _adapter_facts(self, model: Generator) -> tuple[list[AdapterFact], list[str]]:
-        """The adapters that fit the model, and a sentence for each that does not."""
+        """Return the adapters that fit the model, and a sentence for each that does not."""
         found, notes = [], []
         for reference, folder in self._folders.items():
             if not isinstance(model, LocalModel):

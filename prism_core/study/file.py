@@ -1,4 +1,4 @@
-"""A study as one Parquet file that opens anywhere, without a model and without a store.
+"""A study as one Parquet file that opens anywhere, without a model and a store; or as CSV.
 
 The rows are the file's table; spec, items, notes and versions are JSON in its key-value metadata
 under `prism.study`. A file may come from a stranger: sizes are checked before anything is read,
@@ -72,8 +72,43 @@ def save_study(study: Study, path: Path | str) -> Path:
     return target
 
 
+def load_study(source: Path | str | bytes) -> Study:
+    """Open a study's file read-only.
+
+    Args:
+        source: the file's path, or its content.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InputError: it is not a study, is damaged or too large, or holds what a study cannot.
+    """
+    content: Any = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+    if isinstance(content, Path) and not content.is_file():
+        raise NotFoundError(f"There is no study file at '{content}'.")
+    size = len(source) if isinstance(source, bytes) else content.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise InputError(f"The file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are allowed.")
+    try:
+        with pq.ParquetFile(content, arrow_extensions_enabled=False) as file:
+            _check_size(file.metadata)
+            about = _about(file.metadata.metadata)
+            _check_types(file.schema_arrow)
+        texts = [c.name for c in COLUMNS if c.kind == "text"]
+        # Reopened: only now is it known that the columns to be read as dictionaries are there.
+        with pq.ParquetFile(content, read_dictionary=texts, arrow_extensions_enabled=False) as file:
+            rows = _read(file)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"This is not a readable study file: {str(error)[:160]}") from error
+    return _build(about, conform(rows))
+
+
 def to_csv(study: Study) -> str:
-    """One row an answer, the question in the last column."""
+    """Return one row an answer, the question in the last column, safe to open in a spreadsheet.
+
+    A cell that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
     questions = study.items[["task", "item", "question"]]
     table = study.rows.merge(questions, on=["task", "item"], how="left", validate="many_to_one")
     texts = [c.name for c in COLUMNS if c.kind == "text"] + ["question"]
@@ -102,38 +137,6 @@ def export_study(study: Study, path: Path) -> Path:
     return path
 
 
-def load_study(source: Path | str | bytes) -> Study:
-    """Open a study's file read-only.
-
-    Args:
-        source: the file's path, or its content.
-
-    Raises:
-        NotFoundError: there is no such file.
-        InputError: it is no study, is damaged or too large, or holds what a study cannot.
-    """
-    content: Any = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
-    if isinstance(content, Path) and not content.is_file():
-        raise NotFoundError(f"There is no study file at '{content}'.")
-    size = len(source) if isinstance(source, bytes) else content.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise InputError(f"The file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are allowed.")
-    try:
-        with pq.ParquetFile(content, arrow_extensions_enabled=False) as file:
-            _check_size(file.metadata)
-            about = _about(file.metadata.metadata)
-            _check_types(file.schema_arrow)
-        texts = [c.name for c in COLUMNS if c.kind == "text"]
-        # Reopened: only now is it known that the columns to be read as dictionaries are there.
-        with pq.ParquetFile(content, read_dictionary=texts, arrow_extensions_enabled=False) as file:
-            rows = _read(file)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"This is no readable study file: {str(error)[:160]}") from error
-    return _build(about, conform(rows))
-
-
 def _to_arrow(study: Study) -> pa.Table:
     rows, items = conform(study.rows), conform(study.items, ITEM_COLUMNS)
     check_rows(rows, items)
@@ -154,7 +157,7 @@ def _to_arrow(study: Study) -> pa.Table:
 
 
 def _plain(values: pd.Series, column: Column) -> Any:
-    """The column as Arrow takes it, a missing value being null."""
+    """Return the column as Arrow takes it, a missing value being null."""
     if column.kind == "real":
         return pa.array(values.to_numpy(), from_pandas=True)
     if column.kind == "text":
@@ -163,15 +166,13 @@ def _plain(values: pd.Series, column: Column) -> Any:
 
 
 def _records(items: pd.DataFrame) -> list[dict[str, Any]]:
-    """The items as JSON, one object each."""
+    """Return the items as JSON, one object each."""
     plain = items.astype(object).where(items.notna(), None)
-    return [
-        {str(key): value for key, value in record.items()} for record in plain.to_dict("records")
-    ]
+    return [{str(k): v for k, v in record.items()} for record in plain.to_dict("records")]
 
 
 def _read(file: pq.ParquetFile) -> pd.DataFrame:
-    """The file's rows, a few at a time: what sizes it claims to have need not be true.
+    """Read the file's rows, a few at a time: the sizes it claims to have need not be true.
 
     Texts are read as a dictionary and places in it, so that one long text which a million rows
     share is counted before it is written out a million times.
@@ -191,7 +192,7 @@ def _read(file: pq.ParquetFile) -> pd.DataFrame:
 
 
 def _written_out(column: pa.Array) -> int:
-    """Bytes of a column of texts once each row has its own."""
+    """Return the bytes of a column of texts once each row has its own."""
     if not isinstance(column, pa.DictionaryArray):
         return 0
     lengths = pc.binary_length(column.dictionary)
@@ -218,12 +219,11 @@ def _check_types(schema: pa.Schema) -> None:
     for column in schema:
         if column.name not in known:
             raise InputError(f"The file has a column '{column.name[:40]}' that is not known.")
-        wanted = _ARROW[known[column.name].kind]
-        given = column.type
+        wanted, given = _ARROW[known[column.name].kind], column.type
         if pa.types.is_dictionary(given):
             given = given.value_type
-        text = pa.types.is_string(wanted) and pa.types.is_large_string(given)
-        if given != wanted and not text:
+        is_text = pa.types.is_string(wanted) and pa.types.is_large_string(given)
+        if given != wanted and not is_text:
             raise InputError(
                 f"The column '{column.name}' is of type {str(column.type)[:40]}, not {wanted}."
             )
@@ -232,13 +232,15 @@ def _check_types(schema: pa.Schema) -> None:
 def _about(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
     text = (metadata or {}).get(METADATA_KEY)
     if text is None:
-        raise InputError("This Parquet file is no study: it has no 'prism.study' in its metadata.")
+        raise InputError(
+            "This Parquet file is not a study: it has no 'prism.study' in its metadata."
+        )
     if len(text) > MAX_METADATA:
         raise InputError("The study's description is too long to be one.")
     try:
         about = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"The study's description is no JSON: {str(error)[:80]}") from error
+        raise InputError(f"The study's description is not JSON: {str(error)[:80]}") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         found = about.get("format") if isinstance(about, dict) else None
         raise InputError(f"The study has format {str(found)[:20]!r}; this version reads {FORMAT}.")
@@ -251,10 +253,8 @@ def _build(about: dict[str, Any], rows: pd.DataFrame) -> Study:
     if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
         raise InputError("The study's items are not a list of objects.")
     names = {c.name for c in ITEM_COLUMNS}
-    for record in records:
-        strange = [key for key in record if key not in names]
-        if strange:
-            raise InputError(f"An item has a field '{strange[0][:40]}' that is not known.")
+    if strange := [key for record in records for key in record if key not in names]:
+        raise InputError(f"An item has a field '{strange[0][:40]}' that is not known.")
     items = table_of(records, ITEM_COLUMNS)
     check_rows(rows, items)
     notes, versions = about.get("notes"), about.get("versions")

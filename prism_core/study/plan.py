@@ -46,7 +46,6 @@ class StudyPlan:
     """What a study will do."""
 
     cells: int
-    """Cells, all models together."""
     answers: int
     prompt_tokens: int
     """Tokens to be read, shared beginnings once."""

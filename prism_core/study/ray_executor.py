@@ -8,35 +8,31 @@ it is first needed; `RAY_ADDRESS` names a running cluster, else one is started o
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from prism_core.errors import CancelledError, InputError, ModelError, PrismError
 from prism_core.study.batches import Batch
+from prism_core.study.choice_scoring import Way
 from prism_core.study.engine import Engine, ModelFacts, Response
-from prism_core.study.spec import Scoring
+from prism_core.study.spec import StudySpec
 
 RETRIES = 3
 """How often a batch is given to another worker before the study fails."""
 WAIT_SECONDS = 0.25
 AHEAD = 2
 """Batches waiting for each worker; more would only fill its memory."""
-Folders = tuple[tuple[str, str], ...]
 
 
 class RayExecutor:
     """Computes batches on a Ray cluster; see `prism_core.study.run.Executor`."""
 
     def __init__(
-        self,
-        adapters: Mapping[str, Path],
-        temperature: float,
-        top_p: float,
-        cancel: threading.Event | None = None,
+        self, adapters: Mapping[str, Path], spec: StudySpec, cancel: threading.Event | None = None
     ) -> None:
         """Connect to the cluster, or start one here.
 
@@ -58,41 +54,36 @@ class RayExecutor:
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise ModelError(f"The Ray cluster does not answer: {error}") from error
         folders = tuple((name, str(folder)) for name, folder in adapters.items())
-        self._setup = (folders, temperature, top_p)
         gpus = 1 if self._ray.cluster_resources().get("GPU", 0) >= 1 else 0
-        options = {"num_cpus": 1, "num_gpus": gpus, "max_retries": RETRIES}
-        self._answer = self._ray.remote(answer_batch).options(**options)
-        self._facts = self._ray.remote(model_facts).options(**options)
-        self._print = self._ray.remote(model_fingerprint).options(**options)
+        remote = self._ray.remote(ask_engine)
+        remote = remote.options(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
+        self._ask = functools.partial(remote.remote, (folders, spec))
 
     @property
     def workers(self) -> int:
-        """Return how many batches can be at work at once."""
+        """How many batches can be at work at once."""
         resources = self._ray.cluster_resources()
         return max(1, int(resources.get("GPU") or resources.get("CPU", 1)))
 
-    def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
+    def facts(self, reference: str, has_choices: bool = True) -> ModelFacts:
         """See `Engine.facts`; asked of a worker, so that this process needs no model."""
-        found: ModelFacts = self._wait(
-            self._facts.remote(self._setup, reference, scoring, has_choices)
-        )
+        found: ModelFacts = self._wait(self._ask("facts", reference, has_choices))
         return found
 
     def fingerprint(self, reference: str) -> str:
         """Return the identity of a model, as a worker sees it."""
-        return str(self._wait(self._print.remote(self._setup, reference)))
+        return str(self._wait(self._ask("fingerprint", reference)))
 
     def answer_all(
-        self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
+        self, batches: Sequence[Batch], scoring: Way
     ) -> Iterator[tuple[int, list[Response]]]:
-        """Yield (place in `batches`, its answers) as workers return them.
+        """Yield (place in `batches`, its responses) as workers return them.
 
         Raises:
             PrismError: a worker said why it cannot answer.
             ModelError: a batch lost its worker again and again.
-            CancelledError: `cancel` was set.
+            CancelledError: stopped on request.
         """
-        self._cancel = cancel
         waiting = iter(enumerate(batches))
         at_work: dict[Any, int] = {}
         try:
@@ -102,14 +93,14 @@ class RayExecutor:
                     if following is None:
                         break
                     place, batch = following
-                    at_work[self._answer.remote(self._setup, batch, scoring)] = place
+                    at_work[self._ask("answer", batch, scoring)] = place
                 if not at_work:
                     return
                 done, _ = self._ray.wait(list(at_work), timeout=WAIT_SECONDS)
                 for task in done:
                     place = at_work.pop(task)
                     yield place, self._result(task)
-                if cancel.is_set():
+                if self._cancel.is_set():
                     raise CancelledError("stopped on request")
         finally:
             for task in at_work:
@@ -161,26 +152,16 @@ def import_ray() -> Any:
     return ray
 
 
-Setup = tuple[Folders, float, float]
+Setup = tuple[tuple[tuple[str, str], ...], StudySpec]
 
 
-@lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)
 def engine_of(setup: Setup) -> Engine:
     """Return the engine of this worker's process, kept between tasks."""
-    folders, temperature, top_p = setup
-    return Engine({name: Path(folder) for name, folder in folders}, temperature, top_p)
+    folders, spec = setup
+    return Engine({name: Path(folder) for name, folder in folders}, spec)
 
 
-def answer_batch(setup: Setup, batch: Batch, scoring: Scoring) -> list[Response]:
-    """Answer one batch: a worker's task."""
-    return engine_of(setup).answer(batch, scoring)
-
-
-def model_facts(setup: Setup, reference: str, scoring: Scoring, has_choices: bool) -> ModelFacts:
-    """Return what is known of a model: a worker's task."""
-    return engine_of(setup).facts(reference, scoring, has_choices)
-
-
-def model_fingerprint(setup: Setup, reference: str) -> str:
-    """Return the identity of a model: a worker's task."""
-    return engine_of(setup).fingerprint(reference)
+def ask_engine(setup: Setup, method: str, *arguments: Any) -> Any:
+    """Do a worker's task: call a method of its engine."""
+    return getattr(engine_of(setup), method)(*arguments)

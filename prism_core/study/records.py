@@ -7,6 +7,7 @@ be explored while it runs, and whoever continues it redoes nothing that is there
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,15 +27,10 @@ from prism_core.study.spec import StudySpec
 from prism_core.study.table import Study, empty_table, table_of
 from prism_core.tasks import Item, item_from_json, item_to_json
 
-FACTS, ITEMS, ANSWERS, JUDGEMENTS, END = (
-    "study_facts",
-    "study_items",
-    "study_answers",
-    "study_judgements",
-    "study_end",
-)
-"""Stages of a study's records."""
+FACTS, ITEMS, ANSWERS = "study_facts", "study_items", "study_answers"
+JUDGEMENTS, END = "study_judgements", "study_end"
 _PACKAGES = ("torch", "transformers", "tokenizers", "pandas", "math-verify")
+"""Libraries whose versions decide a study's numbers."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,7 @@ class ModelPart:
     cells: tuple[Cell, ...]
     """How it answers, neutral first."""
     notes: tuple[str, ...] = ()
+    """What was left out, as sentences."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,9 @@ class StudyEnd:
     seconds: float
     """Time at work, all resumptions together."""
     versions: Mapping[str, str]
+    """What it was made with, see `versions_here`."""
     notes: tuple[str, ...] = ()
+    """What a reader should know, as sentences."""
 
 
 class StudyRecords:
@@ -69,7 +68,7 @@ class StudyRecords:
         self.store.put_records(self.run_id, ITEMS, parts)
 
     def items(self) -> dict[str, tuple[Item, ...]]:
-        """The items by task."""
+        """Return the items by task."""
         parts = self.store.get_records(self.run_id, ITEMS)
         return {task: tuple(item_from_json(one) for one in lines) for task, lines in parts.items()}
 
@@ -78,7 +77,7 @@ class StudyRecords:
         self.store.put_records(self.run_id, FACTS, {f"{place:04d}": part})
 
     def models(self) -> dict[int, ModelPart]:
-        """The models by their place in the spec."""
+        """Return the models by their place in the spec."""
         found = self.store.get_values(self.run_id, FACTS, ModelPart)
         return {int(key): part for key, part in found.items()}
 
@@ -87,11 +86,11 @@ class StudyRecords:
         self.store.put_records(self.run_id, ANSWERS, {a.key: pack(a) for a in answers})
 
     def answer_keys(self) -> set[str]:
-        """Keys of the answers that are there."""
+        """Return the keys of the answers that are there."""
         return set(self.store.record_keys(self.run_id, ANSWERS))
 
     def answers(self) -> list[Answer]:
-        """All answers so far."""
+        """Return all answers so far."""
         return [read_answer(data) for data in self._payloads(ANSWERS)]
 
     def keep_judgements(self, judgements: Iterable[JudgedAnswer]) -> None:
@@ -99,7 +98,7 @@ class StudyRecords:
         self.store.put_records(self.run_id, JUDGEMENTS, {j.answer: pack(j) for j in judgements})
 
     def judgements(self) -> dict[str, JudgedAnswer]:
-        """All judgements so far, by the key of their answer."""
+        """Return all judgements so far, by the key of their answer."""
         found = [JudgedAnswer(**data) for data in self._payloads(JUDGEMENTS)]
         return {one.answer: one for one in found}
 
@@ -108,7 +107,7 @@ class StudyRecords:
         self.store.put_records(self.run_id, END, {END: end})
 
     def end(self) -> StudyEnd | None:
-        """How it ended, or None while it has not."""
+        """Return how it ended, or None while it has not."""
         part = self.store.get_records(self.run_id, END).get(END)
         return None if part is None else unpack(StudyEnd, part)
 
@@ -116,8 +115,21 @@ class StudyRecords:
         return list(self.store.get_records(self.run_id, stage).values())
 
 
+def versions_here() -> dict[str, str]:
+    """Return name -> version of this program, of its libraries and the device."""
+    import torch
+
+    found = {"prism-studio": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    cuda = torch.cuda.is_available()
+    found["device"] = torch.cuda.get_device_name() if cuda else f"CPU ({platform.machine()})"
+    return found
+
+
 def read_study(store: Store, run_id: str, owner: str | None = None) -> Study:
-    """A study as far as its run has come.
+    """Return a study as far as its run has come.
 
     Args:
         store: where the run is.
@@ -129,12 +141,12 @@ def read_study(store: Store, run_id: str, owner: str | None = None) -> Study:
     """
     run = store.get_run(run_id, owner)
     if run.kind != "study":
-        raise NotFoundError(f"The run '{run.title}' is no study.")
+        raise NotFoundError(f"The run '{run.title}' is not a study.")
     return study_of(run, StudyRecords(store, run_id))
 
 
 def study_of(run: RunRow, records: StudyRecords) -> Study:
-    """The study that a run's records hold so far."""
+    """Return the study that a run's records hold so far."""
     items, models = records.items(), records.models()
     end = records.end()
     notes = [note for part in models.values() for note in (*part.facts.notes, *part.notes)]
@@ -157,7 +169,7 @@ def build_rows(
     answers: Sequence[Answer],
     judgements: Mapping[str, JudgedAnswer],
 ) -> Any:
-    """The study's table, in the order of models, cells, tasks, items and seeds."""
+    """Return the study's table, in the order of models, cells, tasks, items and seeds."""
     by_id = {(task, one.id): (i, one) for task, had in items.items() for i, one in enumerate(had)}
     tasks = {task: i for i, task in enumerate(items)}
     cells = {
@@ -180,7 +192,7 @@ def build_rows(
 
 
 def model_names(models: Mapping[int, ModelPart]) -> dict[int, str]:
-    """A name for each model; two of one name are told apart by their reference."""
+    """Return a name for each model; two of one name are told apart by their reference."""
     names = {place: part.facts.name for place, part in models.items()}
     shown = list(names.values())
     return {
@@ -190,21 +202,6 @@ def model_names(models: Mapping[int, ModelPart]) -> dict[int, str]:
 
 
 def read_answer(data: Mapping[str, Any]) -> Answer:
-    """An answer from its record; `unpack` would check what this program wrote itself, slowly."""
+    """Read an answer from its record, unlike `unpack` without slow checks of our own writing."""
     lists = {key: tuple(data[key]) for key in ("turns", "logprobs", "lengths")}
     return Answer(**{**data, **lists})
-
-
-def versions_here() -> dict[str, str]:
-    """Return the versions of this program and of what decides its numbers, and the device."""
-    import torch
-
-    found = {"prism-studio": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    cuda = torch.cuda.is_available()
-    found["device"] = torch.cuda.get_device_name() if cuda else f"CPU ({platform.machine()})"
-    return found

@@ -18,6 +18,7 @@ from prism_core.checks.check import check_to_json
 from prism_core.errors import InputError, NotFoundError
 from prism_core.personas.library import get_persona, load_personas, parse_persona
 from prism_core.prism.bundle import INFO_FILE, BundleInfo, read_info
+from prism_core.prism.pipeline import ADAPTER_FOLDER
 from prism_core.storage import Store
 from prism_core.study.spec import StudySpec
 from prism_core.study.table import ITEM_COLUMNS, TURN_MARK, table_of
@@ -26,14 +27,11 @@ from prism_core.types import Persona
 from prism_core.utils.assets import ASSETS
 
 SHIPPED = ASSETS / "adapters"
-"""Where the adapters live that come with PRISM Studio."""
-FOLDER = "adapter"
-"""The bundle's folder in a training run's folder."""
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def personas_of(spec: StudySpec) -> tuple[Persona, ...]:
-    """The personas of a spec, the library's first.
+    """Return the personas of a spec, the library's first.
 
     Raises:
         NotFoundError: the library has none of a given name.
@@ -50,7 +48,7 @@ def personas_of(spec: StudySpec) -> tuple[Persona, ...]:
 
 
 def items_of(spec: StudySpec) -> dict[str, tuple[Item, ...]]:
-    """Each task's items, stratified by category.
+    """Return each task's items, stratified by category.
 
     Raises:
         NotFoundError: there is no such task, or its data is not here; the message says how to
@@ -63,14 +61,14 @@ def items_of(spec: StudySpec) -> dict[str, tuple[Item, ...]]:
 
 
 def item_table(items: dict[str, tuple[Item, ...]]) -> pd.DataFrame:
-    """The item table of a study, see `study_table.ITEM_COLUMNS`."""
+    """Return the item table of a study, see `table.ITEM_COLUMNS`."""
     return table_of([_record(one) for task in items.values() for one in task], ITEM_COLUMNS)
 
 
 def find_adapter(
     reference: str, store: Store | None = None, owner: str | None = None
 ) -> tuple[Path, BundleInfo]:
-    """The folder of an adapter and what it says of itself.
+    """Return the folder of an adapter and what it says of itself.
 
     Args:
         reference: a shipped adapter's name, a training run's id, or a bundle's folder.
@@ -85,14 +83,14 @@ def find_adapter(
     if reference in shipped:
         folder = SHIPPED / reference
     elif _RUN_ID.fullmatch(reference) and store is not None:
-        folder = store.get_run(reference, owner).path / FOLDER
+        folder = store.get_run(reference, owner).path / ADAPTER_FOLDER
     elif os.environ.get("PRISM_PUBLIC", "").strip() == "1":
         raise NotFoundError(
             f"There is no adapter '{reference[:60]}' here; there are {', '.join(shipped)}."
         )
     else:
         given = Path(reference).expanduser()
-        folder = given if (given / INFO_FILE).is_file() else given / FOLDER
+        folder = given if (given / INFO_FILE).is_file() else given / ADAPTER_FOLDER
     if not (folder / INFO_FILE).is_file():
         raise NotFoundError(
             f"There is no adapter '{reference[:80]}': give a shipped one ({', '.join(shipped)}), "
@@ -102,7 +100,7 @@ def find_adapter(
 
 
 def short_name(reference: str, info: BundleInfo) -> str:
-    """An adapter's name for labels: a shipped one's own, else made from its title."""
+    """Return an adapter's name for labels: a shipped one's own, else made from its title."""
     if (SHIPPED / reference / INFO_FILE).is_file() and "/" not in reference:
         return reference
     clean = re.sub(r"[^a-z0-9]+", "_", info.name.lower()).strip("_")

@@ -4,15 +4,14 @@
 2. Batches in the order of the cells: known answers come from the cache, the rest from an executor.
 3. Each batch's answers are graded by program and committed, so a kill loses one batch at most.
 4. A judge, if there is one, compares every written answer with the neutral one.
-The executor is an `Engine` in this process, or a Ray cluster (`ray_executor`) of them.
+The executor is this process, or a Ray cluster (`ray_executor`); both call the same `Engine`.
 """
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -28,15 +27,15 @@ from prism_core.study.answers import Answer, answer_key
 from prism_core.study.batches import Batch, Request, batches_of
 from prism_core.study.cache import AnswerCache
 from prism_core.study.cells import cells_of
+from prism_core.study.choice_scoring import Way
 from prism_core.study.engine import Engine, ModelFacts, Response
 from prism_core.study.file import save_study
 from prism_core.study.judging import judge_answers
 from prism_core.study.records import ModelPart, StudyEnd, StudyRecords, read_study, versions_here
 from prism_core.study.resolve import find_adapter, items_of, personas_of
-from prism_core.study.spec import Scoring, StudySpec, check_spec
+from prism_core.study.spec import StudySpec, check_spec
 from prism_core.study.table import Study
 from prism_core.tasks import Item
-from prism_core.types import Sampling
 
 STUDY_FILE = "study.parquet"
 """The result, beside the store of a study in a folder of its own."""
@@ -45,21 +44,21 @@ TIME_STAGE = "study_time"
 
 
 class Executor(Protocol):
-    """Computes batches, in any order: an `Engine` in this process, or a Ray cluster."""
+    """Computes batches, in any order: an `Engine` here, or workers of a Ray cluster."""
 
-    def facts(self, reference: str, scoring: Scoring, has_choices: bool = True) -> ModelFacts:
-        """Return what the study must know of a model; see `Engine.facts`."""
+    def facts(self, reference: str, has_choices: bool = True) -> ModelFacts:
+        """Find out what the study must know of a model; see `Engine.facts`."""
 
     def fingerprint(self, reference: str) -> str:
         """Return the identity of a model."""
 
     def answer_all(
-        self, batches: Sequence[Batch], scoring: Scoring, cancel: threading.Event
+        self, batches: Sequence[Batch], scoring: Way
     ) -> Iterator[tuple[int, list[Response]]]:
-        """Yield (place in `batches`, its answers) as they are done."""
+        """Yield (place in `batches`, its responses) as they are done."""
 
     def close(self) -> None:
-        """Let go of models and workers."""
+        """Let go what it holds."""
 
 
 def do_study(run: RunRow, store: Store, progress: Progress) -> None:
@@ -128,19 +127,19 @@ class StudyRun:
         self.items = items_of(self.spec)
         self.folders = self._folders(run.owner or None)
         self._given = dict(models or {})
-        self._engine = Engine(self.folders, self.spec.temperature, self.spec.top_p, progress, store)
-        self._grades: dict[tuple[str, str, str], tuple[float | None, bool]] = {}
+        self._engine = Engine(self.folders, self.spec, progress, store)
+        self._grades: dict[tuple[str, str, tuple[str, ...]], tuple[float | None, bool]] = {}
         self._done = self._total = 0
         self._said: tuple[str, ...] = ()
 
     def run(self) -> None:
-        """Answer by all models, one after another."""
+        """Answer and judge with all models, one after another."""
         started = time.monotonic()
         journal = StoreJournal(self.store, self.records.run_id)
         begin(journal, "study", self.spec, [i for had in self.items.values() for i in had])
         self.records.keep_items(self.items)
         try:
-            with closing(self._executor()) as executor:
+            with contextlib.closing(self._executor()) as executor:
                 for place, reference in enumerate(self.spec.models):
                     self._run_model(place, reference, executor)
         finally:
@@ -153,7 +152,7 @@ class StudyRun:
         if self.spec.executor == "ray":
             from prism_core.study.ray_executor import RayExecutor
 
-            return RayExecutor(self.folders, self.spec.temperature, self.spec.top_p)
+            return RayExecutor(self.folders, self.spec, self.progress.cancel)
         return self._engine
 
     def _run_model(self, place: int, reference: str, executor: Executor) -> None:
@@ -162,40 +161,41 @@ class StudyRun:
         self.progress.update("loading", place, len(self.spec.models), f"loading {reference}")
         part = self._part(place, reference, executor)
         batches = batches_of(self.spec, reference, part.cells, self.items)
-        known = self.records.answer_keys()
-        todo = [batch.without(self._answered(place, batch, known)) for batch in batches]
-        todo = [batch for batch in todo if batch.requests]
         self._total = sum(len(b.requests) for b in batches)
+        todo = self._unrecorded(place, batches)
         self._done = self._total - sum(len(b.requests) for b in todo)
         self._tell(reference)
-        drawing = self.spec.temperature, self.spec.top_p
-        caches = {
-            n: AnswerCache(self.store, part.facts, Sampling(n, *drawing))
-            for n in {b.max_new_tokens for b in batches}
-        }
-        missing = []
+        cache = AnswerCache(self.store, part.facts, self.spec)
+        missing: list[Batch] = []
         for batch in todo:
             self.progress.check()
-            found = caches[batch.max_new_tokens].find(batch)
+            found = cache.find(batch)
             self._commit(place, batch, found)
-            left = batch.without(found)
-            missing += [left] if left.requests else []
-        for at, responses in executor.answer_all(missing, part.facts.scoring, self.progress.cancel):
+            missing += _only(batch, [i for i in range(len(batch.requests)) if i not in found])
+        for at, responses in executor.answer_all(missing, part.facts.scoring):
             found = dict(enumerate(responses))
-            caches[missing[at].max_new_tokens].keep(missing[at], found)
+            cache.keep(missing[at], found)
             self._commit(place, missing[at], found)
             self.progress.check()
         if self.spec.judges:
-            self._judge(place, part, reference)
+            own = self._engine.model(reference)
+            self._said += judge_answers(
+                self.spec, place, part, own, self.items, self.records, self.progress
+            )
 
-    def _judge(self, place: int, part: ModelPart, reference: str) -> None:
-        own = self._engine.model(reference)
-        self._said += judge_answers(
-            self.spec, place, part, own, self.items, self.records, self.progress
-        )
+    def _unrecorded(self, place: int, batches: Sequence[Batch]) -> list[Batch]:
+        """Return what is left of the batches without the answers that are there already."""
+        known, left = self.records.answer_keys(), []
+        for batch in batches:
+            keys = [
+                answer_key(place, r.cell.label, r.item.task, r.item.id, r.seed)
+                for r in batch.requests
+            ]
+            left += _only(batch, [i for i, key in enumerate(keys) if key not in known])
+        return left
 
     def _part(self, place: int, reference: str, executor: Executor) -> ModelPart:
-        """What is known of a model: from the records where it is there, else looked up."""
+        """Return what is known of a model: from the records if it is there, else looked up."""
         known = self.records.models().get(place)
         if known is not None:
             if known.facts.fingerprint != executor.fingerprint(reference):
@@ -205,7 +205,7 @@ class StudyRun:
                 )
             return known
         has_choices = any(i.kind == "choice" for had in self.items.values() for i in had)
-        facts = executor.facts(reference, self.spec.scoring, has_choices)
+        facts = executor.facts(reference, has_choices)
         cells, notes = cells_of(self.spec, self.personas, facts.adapters, facts.has_system_role)
         if len(cells) == 1:
             raise InputError(
@@ -216,22 +216,14 @@ class StudyRun:
         self.records.keep_model(place, ModelPart(facts, cells, notes))
         return self.records.models()[place]
 
-    @staticmethod
-    def _answered(place: int, batch: Batch, known: set[str]) -> set[int]:
-        """Places in the batch of what is recorded already."""
-        keys = [
-            answer_key(place, r.cell.label, r.item.task, r.item.id, r.seed) for r in batch.requests
-        ]
-        return {i for i, key in enumerate(keys) if key in known}
-
     def _commit(self, place: int, batch: Batch, found: Mapping[int, Response]) -> None:
         if not found:
             return
-        self.records.keep_answers(
-            self._answer(place, batch.requests[i], response) for i, response in found.items()
-        )
-        self._done += len(found)
-        self._tell(batch.requests[max(found)].cell.label)
+        requests = [batch.requests[i] for i in found]
+        pairs = zip(requests, found.values(), strict=True)
+        self.records.keep_answers(self._answer(place, asked, told) for asked, told in pairs)
+        self._done += len(requests)
+        self._tell(requests[-1].cell.label)
 
     def _answer(self, place: int, request: Request, response: Response) -> Answer:
         item, choice = request.item, response.choice
@@ -253,9 +245,9 @@ class StudyRun:
         tokens = sum(one.tokens for one in response.turns)
         return replace(answer, turns=turns, tokens=tokens, check=check, refused=refused)
 
-    def _grade(self, item: Item, turns: Sequence[str]) -> tuple[float | None, bool]:
-        """Score of the check and the refusal rule; the same text is looked at once."""
-        key = (item.task, item.id, turns[-1])
+    def _grade(self, item: Item, turns: tuple[str, ...]) -> tuple[float | None, bool]:
+        """Return check score and refusal by rule; the same text is looked at once."""
+        key = (item.task, item.id, turns)
         if key not in self._grades:
             score = grade(item, turns[-1]).score if item.check is not None else None
             self._grades[key] = (score, is_refusal(turns[0]))
@@ -272,3 +264,9 @@ class StudyRun:
         if self.spec.judges:
             return tuple(dict.fromkeys(self._said))
         return ("No judge took part: alignment rests on checks of form and on safety alone.",)
+
+
+def _only(batch: Batch, places: Sequence[int]) -> list[Batch]:
+    """Return the batch with those of its requests alone; nothing if there are none."""
+    requests = tuple(batch.requests[i] for i in places)
+    return [replace(batch, requests=requests)] if requests else []

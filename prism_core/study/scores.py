@@ -1,7 +1,7 @@
 """What accuracy and alignment mean in a study: the one place where they are defined.
 
-From an `Answer` (what was measured), its item and its `JudgedAnswer` follows one row of the study's
-table. The definition is the text below, which the page shows too.
+From an `Answer` (what was measured), its item and its `JudgedAnswer` (what a judge said) follows one
+row of the study's table. The definition is the text below, which the page shows too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 from prism_core.study.answers import Answer, JudgedAnswer
 from prism_core.study.cells import Cell
 from prism_core.study.choice_scoring import ChoiceScores, Way, p_right, picked
-from prism_core.study.spec import Scoring
 from prism_core.study.table import NEUTRAL, TURN_MARK
 from prism_core.tasks import Item
 
@@ -39,7 +38,7 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class Scored:
-    """What a row says of one answer, between 0 and 1 unless it is said otherwise."""
+    """What a row says of one answer: 0 to 1, or None; see `DEFINITION`."""
 
     accuracy: float | None
     alignment: float | None
@@ -54,7 +53,7 @@ def score(
     rubric: float | None = None,
     refused: bool | None = None,
 ) -> Scored:
-    """Accuracy and alignment of one answer.
+    """Return accuracy and alignment of one answer.
 
     Args:
         item: what was asked.
@@ -80,14 +79,9 @@ def score(
 
 
 def row_of(
-    answer: Answer,
-    cell: Cell,
-    item: Item,
-    model: str,
-    scoring: Scoring,
-    judgement: JudgedAnswer | None,
+    answer: Answer, cell: Cell, item: Item, model: str, scoring: Way, judgement: JudgedAnswer | None
 ) -> dict[str, Any]:
-    """One row of the study's table, see `study_table.COLUMNS`."""
+    """Return one row of the study's table, see `table.COLUMNS`."""
     chosen = _choice_of(answer, item, scoring)
     judged = _judged_of(judgement, cell)
     refused = answer.refused if item.kind == "safety" else None
@@ -137,17 +131,16 @@ def _cell_of(cell: Cell) -> Mapping[str, Any]:
     }
 
 
-def _choice_of(answer: Answer, item: Item, scoring: Scoring) -> dict[str, Any]:
+def _choice_of(answer: Answer, item: Item, scoring: Way) -> dict[str, Any]:
     if item.kind != "choice" or item.answer is None:
         return {}
-    way: Way = "letters" if scoring == "letters" else "cloze"
     scores = ChoiceScores(answer.logprobs, answer.lengths)
-    choice = picked(scores, way)
+    choice = picked(scores, scoring)
     return {
         "choice": choice,
         "text": item.choices[choice],
         "correct": float(choice == item.answer),
-        "p_right": _rounded(p_right(scores, way, item.answer)),
+        "p_right": _rounded(p_right(scores, scoring, item.answer)),
     }
 
 

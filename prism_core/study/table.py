@@ -23,7 +23,6 @@ DTYPES: Mapping[ColumnKind, str] = {
     "whole": "Int64",
     "flag": "boolean",
 }
-"""The pandas type of each kind of column."""
 
 MAX_TEXT = 200_000
 """Characters of one cell of a table."""
@@ -118,9 +117,7 @@ class Study:
 
     spec: StudySpec
     rows: pd.DataFrame
-    """One row an answer, see `COLUMNS`."""
     items: pd.DataFrame
-    """One row an item, see `ITEM_COLUMNS`."""
     notes: tuple[str, ...] = ()
     """What a reader should know, as sentences: the way of scoring, nulls, what was left out."""
     finished: bool = True
@@ -131,14 +128,14 @@ class Study:
 
 
 def empty_table(columns: Sequence[Column] = COLUMNS) -> pd.DataFrame:
-    """A table without rows."""
+    """Return a table without rows."""
     return pd.DataFrame({c.name: pd.Series(dtype=DTYPES[c.kind]) for c in columns})
 
 
 def table_of(
     records: Sequence[Mapping[str, Any]], columns: Sequence[Column] = COLUMNS
 ) -> pd.DataFrame:
-    """A table from plain records; what a record leaves out is missing, or empty text.
+    """Return a table of plain records; what one leaves out is missing, or empty text.
 
     Raises:
         InputError: a value does not fit its column.
@@ -150,22 +147,17 @@ def table_of(
 
 
 def conform(table: pd.DataFrame, columns: Sequence[Column] = COLUMNS) -> pd.DataFrame:
-    """The table with its columns in order and of their types.
+    """Return the table with its columns in order and of their types.
 
     Raises:
         InputError: a column is missing or unknown, or a value is not allowed; the message says
             which and why.
     """
     names = [c.name for c in columns]
-    missing = [name for name in names if name not in table.columns]
-    unknown = [str(name) for name in table.columns if name not in names]
-    if missing or unknown:
-        what = (
-            f"lacks the column '{missing[0]}'"
-            if missing
-            else (f"has a column '{unknown[0][:40]}' that is not known")
-        )
-        raise InputError(f"The table {what}.")
+    if missing := [name for name in names if name not in table.columns]:
+        raise InputError(f"The table lacks the column '{missing[0]}'.")
+    if unknown := [str(name) for name in table.columns if name not in names]:
+        raise InputError(f"The table has a column '{unknown[0][:40]}' that is not known.")
     fitted = pd.DataFrame({c.name: _fit(table[c.name], c) for c in columns})
     for name, allowed in WORDS.items():
         if name in names:

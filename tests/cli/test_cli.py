@@ -128,7 +128,7 @@ def test_bad_input_is_one_clear_line_and_status_2(
     assert status == 2
     assert captured.out == ""
     [line] = captured.err.splitlines()
-    assert line.startswith("prism_core: ")
+    assert line.startswith("prism: ")
     assert quoted in line
 
 
@@ -172,7 +172,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as stop:
             build_parser().parse_args([name, "--help"])
         assert stop.value.code == 0
-        assert f"python -m prism_core {name}" in capsys.readouterr().out
+        assert f"prism {name}" in capsys.readouterr().out
 
 
 def test_the_schemas_take_what_we_write_and_refuse_the_rest(

@@ -115,7 +115,7 @@ def say(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     captured = capsys.readouterr()
     assert captured.out == ""
     [line] = captured.err.splitlines()
-    assert line.startswith("prism_core: ")
+    assert line.startswith("prism: ")
     return line
 
 

@@ -11,7 +11,7 @@ from prism_core.errors import InputError, StatisticsError
 from prism_core.personas.pool import load_pool, part_of
 from prism_core.progress import Progress
 from prism_core.rl.tasks import FAMILIES, draw_items
-from prism_core.robustness.lottery import _choice, _search, play
+from prism_core.robustness.lottery import _choice, _search, persona_lottery
 from prism_core.robustness.persona_table import StabilityConfig, measure_table
 from prism_core.robustness.stability import (
     PersonaAccuracy,
@@ -128,7 +128,7 @@ def test_the_gain_is_paired_and_needs_the_same_items() -> None:
 
 def test_a_search_that_cannot_know_gains_nothing_and_one_that_can_does() -> None:
     # p1 is right everywhere, p0 and the neutral prompt nowhere: two tries always find p1.
-    rows = play(table([[0.0] * 8, [1.0] * 8], [0.0] * 8))
+    rows = persona_lottery(table([[0.0] * 8, [1.0] * 8], [0.0] * 8))
     assert [r.k for r in rows] == [1, 2]
     assert rows[0].searched.value == pytest.approx(0.5)  # one try finds it half the time
     assert rows[1].searched.value == pytest.approx(1.0)

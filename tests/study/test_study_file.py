@@ -85,7 +85,7 @@ def study() -> Study:
 
 def study_bytes(made: Study) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return save_study(made, Path(folder) / "study.parquet").read_bytes()
+        return save_study(made, Path(folder) / "s.parquet").read_bytes()
 
 
 def test_what_goes_in_comes_out(tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def put(name: str, values: list[Any], kind: pa.DataType) -> Callable:
 
 
 HOSTILE: list[tuple[str, bytes | Callable[[], bytes], str]] = [
-    ("empty", b"", "no readable study"),
-    ("text", b"PAR1 but not really PAR1", "no readable study"),
-    ("pickle", b"\x80\x04\x95\x00\x00", "no readable study"),
-    ("cut", lambda: study_bytes(study())[:-100], "no readable study"),
+    ("empty", b"", "not a readable study"),
+    ("text", b"PAR1 but not really PAR1", "not a readable study"),
+    ("pickle", b"\x80\x04\x95\x00\x00", "not a readable study"),
+    ("cut", lambda: study_bytes(study())[:-100], "not a readable study"),
     ("no column", lambda: changed(lambda t, s: (t.drop_columns(["item"]), s)), "lacks the column"),
     ("new column", lambda: changed(lambda t, s: (t.append_column("evil", t["item"]), s)), "'evil'"),
     ("two of a name", lambda: changed(lambda t, s: (t.append_column("item", t["item"]), s)), ""),
@@ -145,8 +145,8 @@ HOSTILE: list[tuple[str, bytes | Callable[[], bytes], str]] = [
     ("no seed", lambda: changed(put("seed", [None] * 4, pa.int64())), "lacks a value"),
     ("lost item", lambda: changed(put("item", ["zz"] * 4, pa.string())), "not in the item table"),
     ("twice", lambda: changed(lambda t, s: (pa.concat_tables([t, t]), s)), "there twice"),
-    ("no JSON", lambda: changed(lambda t, s: (t, b"{not json")), "no JSON"),
-    ("deep JSON", lambda: changed(lambda t, s: (t, b"[" * 200_000)), "no JSON"),
+    ("no JSON", lambda: changed(lambda t, s: (t, b"{not json")), "not JSON"),
+    ("deep JSON", lambda: changed(lambda t, s: (t, b"[" * 200_000)), "not JSON"),
     ("a list", lambda: changed(lambda t, s: (t, b"[]")), "format"),
     ("of tomorrow", lambda: changed(format=2), "format '2'"),
     ("bad spec", lambda: changed(spec={"tasks": []}), "tasks is empty"),
@@ -167,7 +167,7 @@ def test_hostile_files_are_refused_in_one_sentence(name: str, content: Any, said
 
 def test_a_foreign_parquet_file_is_no_study(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "x.parquet")
-    with pytest.raises(InputError, match="is no study"):
+    with pytest.raises(InputError, match="is not a study"):
         load_study(tmp_path / "x.parquet")
     with pytest.raises(NotFoundError):
         load_study(tmp_path / "none.parquet")

@@ -127,6 +127,6 @@ def test_cancel_and_failure_reach_the_workers(
     with pytest.raises(CancelledError):
         run(tmp_path / "stopped", replace(spec, executor="ray"), progress)
     assert time.monotonic() - asked < 2.0
-    executor = RayExecutor({}, 0.0, 1.0)
+    executor = RayExecutor({}, spec)
     with pytest.raises(NotFoundError, match="no model at"):
-        executor.facts(str(tmp_path / "nothing"), "cloze")
+        executor.facts(str(tmp_path / "nothing"))

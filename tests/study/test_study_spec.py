@@ -141,7 +141,7 @@ def test_cost_is_linear_in_n() -> None:
         (["run", "{tmp}/good.yaml", "--out", "{tmp}"], "not empty"),
         (["run", "{tmp}/good.yaml", "--out", "{tmp}/none", "--resume"], "no study to resume"),
         (["run", "{tmp}/good.yaml"], "--out"),
-        (["run", "{tmp}/bytes.yaml", "--out", "{tmp}/o"], "no text in UTF-8"),
+        (["run", "{tmp}/bytes.yaml", "--out", "{tmp}/o"], "not a text in UTF-8"),
         (["plan", "{tmp}/task.yaml"], "no task 'cooking'"),
         (["table", "{tmp}/none"], "no study at"),
         (["table", "{tmp}/good.yaml"], "no readable study"),
