@@ -131,7 +131,7 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def write_study(store: Store, rows: int) -> str:
-    """Store a study's run with its records, as `run_study` leaves them; return its id."""
+    """Store a study's run with its records, as a finished study leaves them; return its id."""
     people = list(load_personas().values())[:13]
     spec = StudySpec(
         name="Benchmark",

@@ -1,7 +1,7 @@
 """What accuracy and alignment mean in a study: the one place where they are defined.
 
-From an `Answer` (what was measured), its item and its `JudgedAnswer` (what a judge said) follows one
-row of the study's table. The definition is the text below, which the page shows too.
+From an `Answer` (what was measured), its item and its `JudgedAnswer` follows one row of the study's
+table. The definition is the text below, which the page shows too.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def test_ids_never_reach_the_disk_unchecked(shelf: StudyShelf, study_id: str) ->
 def test_what_is_no_study_is_refused(shelf: StudyShelf, tmp_path: Path, study: Study) -> None:
     text = tmp_path / "x.parquet"
     text.write_text("not a study")
-    with pytest.raises(InputError, match="no readable study"):
+    with pytest.raises(InputError, match="not a readable study"):
         shelf.imports.add(text, ME)
     pq.write_table(pa.table({"a": [1]}), text)
     with pytest.raises(InputError):

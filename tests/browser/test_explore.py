@@ -211,7 +211,7 @@ def test_what_is_no_study_is_said(visit: Visit, tmp_path: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.click("#px-study-upload")
     chooser.value.set_files(wrong)
-    expect(page.locator("#px-study-status [role=alert]")).to_contain_text("no readable study")
+    expect(page.locator("#px-study-status [role=alert]")).to_contain_text("not a readable study")
 
 
 def test_nothing_sticks_out(visit: Visit, file: Path) -> None:

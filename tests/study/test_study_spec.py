@@ -144,7 +144,7 @@ def test_cost_is_linear_in_n() -> None:
         (["run", "{tmp}/bytes.yaml", "--out", "{tmp}/o"], "not a text in UTF-8"),
         (["plan", "{tmp}/task.yaml"], "no task 'cooking'"),
         (["table", "{tmp}/none"], "no study at"),
-        (["table", "{tmp}/good.yaml"], "no readable study"),
+        (["table", "{tmp}/good.yaml"], "not a readable study"),
         (["plot", "{tmp}/good.yaml", "--figure", "pie", "--html", "x"], "no figure 'pie'"),
         (["plot", "{tmp}/none", "--html", "{tmp}/x.html"], "no study at"),
         (["export", "{tmp}/none", "{tmp}/x.csv"], "no study at"),
