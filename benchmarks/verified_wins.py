@@ -14,7 +14,6 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from prism_core.cli.run_folder import last_run, open_store
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
@@ -29,6 +28,7 @@ from prism_core.prism.spec import TrainSpec
 from prism_core.progress import Progress
 from prism_core.stats import mean_of, rate_of
 from prism_core.storage import unpack
+from prism_core.storage.folder_store import last_run, open_folder
 from prism_core.storage.journal import Journal, StoreJournal, SuffixJournal
 from prism_core.types import PromptVariant
 
@@ -43,7 +43,7 @@ def main() -> None:
         print(f"There is no run in '{args.run}': train --preset demo --out {args.run} makes one.")
         return
     model = LocalModel.load("embedded")
-    with open_store(args.run) as store:
+    with open_folder(args.run) as store:
         run = last_run(store, "train")
         spec = unpack(TrainSpec, dict(run.spec))
         journal = StoreJournal(store, run.id)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from prism_core.cli.adapter import find_bundle, open_base
 from prism_core.cli.options import add_json, add_trained_adapter
 from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, printable
-from prism_core.cli.run_folder import last_run, open_store
 from prism_core.progress import Progress
 
 if TYPE_CHECKING:
@@ -59,9 +58,10 @@ def _ablate_run(home: Path, args: argparse.Namespace, progress: Progress) -> Abl
     from prism_core.prism.past_run import read_run
     from prism_core.prism.spec import TrainSpec
     from prism_core.storage import unpack
+    from prism_core.storage.folder_store import last_run, open_folder
     from prism_core.storage.journal import StoreJournal
 
-    with open_store(home) as store:
+    with open_folder(home) as store:
         run = last_run(store, "train")
         spec = unpack(TrainSpec, dict(run.spec))
         journal = StoreJournal(store, run.id)

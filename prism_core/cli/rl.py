@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, get_args
 
 from prism_core.cli.options import add_fields, add_training, given_fields
 from prism_core.cli.output import clean_stdout, emit_json
-from prism_core.cli.run_folder import check_folder, train_in_folder
+from prism_core.cli.run_folder import train_in_folder
 from prism_core.errors import InputError
 from prism_core.progress import Progress
 from prism_core.rl.spec import RL_PRESETS, RlPreset, RlSpec, check_rl_spec
+from prism_core.storage.folder_store import check_folder
 
 if TYPE_CHECKING:
     from prism_core.rl.run import RlResult
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     if not is_first and args.resume:
         raise InputError("A run of several processes cannot be resumed yet; start it anew.")
     if is_first:
-        check_folder(folder, resume=bool(args.resume))
+        check_folder(folder, "rl", resume=bool(args.resume))
     spec = None if args.resume else _spec(args)
     if not is_first and spec is not None:
         with clean_stdout():

@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, one_line
-from prism_core.cli.run_folder import check_folder, last_run, new_run, open_store
 from prism_core.errors import InputError, NotFoundError, StorageError
-from prism_core.storage.folder_store import STORE_FILE
+from prism_core.storage.folder_store import STORE_FILE, check_folder, last_run, new_run, open_folder
 
 if TYPE_CHECKING:
     from prism_core.storage import RunRow, Store
     from prism_core.study.spec import StudySpec
     from prism_core.study.table import Study
-
-STUDY_FILE = "study.parquet"
-"""The finished study, beside its store."""
 
 
 HELP = "measure personas over tasks, and look at the result"
@@ -94,12 +90,12 @@ def run_study(args: argparse.Namespace) -> None:
     from prism_core.progress import Progress
     from prism_core.study.file import save_study
     from prism_core.study.records import read_study
-    from prism_core.study.run import StudyRun
+    from prism_core.study.run import STUDY_FILE, StudyRun
 
     spec = read_spec(args.spec)
     folder = Path(args.out).expanduser()
-    check_folder(folder, resume=args.resume, noun="study")
-    with open_store(folder) as store:
+    check_folder(folder, "study", resume=args.resume)
+    with open_folder(folder) as store:
         row = _row(store, spec, args.resume)
         with clean_stdout():
             StudyRun(row, store, Progress(ProgressLine())).run()
@@ -185,7 +181,7 @@ def open_study(path: str) -> Study:
         return load_study(place)
     if not (place / STORE_FILE).is_file():
         raise NotFoundError(f"There is no study at '{path[:200]}': no file, and no {STORE_FILE}.")
-    with open_store(place) as store:
+    with open_folder(place) as store:
         return read_study(store, last_run(store, "study").id)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from prism_core.cli.options import add_fields, add_training, given_fields, whole
 from prism_core.cli.output import emit_json
-from prism_core.cli.run_folder import check_folder, train_in_folder
+from prism_core.cli.run_folder import train_in_folder
 from prism_core.prism.spec import PRESET_NAMES, PRESETS, TrainSpec, check_spec
+from prism_core.storage.folder_store import check_folder
 from prism_core.utils.validation import range_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     from prism_core.storage import pack
 
     folder = Path(args.resume or args.out).expanduser()
-    check_folder(folder, resume=bool(args.resume))
+    check_folder(folder, "train", resume=bool(args.resume))
     spec = None if args.resume else _spec(args)
     result = train_in_folder(folder, "train", spec, TrainSpec, train)
     if args.json:
