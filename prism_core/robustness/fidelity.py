@@ -82,7 +82,7 @@ class Fidelity:
 
 
 def judge_prompt(persona: GymPersona, task: GymTask, question: str, answer: str) -> Prompt:
-    """What the judge reads; a figure from 1 to 5 is to be written."""
+    """Return what the judge reads; it is to write a figure from 1 to 5."""
     text = (
         f"A character: {persona.text}\n\nQuestion: {question}\n\nThe character's answer: "
         f"{answer.strip() or '(nothing)'}\n\n{RUBRICS[task]}\n"
@@ -92,14 +92,14 @@ def judge_prompt(persona: GymPersona, task: GymTask, question: str, answer: str)
 
 
 def expected_score(logprobs: Sequence[float]) -> float:
-    """Mean of 1..5 under probabilities proportional to exp(logprobs)."""
+    """Return the mean of 1..5 under probabilities proportional to exp(logprobs)."""
     top = max(logprobs)
     weights = [math.exp(p - top) for p in logprobs]
     return sum((i + 1) * w for i, w in enumerate(weights)) / sum(weights)
 
 
 def has_marker(persona: GymPersona, text: str) -> float | None:
-    """Whether one of the character's words stands in the text; None if it has none."""
+    """Return 1 if one of the character's words stands in the text, else 0; None without words."""
     if not persona.markers:
         return None
     check = Check("contains_all", {"parts": [list(persona.markers)]}, "alignment")
@@ -182,7 +182,7 @@ def _ask(
 
 
 def summarise(answers: Sequence[FidelityAnswer], model: str, judge: str) -> Fidelity:
-    """The scores of a set of answers."""
+    """Return the scores of a set of answers."""
     by_task = {t: [a.score for a in answers if a.task == t] for t in GYM_TASKS}
     tasks: dict[str, Estimate] = {t: mean_of(v, bounds=(1.0, 5.0)) for t, v in by_task.items()}
     names, with_persona, without = [], [], []
@@ -204,7 +204,7 @@ def summarise(answers: Sequence[FidelityAnswer], model: str, judge: str) -> Fide
 
 
 def _persona_score(answers: Sequence[FidelityAnswer]) -> Estimate:
-    """Mean over tasks of the tasks' means; each answer weighs 1 / (5 x answers of its task)."""
+    """Return the mean of the tasks' means; an answer weighs 1 / (5 x answers of its task)."""
     counts = {t: sum(a.task == t for a in answers) for t in GYM_TASKS}
     if not all(counts.values()):
         return Estimate(None, None, None, len(answers))

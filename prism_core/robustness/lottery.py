@@ -78,7 +78,7 @@ def _search(
     chosen: NDArray[np.int64] | None = None,
     halvings: int = _HALVINGS,
 ) -> FloatArray:
-    """Mean over halvings of (accuracy, gain) for each k, (personas, 2)."""
+    """Return the mean over halvings of (accuracy, gain) for each k, (personas, 2)."""
     personas, items = matrix.shape
     total = np.zeros((personas, 2))
     for _ in range(halvings):
@@ -99,7 +99,7 @@ def _search(
 
 
 def _choice(tried: FloatArray, k: int) -> FloatArray:
-    """Probability that each persona is chosen by a search of k; ties are broken by lot."""
+    """Return the probability that a search of k chooses each persona; ties go by lot."""
     count = len(tried)
     order = np.argsort(tried, kind="stable")
     weights = np.array([math.comb(i, k - 1) for i in range(count)]) / math.comb(count, k)

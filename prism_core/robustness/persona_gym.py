@@ -45,7 +45,7 @@ class GymPersona:
 
 
 def own_personas(path: Path = OWN_FILE) -> tuple[GymPersona, ...]:
-    """The personas that come with the product.
+    """Return the personas that come with the product.
 
     Raises:
         InputError: an entry breaks the format.
@@ -62,7 +62,7 @@ def own_personas(path: Path = OWN_FILE) -> tuple[GymPersona, ...]:
 
 
 def public_personas(data_dir: Path, count: int, seed: int = 0) -> tuple[GymPersona, ...]:
-    """A seeded choice of the public personas; a larger count contains the smaller.
+    """Return a seeded choice of the public personas; a larger count contains the smaller.
 
     Args:
         data_dir: the folder that `PRISM_DATA_DIR` names.

@@ -1,6 +1,6 @@
 """Measured robustness of models and adapters, kept in one small file: stability and fidelity.
 
-`python -m prism_core stability --keep LABEL` and `fidelity --keep LABEL` add to the file in the
+`prism stability --keep LABEL` and `fidelity --keep LABEL` add to the file in the
 data folder; what was measured for the shipped arms is in `assets/robustness.json`. The figure
 draws both. Points may be compared where task, personas and judge are the same: each says them.
 """
@@ -19,6 +19,7 @@ from prism_core.storage import pack, unpack
 from prism_core.storage.folders import data_dir
 from prism_core.types import Estimate
 from prism_core.utils.assets import ASSETS
+from prism_core.utils.validation import check_name
 
 SHIPPED = ASSETS / "robustness.json"
 FILE_NAME = "robustness.json"
@@ -70,11 +71,7 @@ def keep_point(label: str, model: str, path: Path | None = None, **parts: Any) -
         InputError: the label is not allowed, or belongs to another model.
         StorageError: the file cannot be written.
     """
-    clean = " ".join(label.split())
-    if not 0 < len(clean) <= MAX_LABEL or not clean.isprintable():
-        raise InputError(
-            f"The label '{label[:70]}' is not allowed: use 1 to {MAX_LABEL} visible characters."
-        )
+    clean = check_name(label, MAX_LABEL)
     path = path or data_dir() / FILE_NAME
     points = _read(path) if path.is_file() else {}
     point = points.get(clean, RobustnessPoint(clean, model))

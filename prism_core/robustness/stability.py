@@ -9,7 +9,7 @@ personas drawn at random**. It is (mean) - (mean absolute difference) / 2 = mean
 The formula of PerMix-RLVR (arXiv 2604.08986) is not public; this definition is ours, and here only.
 The interval resamples items and personas together (2,000 times, seeded) and is centred on the
 estimate, since a resample that holds a persona twice looks more even than it is. Noise makes any
-model look less even: compare models on the same items and personas, by `stability_gain`.
+model look less even: compare models on the same items and personas.
 """
 
 from __future__ import annotations
@@ -23,11 +23,9 @@ import numpy as np
 from prism_core.errors import InputError, StatisticsError
 from prism_core.personas.pool import Attitude, Part
 from prism_core.stats import mean_of
+from prism_core.stats.bootstrap import RESAMPLES
 from prism_core.stats.checks import FloatArray
 from prism_core.types import Estimate
-
-RESAMPLES = 2_000
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -80,23 +78,8 @@ class Stability:
     neutral: Estimate
 
 
-def stability_score(accuracies: Sequence[float]) -> float:
-    """The expected smaller accuracy of two different personas.
-
-    Raises:
-        InputError: an accuracy is not between 0 and 1.
-        StatisticsError: there are fewer than two personas.
-    """
-    values = np.asarray(accuracies, dtype=np.float64)
-    if len(values) < 2:
-        raise StatisticsError("Stability compares personas: at least two are needed.")
-    if not bool(((values >= 0) & (values <= 1)).all()):
-        raise InputError(f"Accuracies lie between 0 and 1; found {list(accuracies)[:8]}.")
-    return float(_scores(values[None, :])[0])
-
-
 def measure(table: StabilityTable, part: Part | None = None, seed: int = 0) -> Stability:
-    """Score and its companions.
+    """Return the score and its companions.
 
     Args:
         table: the rewards.
@@ -104,6 +87,7 @@ def measure(table: StabilityTable, part: Part | None = None, seed: int = 0) -> S
         seed: draws the resamples.
 
     Raises:
+        InputError: a reward is not between 0 and 1.
         StatisticsError: there are fewer than two personas or two items.
     """
     rows = [p for p in table.personas if part is None or p.part == part]
@@ -116,7 +100,7 @@ def measure(table: StabilityTable, part: Part | None = None, seed: int = 0) -> S
 
     return Stability(
         personas=len(rows),
-        score=estimate(_scores),
+        score=estimate(stability_scores),
         mean=estimate(lambda a: a.mean(axis=1)),
         worst=mean_of(rows[worst].correct, bounds=(0.0, 1.0), seed=seed),
         worst_name=rows[worst].name,
@@ -127,39 +111,20 @@ def measure(table: StabilityTable, part: Part | None = None, seed: int = 0) -> S
     )
 
 
-def stability_gain(
-    treated: StabilityTable, control: StabilityTable, part: Part | None = None, seed: int = 0
-) -> Estimate:
-    """Score of one model minus another's, resampled on the items and personas that both share.
-
-    Raises:
-        InputError: the tables are not of the same items and personas.
-    """
-    names = [
-        [p.name for p in t.personas if part is None or p.part == part] for t in (treated, control)
-    ]
-    if names[0] != names[1] or treated.items != control.items:
-        raise InputError("Stability can be compared on the same items and personas only.")
-    first, second = (
-        _matrix([p for p in t.personas if part is None or p.part == part])
-        for t in (treated, control)
-    )
-    value = float(_scores(first.mean(1)[None])[0] - _scores(second.mean(1)[None])[0])
-    drawn = _resampled(first, seed), _resampled(second, seed)
-    return _centred(value, _scores(drawn[0]) - _scores(drawn[1]), first.shape[1], (-1.0, 1.0))
-
-
 def _matrix(rows: Sequence[PersonaAccuracy]) -> FloatArray:
-    """Rewards of shape (personas, items)."""
+    """Return the rewards, of shape (personas, items)."""
     if len(rows) < 2:
         raise StatisticsError("Stability compares personas: at least two are needed.")
     if len(rows[0].correct) < 2:
         raise StatisticsError("Stability needs at least two items.")
-    return np.asarray([r.correct for r in rows], dtype=np.float64)
+    matrix = np.asarray([r.correct for r in rows], dtype=np.float64)
+    if not bool(((matrix >= 0) & (matrix <= 1)).all()):
+        raise InputError("Rewards lie between 0 and 1.")
+    return matrix
 
 
-def _scores(accuracies: FloatArray) -> FloatArray:
-    """Stability scores of rows of accuracies, (R, K) -> (R,).
+def stability_scores(accuracies: FloatArray) -> FloatArray:
+    """Return the stability score of each row of accuracies, (R, K) -> (R,).
 
     In rising order the i-th of K is the smaller one in K - i pairs.
     """
@@ -171,7 +136,7 @@ def _scores(accuracies: FloatArray) -> FloatArray:
 
 
 def _resampled(matrix: FloatArray, seed: int) -> FloatArray:
-    """Accuracies (RESAMPLES, personas) of resampled personas on resampled items."""
+    """Return accuracies (RESAMPLES, personas) of resampled personas on resampled items."""
     draw = np.random.default_rng(seed)
     personas, items = matrix.shape
     rows = draw.integers(0, personas, size=(RESAMPLES, personas))
@@ -182,16 +147,11 @@ def _resampled(matrix: FloatArray, seed: int) -> FloatArray:
 
 
 def _two_way(matrix: FloatArray, of: Callable[[FloatArray], FloatArray], seed: int) -> Estimate:
+    """Return the estimate with the resamples' spread around it, within 0 and 1."""
+    items = matrix.shape[1]
     value = float(of(matrix.mean(axis=1)[None])[0])
-    return _centred(value, of(_resampled(matrix, seed)), matrix.shape[1], (0.0, 1.0))
-
-
-def _centred(value: float, drawn: FloatArray, items: int, bounds: tuple[float, float]) -> Estimate:
-    """The estimate with the resamples' spread around it, within what is possible."""
-    tail = (1 - _LEVEL) / 2
-    low, high = np.quantile(drawn - drawn.mean(), [tail, 1 - tail])
+    drawn = of(_resampled(matrix, seed))
+    low, high = np.quantile(drawn - drawn.mean(), [0.025, 0.975])
     if high - low < 1e-12:
-        return Estimate(value, None, None, items, _LEVEL)
-    return Estimate(
-        value, max(bounds[0], value + float(low)), min(bounds[1], value + float(high)), items
-    )
+        return Estimate(value, None, None, items)
+    return Estimate(value, max(0.0, value + float(low)), min(1.0, value + float(high)), items)

@@ -55,9 +55,8 @@ class RayExecutor:
                 raise ModelError(f"The Ray cluster does not answer: {error}") from error
         folders = tuple((name, str(folder)) for name, folder in adapters.items())
         gpus = 1 if self._ray.cluster_resources().get("GPU", 0) >= 1 else 0
-        remote = self._ray.remote(ask_engine)
-        remote = remote.options(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
-        self._ask = functools.partial(remote.remote, (folders, spec))
+        self._task = self._ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(ask_engine)
+        self._setup = (folders, spec)
 
     @property
     def workers(self) -> int:
@@ -110,6 +109,10 @@ class RayExecutor:
         """Leave the cluster; one that was started here ends."""
         if self._started:
             self._ray.shutdown()
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        """Begin a task; Ray shows it, and names its worker's process, by the method."""
+        return self._task.options(name=method).remote(self._setup, method, *arguments)
 
     def _wait(self, task: Any) -> Any:
         while True:

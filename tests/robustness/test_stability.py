@@ -17,10 +17,13 @@ from prism_core.robustness.stability import (
     PersonaAccuracy,
     StabilityTable,
     measure,
-    stability_gain,
-    stability_score,
+    stability_scores,
 )
 from prism_core.types import Completion
+
+
+def stability_score(accuracies: list[float]) -> float:
+    return float(stability_scores(np.array([accuracies]))[0])
 
 
 @pytest.mark.parametrize(
@@ -66,9 +69,11 @@ def test_no_persona_that_gets_better_lowers_it() -> None:
 
 def test_what_it_cannot_score_it_refuses() -> None:
     with pytest.raises(StatisticsError, match="at least two"):
-        stability_score([0.5])
+        measure(table([[0.5, 0.5]]))
+    with pytest.raises(StatisticsError, match="two items"):
+        measure(table([[0.5], [0.5]]))
     with pytest.raises(InputError, match="between 0 and 1"):
-        stability_score([0.5, 1.2])
+        measure(table([[0.5, 0.5], [0.5, 1.2]]))
 
 
 def table(rows: list[list[float]], neutral: list[float] | None = None) -> StabilityTable:
@@ -113,17 +118,6 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         assert score.low is not None and score.high is not None
         hits += score.low <= 0.5 <= score.high
     assert hits >= 50  # 57 are expected at 95 %
-
-
-def test_the_gain_is_paired_and_needs_the_same_items() -> None:
-    base = table([[1, 0, 1, 0, 1, 0, 1, 0], [0, 0, 1, 0, 0, 0, 1, 0]])
-    better = table([[1, 1, 1, 0, 1, 1, 1, 0], [1, 1, 1, 0, 1, 1, 1, 0]])
-    gain = stability_gain(better, base)
-    assert gain.value == pytest.approx(0.75 - 0.25)
-    same = stability_gain(base, base)
-    assert (same.value, same.low) == (0.0, None)  # nothing differs in any resample
-    with pytest.raises(InputError, match="same items"):
-        stability_gain(better, table([[1, 0], [1, 0]]))
 
 
 def test_a_search_that_cannot_know_gains_nothing_and_one_that_can_does() -> None:

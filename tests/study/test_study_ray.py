@@ -75,7 +75,7 @@ def workers() -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or [""]
-        if words[0].startswith("ray::answer_batch"):
+        if words[0].startswith("ray::answer"):
             found.append(process)
     return found
 
