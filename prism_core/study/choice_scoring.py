@@ -2,7 +2,7 @@
 
 1. letters: the model sees the lettered choices and is asked for a letter.
 2. cloze: it sees the question alone, and each choice's own log-likelihood as the answer's beginning
-   counts, a token (length-normalised). Small models answer letters at chance, but not this.
+   counts per token (length-normalised). Small models answer letters at chance, but not this.
 3. P(right) is the softmax over those scores: it moves when the choice cannot.
 4. Which of the two fits a model is measured on a few of our own questions (`probe_scoring`).
 """
@@ -70,7 +70,7 @@ def _share(estimate: Estimate) -> str:
 
 
 def choice_question(item: Item, scoring: Way) -> str:
-    """The user turn of a choice item, with lettered choices or without."""
+    """Return the user turn of a choice item, with lettered choices or without."""
     if scoring == "cloze":
         return item.question
     listed = "\n".join(f"{LETTERS[i]}. {c}" for i, c in enumerate(item.choices))
@@ -78,7 +78,7 @@ def choice_question(item: Item, scoring: Way) -> str:
 
 
 def choice_texts(item: Item, scoring: Way) -> tuple[str, ...]:
-    """What is scored as the answer: the letters or the choices."""
+    """Return what is scored as the answer: the letters or the choices."""
     return tuple(LETTERS[: len(item.choices)]) if scoring == "letters" else item.choices
 
 
@@ -135,7 +135,7 @@ def score_choice_items(
 
 
 def _prompt_tokens(model: Generator, prompts: Sequence[Prompt]) -> list[int]:
-    """Tokens of each prompt, or 0 where the model is not at hand."""
+    """Return the tokens of each prompt, or 0 where the model is not at hand."""
     base = model.base if isinstance(model, GatedModel) else model
     if not isinstance(base, LocalModel):
         return [0] * len(prompts)
@@ -143,20 +143,20 @@ def _prompt_tokens(model: Generator, prompts: Sequence[Prompt]) -> list[int]:
 
 
 def normalised(scores: ChoiceScores, scoring: Way) -> tuple[float, ...]:
-    """The score of each choice: log p, a token in cloze."""
+    """Return the score of each choice: log p, per token in cloze."""
     if scoring == "letters":
         return scores.logprobs
     return tuple(p / n for p, n in zip(scores.logprobs, scores.tokens, strict=True))
 
 
 def picked(scores: ChoiceScores, scoring: Way) -> int:
-    """Index of the choice the model takes; the first of equals."""
+    """Return the index of the choice the model takes; the first of equals."""
     values = normalised(scores, scoring)
     return values.index(max(values))
 
 
 def p_right(scores: ChoiceScores, scoring: Way, answer: int | None) -> float:
-    """Probability of the right choice: the softmax over the scores.
+    """Return the probability of the right choice: the softmax over the scores.
 
     Raises:
         InputError: there is no such choice.

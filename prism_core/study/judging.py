@@ -54,7 +54,7 @@ def judge_answers(
     records: StudyRecords,
     progress: Progress,
 ) -> tuple[str, ...]:
-    """Judge all answers of one model; returns what a reader should know of the judge.
+    """Judge all answers of one model; return what a reader should know of the judge.
 
     Args:
         spec: the study's choices.
@@ -106,7 +106,7 @@ class _Judging:
         self.cancel = progress.cancel
 
     def check(self) -> str:
-        """How good the judge is where the better answer is known, as a sentence."""
+        """Say how good the judge is where the better answer is known."""
         found = check_judge(self.pairwise, cancel=self.cancel)
         share = found.accuracy
         line = (
@@ -116,7 +116,7 @@ class _Judging:
         return f"{line} {found.warning}".strip()
 
     def judge(self, answers: Sequence[Answer], by_key: Mapping[str, Answer]) -> list[JudgedAnswer]:
-        """Judgements of a batch, one an answer."""
+        """Return the judgements of a batch, one for each answer."""
         found = {a.key: JudgedAnswer(a.key) for a in answers}
         if "pairwise" in self.asked:
             self._compare([a for a in answers if self._item(a).kind == "open"], by_key, found)
@@ -170,7 +170,7 @@ class _Judging:
 
 
 def expected_mark(logprobs: Sequence[float]) -> float:
-    """Mean of the marks 1 to 10 under their probabilities, normalised.
+    """Return the mean of the marks 1 to 10 under their probabilities, normalised.
 
     The text "10" begins with "1", so the probability of "1" holds that of "10"; it is taken out.
     """

@@ -110,12 +110,12 @@ def plan_study(spec: StudySpec, probe: SpeedProbe | None = None) -> StudyPlan:
 
 
 def text_tokens(text: str) -> int:
-    """About how many tokens an English text has."""
+    """Return about how many tokens an English text has."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 def _planned(task: str, items: Sequence[Item], comparisons: int) -> PlannedTask:
-    """The smallest effects, category by category, over Holm's worst case."""
+    """Return the smallest effects by category, in Holm's worst case."""
     sd = right_wrong_sd(DISAGREEMENT)
     counts: dict[str, int] = {}
     for item in items:
@@ -137,13 +137,13 @@ def _turns(item: Item) -> int:
 
 
 def _rows(spec: StudySpec, items: Sequence[Item]) -> int:
-    """Answers of one cell to a task's items."""
+    """Return how many answers one cell gives to a task's items."""
     written = len(_written(items))
     return len(items) - written + written * len(spec.seeds)
 
 
 def _read(spec: StudySpec, cell: Cell, items: Sequence[Item]) -> int:
-    """Prompt tokens of one cell."""
+    """Return the prompt tokens of one cell."""
     persona = text_tokens(_text_of(cell.variant.persona, cell.variant.length))
     tokens = 0
     for item in items:
