@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from app.explore.gallery import Gallery
+from app.explore.figures_panel import Gallery
 from app.explore.items import ItemFilter, item_page
 from app.services.settings import Settings
 from app.services.study_imports import StudyImports

@@ -43,11 +43,9 @@ class RunForm(ABC):
     """The components of any run's form; a tab adds its own."""
 
     fold: gr.Accordion
-    """Folded when there is a run to see."""
     by_name: Mapping[str, Any]
     """The fields that a spec is read from."""
     plan: gr.HTML
-    """Says what a run would do and, where that was measured, how long it would take."""
     start: gr.Button
     status: gr.HTML
 
@@ -63,7 +61,6 @@ class MeasuredForm(RunForm):
 
     measure: gr.Button
     measuring: gr.HTML
-    """Says how far the measuring is."""
 
 
 @contextmanager
@@ -110,7 +107,6 @@ class RunStarter(ABC, Generic[SpecT]):
     shared: Shared
     form: RunForm
     run_id: gr.Textbox
-    """Names the run that is watched."""
 
     @property
     def inputs(self) -> list[Any]:

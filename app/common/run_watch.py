@@ -16,8 +16,15 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from app.common.confirmation import Confirmation, build_confirmation
-from app.common.shared import QUIET, Shared, Updates, fragment, then_script
+from app.common.shared import (
+    QUIET,
+    Confirmation,
+    Shared,
+    Updates,
+    build_confirmation,
+    fragment,
+    then_script,
+)
 from app.common.text import notice
 from app.services.jobs import Jobs
 from app.services.visitor import need_visitor, read_visitor
@@ -37,9 +44,7 @@ class Watched:
     key: str
     """The address's parameter that names one."""
     question: str
-    """What is asked before one is deleted."""
     prefix: str
-    """How the ids of its elements begin."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """The ids of the parts that do not follow the prefix."""
 
@@ -136,7 +141,6 @@ class RunWatcher(ABC):
     jobs: Jobs
     watch: Controls
     fold: gr.Accordion
-    """The form, folded when there is a run to see."""
 
     @abstractmethod
     def show(self, run: RunRow, position: int | None, is_mine: bool, seen: object) -> Updates:

@@ -1,4 +1,4 @@
-"""The smallest pieces of HTML: escaped text, a notice, a fold, two texts with their differences.
+"""Small pieces of HTML: escaped text, notices, folds, tables of numbers, two texts compared.
 
 Foreign text enters a page by `escape` alone. Besides the five HTML characters it masks `{`, `}`,
 `$` and the backtick, since Gradio's HTML component runs templates over what it is given.
@@ -12,6 +12,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Literal
+
+from prism_core.types import Estimate
 
 Tone = Literal["info", "busy", "done", "warn", "error"]
 _TEMPLATE = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
@@ -79,3 +81,34 @@ def word_diff(left: str, right: str) -> tuple[str, str]:
 def _piece(words: list[str], changed: bool, mark: Literal["del", "ins"]) -> str:
     text = escape("".join(words))
     return f"<{mark}>{text}</{mark}>" if changed and text.strip() else text
+
+
+def short(estimate: Estimate) -> str:
+    """Return `0.91 [0.82, 0.97]`, or `not defined`."""
+    if estimate.value is None:
+        return "not defined"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.2f}"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def table(caption: str, rows: Sequence[tuple[str, str, str]]) -> str:
+    """Tabulate three columns: what, the number with its interval, how to read it."""
+    body = "".join(
+        f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td><td>{escape(c)}</td></tr>'
+        for a, b, c in rows
+    )
+    return (
+        f'<div class="px-scroll"><table class="px-table px-facts"><caption>{escape(caption)}'
+        f"</caption><tbody>{body}</tbody></table></div>"
+    )
+
+
+def percent(estimate: Estimate) -> str:
+    """Return `62 % [48, 75], n = 40`."""
+    if estimate.value is None:
+        return f"not defined, n = {estimate.n}"
+    value = f"{estimate.value * 100:.0f} %"
+    if estimate.low is None or estimate.high is None:
+        return f"{value}, n = {estimate.n}"
+    return f"{value} [{estimate.low * 100:.0f}, {estimate.high * 100:.0f}], n = {estimate.n}"

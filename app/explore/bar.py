@@ -10,8 +10,15 @@ from typing import Any
 
 import gradio as gr
 
-from app.common.confirmation import Confirmation, build_confirmation
-from app.common.shared import QUIET, Shared, Updates, fragment, then_script
+from app.common.shared import (
+    QUIET,
+    Confirmation,
+    Shared,
+    Updates,
+    build_confirmation,
+    fragment,
+    then_script,
+)
 from app.common.text import notice
 from app.explore.form import filter_choices
 from app.explore.views import about_panel, csv_text

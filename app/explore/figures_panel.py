@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,13 @@ from app.common.shared import QUIET, Shared, Updates, fragment, then_script
 from app.common.text import escape, notice
 from app.explore.bar import StudyBarHandlers
 from app.explore.form import FILTER_FIELDS, filters_of, options_of
-from app.explore.gallery import Gallery
 from app.explore.plot_clicks import CLICKABLE, SECOND, click_bridge
 from app.explore.views import csv_text, left_line, reading_panel, shown_table
 from app.services.study_shelf import OpenStudy, StudyShelf
-from prism_core.analysis import make_view
+from prism_core.analysis import Filters, make_view
 from prism_core.errors import NotFoundError, PrismError
-from prism_core.figures import FIGURES, FigureResult, find_figure
+from prism_core.figures import FIGURES, FigureOptions, FigureResult, find_figure
+from prism_core.utils.lru import LRU
 
 LABELS = {
     "models": "Model",
@@ -71,7 +71,6 @@ class Figures:
     filters: Mapping[str, gr.Dropdown]
     clear: gr.Button
     left: gr.HTML
-    """Says what the filters leave."""
     figure: gr.Radio
     score: gr.Radio
     matched: gr.Checkbox
@@ -195,6 +194,27 @@ def _numbers(elem_id: str, visible: bool) -> gr.Dataframe:
         elem_classes="px-frame",
         visible=visible,
     )
+
+
+class Gallery:
+    """Figures drawn lately, by study, filters and options; threads may share it."""
+
+    def __init__(self) -> None:
+        self._drawn: LRU[Hashable, FigureResult] = LRU(64)
+
+    def get(
+        self, opened: OpenStudy, name: str, filters: Filters, options: FigureOptions
+    ) -> FigureResult:
+        """Draw a figure of a study, unless it was just drawn.
+
+        Raises:
+            NotFoundError: there is no such figure.
+        """
+        kind = find_figure(name)
+        return self._drawn.get_or_make(
+            (opened.id, opened.mark, name, filters, options),
+            lambda: kind(make_view(opened.grid, filters), options),
+        )
 
 
 @dataclass(frozen=True)

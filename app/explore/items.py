@@ -33,7 +33,6 @@ class ItemFilter:
 
     which: Which = "all"
     text: str = ""
-    """Words that question or answers must hold, in any case."""
     only_different: bool = False
     """Leave out answers that are the same as neutral's, letter by letter."""
 
@@ -43,9 +42,7 @@ class ShownAnswer:
     """One arm's answers to one item, repeats collapsed; the scores are means over the repeats."""
 
     title: str
-    """The cell."""
     text: str
-    """The first answer."""
     repeats: int
     different: int
     """How many of the repeats differ from each other."""
@@ -56,7 +53,6 @@ class ShownAnswer:
     preference: float | None
     """P(better than neutral)."""
     p_right: float | None
-    """Probability of the right choice."""
     gate: float | None
     """P(persona helps), as the gate said."""
 
@@ -68,7 +64,6 @@ class ItemEntry:
     task: str
     category: str
     item: str
-    """The item's id."""
     question: str
     choices: str
     """A JSON list; empty for none."""
@@ -90,13 +85,10 @@ class ItemPage:
     first: int
     """Place of the first one, from 0."""
     total: int
-    """Entries that fit the filter."""
     lost: int
     """Entries behind the point, filter or not, where neutral was right and the arm wrong."""
     gained: int
-    """The reverse."""
     same: int
-    """The others."""
 
 
 @dataclass(frozen=True, eq=False)

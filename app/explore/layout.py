@@ -10,8 +10,7 @@ import gradio as gr
 
 from app.common.shared import Shared
 from app.explore.bar import StudyBarHandlers, build_bar, wire_bar
-from app.explore.figures_panel import FigureHandlers, build_figures, wire_figures
-from app.explore.gallery import Gallery
+from app.explore.figures_panel import FigureHandlers, Gallery, build_figures, wire_figures
 from app.explore.points_panel import PointHandlers, build_points, wire_points
 
 

@@ -7,7 +7,7 @@ enforced here and not by the fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from app.common.form_values import (
@@ -22,27 +22,8 @@ from app.services.settings import Settings
 from prism_core.errors import InputError
 from prism_core.rl.spec import RL_PRESETS, RlSpec, check_rl_spec
 
-RL_FIELDS: tuple[str, ...] = (
-    "preset",
-    "arm",
-    "family",
-    "mixing",
-    "name",
-    "model",
-    "level",
-    "steps",
-    "prompts",
-    "rollouts",
-    "answer_tokens",
-    "rank",
-    "held_out",
-    "repeats",
-    "seed",
-    "persona_share",
-    "temperature",
-    "learning_rate",
-    "kl_weight",
-)
+_UNSHOWN = ("first_layer", "save_every", "use_vllm", "micro_batch")
+RL_FIELDS = tuple(field.name for field in fields(RlSpec) if field.name not in _UNSHOWN)
 """The fields of a spec that the form sets one by one, in the form's order."""
 PUBLIC_MOST = {
     "steps": 40,

@@ -12,11 +12,12 @@ import gradio as gr
 
 from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
 from app.common.shared import Updates, fragment
-from app.rl.story import RlStory, read_rl_story
 from app.rl.views import (
+    RlStory,
     kl_figure,
     length_figure,
     loss_figure,
+    read_rl_story,
     reward_figure,
     rl_panel,
     rl_results,

@@ -13,7 +13,7 @@ from app.common.persona_choices import LENGTH_CHOICES, PLACEMENT_CHOICES
 from app.common.run_start import MeasuredForm, build_plan, form_fold
 from app.common.shared import fragment
 from app.services.settings import Settings
-from app.study.form import STUDY_FIELDS, study_limits, study_limits_sentence
+from app.study.form import study_limits, study_limits_sentence
 from prism_core.tasks import TASKS
 from prism_core.types import Persona
 
@@ -41,8 +41,8 @@ class StudyForm(MeasuredForm):
 
     @property
     def fields(self) -> list[Any]:
-        """The inputs that make up a spec: mode, YAML, then `STUDY_FIELDS`."""
-        return [self.mode, self.yaml, *(self.by_name[name] for name in STUDY_FIELDS)]
+        """The inputs that make up a spec: mode and YAML, then what is chosen here."""
+        return [self.mode, self.yaml, *self.by_name.values()]
 
 
 def study_personas(

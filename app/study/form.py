@@ -26,28 +26,6 @@ from prism_core.study.spec import MAX_CELLS, StudySpec, check_spec, from_yaml
 from prism_core.types import Persona
 from prism_core.utils.validation import build, range_of
 
-STUDY_FIELDS: tuple[str, ...] = (
-    "name",
-    "models",
-    "tasks",
-    "personas",
-    "lengths",
-    "placements",
-    "adapters",
-    "threshold",
-    "sweep",
-    "n_per_category",
-    "repeats",
-    "temperature",
-    "judge",
-    "judgements",
-    "max_new_tokens",
-    "scoring",
-    "delta",
-    "item_seed",
-    "executor",
-)
-"""The values of the form, in its order."""
 _LABELS = {
     "n_per_category": "Items of each category",
     "repeats": "Repeats",
@@ -66,7 +44,6 @@ class StudyLimits:
 
     answers: int = 2_000_000
     new_tokens: int = 2_000_000_000
-    """To be written."""
     cells: int = MAX_CELLS
     free: bool = True
     """Whether any model, judge, adapter's path and executor may be named."""
@@ -100,7 +77,7 @@ def study_of(
     """Return the study that the form describes.
 
     Args:
-        values: the value of every one of `STUDY_FIELDS`.
+        values: the value of each of the form's fields.
         personas: the library and the visitor's own.
         library: the shipped personas.
         settings: decides the limits.

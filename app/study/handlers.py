@@ -14,7 +14,7 @@ from app.common.shared import Shared, Updates
 from app.common.text import notice
 from app.services.visitor import read_visitor
 from app.study.composer import FORM, YAML, StudyForm, study_personas
-from app.study.form import STUDY_FIELDS, check_size, study_of, study_of_yaml
+from app.study.form import check_size, study_of, study_of_yaml
 from app.study.views import study_plan_panel
 from prism_core.errors import PrismError
 from prism_core.models.sources import REMOTE, resolve
@@ -39,7 +39,7 @@ class StudyStarter(MeasuredStarter[StudySpec]):
         if mode == YAML:
             return study_of_yaml(text, self.shared.settings)
         personas = merge_personas(self.library, own)
-        fields = dict(zip(STUDY_FIELDS, rest, strict=True))
+        fields = dict(zip(self.form.by_name, rest, strict=True))
         return study_of(fields, personas, self.library, self.shared.settings)
 
     def model(self, spec: StudySpec) -> str:

@@ -50,7 +50,6 @@ class TrainForm(MeasuredForm):
     people: gr.Column
     """The part that the demo has no use for."""
     note: gr.HTML
-    """Says what the preset is."""
 
     @property
     def fields(self) -> list[Any]:

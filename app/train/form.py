@@ -7,7 +7,7 @@ enforced here and not by the sliders.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from app.common.form_values import (
@@ -26,28 +26,8 @@ from prism_core.prism.spec import PRESETS, TrainSpec, check_spec
 from prism_core.types import Persona
 from prism_core.utils.validation import check_name, range_of
 
-FORM_FIELDS: tuple[str, ...] = (
-    "preset",
-    "judge",
-    "feature",
-    "length",
-    "placement",
-    "name",
-    "model",
-    "remote_model",
-    "queries_per_persona",
-    "answer_tokens",
-    "rank",
-    "alpha",
-    "epochs",
-    "batch_size",
-    "max_tokens",
-    "top_k",
-    "rounds",
-    "seed",
-    "held_out_share",
-    "learning_rate",
-    "temperature",
+FORM_FIELDS = tuple(
+    field.name for field in fields(TrainSpec) if field.name not in ("personas", "own_personas")
 )
 """The fields of a spec that the form sets one by one, in the form's order."""
 MAX_NAME = 80

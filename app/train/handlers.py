@@ -13,7 +13,7 @@ from app.common.run_start import MeasuredStarter
 from app.common.shared import Updates
 from app.train.composer import TrainForm, fill, form_values, preset_note
 from app.train.form import spec_of
-from app.train.views.plan import plan_panel
+from app.train.views.progress import plan_panel
 from prism_core.errors import PrismError
 from prism_core.models.remote import from_environment
 from prism_core.models.sources import resolve

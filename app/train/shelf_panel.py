@@ -11,12 +11,19 @@ from typing import Any
 
 import gradio as gr
 
-from app.common.confirmation import Confirmation, build_confirmation
-from app.common.shared import QUIET, Shared, Updates, fragment, then_script
+from app.common.shared import (
+    QUIET,
+    Confirmation,
+    Shared,
+    Updates,
+    build_confirmation,
+    fragment,
+    then_script,
+)
 from app.common.text import notice
 from app.services.adapter_shelf import AdapterShelf, ShelfEntry
 from app.services.visitor import need_visitor, read_visitor
-from app.train.views.adapter_sheet import adapter_sheet
+from app.train.views.results import adapter_sheet
 from prism_core.errors import PrismError
 
 

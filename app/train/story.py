@@ -45,7 +45,6 @@ class RouteTally:
     retain: int
     """The other judged ones."""
     waiting: int
-    """Questions not judged yet."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,9 @@ class EndOfRun:
     """How a run ended."""
 
     has_adapter: bool
-    """Whether there was something to distil."""
     seconds: float
     """Time at work, all resumptions together."""
     notes: tuple[str, ...]
-    """Warnings and nulls, as sentences."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +67,8 @@ class Story:
     """How many parts each stage has finished."""
     routes: tuple[RouteTally, ...]
     gate_curve: tuple[GateEpoch, ...]
-    """The gate's losses by epoch, once it was trained."""
     curve: tuple[CurvePoint, ...]
-    """Distillation so far."""
     result: EndOfRun | None
-    """None before the end."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,6 @@ class Findings:
 
     judged: tuple[JudgedPair, ...]
     report: VerificationReport | None
-    """What the verdicts say."""
     check: JudgeCheck | None
     """The judge on pairs with a known better answer; None as well where none was made."""
     gate: GateReport | None
@@ -100,7 +93,6 @@ class PairFilter:
     route: Route | None = None
     """None shows both."""
     text: str = ""
-    """Words that question or answers must contain."""
 
     def takes(self, judged: JudgedPair) -> bool:
         """Tell whether a judged question is shown."""

@@ -20,9 +20,8 @@ import sqlalchemy as sa
 from support.synthetic_study import EVIL, make_study
 
 from app.explore.bar import EMPTY, StudyBarHandlers, build_bar
-from app.explore.figures_panel import FigureHandlers, build_figures
+from app.explore.figures_panel import FigureHandlers, Gallery, build_figures
 from app.explore.form import FILTER_FIELDS, filter_choices, filters_of, options_of
-from app.explore.gallery import Gallery
 from app.explore.items import PAGE, ItemFilter, item_page
 from app.explore.points_panel import PointHandlers, build_points
 from app.explore.views import (
@@ -37,7 +36,8 @@ from app.explore.views import (
 from app.services.settings import Settings
 from app.services.study_imports import MAX_OWN, StudyImports
 from app.services.study_shelf import OpenStudy, StudyShelf
-from app.study.form import PUBLIC_LIMITS, STUDY_FIELDS, check_size, study_of, study_of_yaml
+from app.study.composer import build_study_form
+from app.study.form import PUBLIC_LIMITS, check_size, study_of, study_of_yaml
 from app.study.views import study_panel, study_plan_panel
 from benchmarks.explore import write_study
 from prism_core.analysis import Filters, Pick, make_grid, make_view
@@ -449,7 +449,8 @@ def form(settings: Settings = HOME, **changes: Any) -> Any:
         "item_seed": 0,
         "executor": "local",
     }
-    assert set(values) == set(STUDY_FIELDS)
+    with gr.Blocks():
+        assert set(values) == set(build_study_form(settings, PERSONAS, []).by_name)
     return study_of({**values, **changes}, PERSONAS, PERSONAS, settings)
 
 

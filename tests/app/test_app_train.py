@@ -30,7 +30,6 @@ from app.train.composer import fill, form_values
 from app.train.form import FORM_FIELDS, PUBLIC_MOST, preset_values, spec_of
 from app.train.results_panel import ResultHandlers, build_results
 from app.train.story import FindingsBook, PairFilter, read_findings, read_story
-from app.train.views.adapter_sheet import adapter_sheet
 from app.train.views.charts import (
     calibration_figure,
     distill_figure,
@@ -39,9 +38,14 @@ from app.train.views.charts import (
     roc_figure,
     routes_figure,
 )
-from app.train.views.plan import plan_panel
-from app.train.views.progress import run_panel, step_states
-from app.train.views.results import comparison_frame, judge_panel, pairs_panel, threshold_panel
+from app.train.views.progress import plan_panel, run_panel, step_states
+from app.train.views.results import (
+    adapter_sheet,
+    comparison_frame,
+    judge_panel,
+    pairs_panel,
+    threshold_panel,
+)
 from app.train.watch import TrainWatcher, build_watch
 from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.models.local import LocalModel

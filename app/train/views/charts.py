@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from app.common.charts import FIRST, SECOND, THIRD, draw_series, figure, say
-from app.common.estimates import short
+from app.common.text import short
 from app.train.story import RouteTally
 from prism_core.errors import StatisticsError
 from prism_core.figures.colours import INK, PALE

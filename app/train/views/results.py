@@ -1,13 +1,14 @@
-"""What a run has found: pairs with verdicts, the judge, the gate's decisions, the comparison."""
+"""What a run has found: verdicts, the judge, the gate, the comparison, the adapter it leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import pandas as pd
 
-from app.common.estimates import percent, short, table
-from app.common.text import count, escape, fold, notice
+from app.common.text import count, escape, fold, notice, percent, short, table
+from app.services.adapter_shelf import ShelfEntry
 from app.train.story import Findings
 from app.train.views.charts import held_rows
 from prism_core.prism.ablation.table import AblationCell, AblationTable
@@ -195,3 +196,31 @@ def _cell(cell: AblationCell | None, kind: str) -> str:
     if cell is None:
         return ""
     return percent(cell.estimate) if kind == "rate" else short(cell.estimate)
+
+
+def adapter_sheet(entry: ShelfEntry | None) -> str:
+    """Show what an adapter says of itself."""
+    if entry is None:
+        line = "There is no adapter yet. Train one above: the preset 'Demo' shows how it works."
+        return notice("info", line)
+    info = entry.info
+    when = "Shipped with PRISM Studio"
+    if entry.created is not None:
+        when = datetime.fromtimestamp(entry.created, UTC).strftime("Trained %d %B %Y, %H:%M UTC")
+    facts = [
+        ("Base model", info.base.label, ""),
+        ("Personas", ", ".join(info.personas) or "none", ""),
+        ("Gate", "none: it is always on", "")
+        if info.recipe == "rl"
+        else ("Gate opens from", f"{info.threshold:.2f}", ""),
+        ("Seed", str(info.seed), ""),
+    ]
+    measured = [(name, short(value), f"n = {value.n}") for name, value in info.metrics.items()]
+    numbers = fold(
+        f"What was measured: {count(len(measured), 'number')} with their 95 % intervals",
+        table("On held-out questions", measured) if measured else "",
+        style="",
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in info.notes)
+    below = f'<ul class="px-notes">{notes}</ul>' if notes else ""
+    return f'<div class="px-adapter">{table(f"{info.name}. {when}", facts)}{numbers}{below}</div>'
