@@ -47,22 +47,16 @@ def _read(label: str, value: object, whole: bool, low: float | None, high: float
     kind += "" if high is None else f" to {high:,.10g}"
     if value is None or value == "":
         raise InputError(f"{label} is empty; it must be {kind}.")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise _refused(label, value, kind)
     try:
-        number = float(value)
-    except (ValueError, OverflowError) as error:
-        raise _refused(label, value, kind) from error
-    if not math.isfinite(number) or abs(number) > _MOST or (whole and not number.is_integer()):
-        raise _refused(label, value, kind)
-    if (low is not None and number < low) or (high is not None and number > high):
-        raise _refused(label, value, kind)
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    outside = (low is not None and number < low) or (high is not None and number > high)
+    broken = whole and not number.is_integer()
+    if not math.isfinite(number) or abs(number) > _MOST or outside or broken:
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        raise InputError(f"{label} is '{shown[:40]}'; it must be {kind}.")
     return int(number) if whole else number
-
-
-def _refused(label: str, value: object, kind: str) -> InputError:
-    shown = f"{value:g}" if isinstance(value, float) else str(value)
-    return InputError(f"{label} is '{shown[:40]}'; it must be {kind}.")
 
 
 def read_field(kind: type, name: str, value: object, labels: Mapping[str, str]) -> Any:
@@ -107,11 +101,9 @@ def check_within(spec: object, most: Mapping[str, float], labels: Mapping[str, s
         InputError: a number of the spec does.
     """
     for name, limit in most.items():
-        if getattr(spec, name) > limit:
-            raise InputError(
-                f"{label_of(name, labels)} is {getattr(spec, name)}; at most {limit} is allowed "
-                "on this public copy."
-            )
+        value, label = getattr(spec, name), label_of(name, labels)
+        if value > limit:
+            raise InputError(f"{label} is {value}; at most {limit} is allowed on this public copy.")
 
 
 def check_listed(model: str, settings: Settings) -> None:

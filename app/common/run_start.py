@@ -39,20 +39,20 @@ SpecT = TypeVar("SpecT", bound=Named)
 
 
 @dataclass(frozen=True)
-class RunForm(ABC):
+class RunForm:
     """The components of any run's form; a tab adds its own."""
 
     fold: gr.Accordion
     by_name: Mapping[str, Any]
-    """The fields that a spec is read from."""
+    """The fields that a spec is read from, in the page's order."""
     plan: gr.HTML
     start: gr.Button
     status: gr.HTML
 
     @property
-    @abstractmethod
     def fields(self) -> list[Any]:
-        """The components that a spec is read from, in order."""
+        """The components that a spec is read from."""
+        return list(self.by_name.values())
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,10 @@ class RunStarter(ABC, Generic[SpecT]):
     def inputs(self) -> list[Any]:
         """The components whose values `spec` reads."""
         return self.form.fields
+
+    def named(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Return the values of the form's fields by name."""
+        return dict(zip(self.form.by_name, values, strict=True))
 
     @abstractmethod
     def spec(self, *values: Any) -> SpecT:

@@ -39,12 +39,13 @@ class Watched:
     """A kind of run, as its tab speaks of it."""
 
     kind: RunKind
-    noun: str
-    plural: str
     key: str
     """The address's parameter that names one."""
     question: str
+    """What is asked before one is deleted."""
     prefix: str
+    noun: str = "run"
+    plural: str = "runs"
     renamed: Mapping[str, str] = field(default_factory=dict)
     """The ids of the parts that do not follow the prefix."""
 

@@ -10,7 +10,7 @@ import difflib
 import html
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from prism_core.types import Estimate
@@ -35,12 +35,16 @@ def notice(tone: Tone, message: str, more: Sequence[str] = ()) -> str:
     if not message:
         return ""
     role = "alert" if tone == "error" else "status"
-    items = "".join(f"<li>{escape(line)}</li>" for line in more)
-    below = f"<ul>{items}</ul>" if items else ""
     return (
         f'<div class="px-notice px-{tone}" role="{role}"><span class="px-dot" aria-hidden="true">'
-        f"</span><div><p>{escape(message)}</p>{below}</div></div>"
+        f"</span><div><p>{escape(message)}</p>{bullets(more, '')}</div></div>"
     )
+
+
+def bullets(lines: Iterable[str], style: str = ' class="px-notes"') -> str:
+    """List sentences; return nothing for none."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul{style}>{items}</ul>" if items else ""
 
 
 def loading(message: str, done: float, total: float) -> str:
@@ -102,6 +106,15 @@ def table(caption: str, rows: Sequence[tuple[str, str, str]]) -> str:
         f'<div class="px-scroll"><table class="px-table px-facts"><caption>{escape(caption)}'
         f"</caption><tbody>{body}</tbody></table></div>"
     )
+
+
+def tiles(facts: Iterable[tuple[str, str, str]]) -> str:
+    """Return boxes of three lines: what, the number, a word about it."""
+    boxes = "".join(
+        f"<div><dt>{escape(a)}</dt><dd>{escape(b)}<small>{escape(c)}</small></dd></div>"
+        for a, b, c in facts
+    )
+    return f'<dl class="px-tiles">{boxes}</dl>'
 
 
 def percent(estimate: Estimate) -> str:

@@ -21,10 +21,12 @@ from prism_core.stats.checks import BoolArray, FloatArray
 
 PAGE = 8
 """Entries on one page."""
+Change = Literal["lost", "gained", "same"]
 Which = Literal["flips", "lost", "gained", "all"]
 WHICH: tuple[Which, ...] = ("flips", "lost", "gained", "all")
 MAX_SEARCH = 200
 _REPEATS = 8
+_MEANS = ("accuracy", "alignment", "preference", "p_right", "gate")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class ItemEntry:
     neutral: ShownAnswer | None
     """None where there is none, or where `arm` is the neutral one."""
     arm: ShownAnswer
-    change: Literal["lost", "gained", "same"]
+    change: Change
 
 
 @dataclass(frozen=True)
@@ -200,10 +202,8 @@ def _entry(opened: OpenStudy, found: _Found, i: int) -> ItemEntry:
     key = opened.grid.items.iloc[item]
     table = opened.study.items
     row = table[(table["task"] == key["task"]) & (table["item"] == key["item"])].iloc[0]
-    neutral = _answer(opened, reference, item) if reference >= 0 else None
-    change: Literal["lost", "gained", "same"] = "same"
-    if found.lost[i] or found.gained[i]:
-        change = "lost" if found.lost[i] else "gained"
+    compared = reference not in (-1, cell)
+    change: Change = "lost" if found.lost[i] else "gained" if found.gained[i] else "same"
     return ItemEntry(
         task=str(key["task"]),
         category=str(key["category"]),
@@ -212,7 +212,7 @@ def _entry(opened: OpenStudy, found: _Found, i: int) -> ItemEntry:
         choices=str(row["choices"]),
         right=None if pd.isna(row["answer"]) else int(row["answer"]),
         harmful=None if pd.isna(row["harmful"]) else bool(row["harmful"]),
-        neutral=neutral if reference != cell else None,
+        neutral=_answer(opened, reference, item) if compared else None,
         arm=_answer(opened, cell, item),
         change=change,
     )
@@ -234,9 +234,5 @@ def _answer(opened: OpenStudy, cell: int, item: int) -> ShownAnswer:
         repeats=len(texts),
         different=len(distinct),
         others=tuple(distinct[1:_REPEATS]),
-        accuracy=mean("accuracy"),
-        alignment=mean("alignment"),
-        preference=mean("preference"),
-        p_right=mean("p_right"),
-        gate=mean("gate"),
+        **{name: mean(name) for name in _MEANS},
     )

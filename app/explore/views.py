@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from app.common.text import count, escape, fold, notice, word_diff
+from app.common.text import bullets, count, escape, fold, notice, word_diff
 from app.explore.items import ItemEntry, ItemPage, ShownAnswer
 from app.services.study_shelf import OpenStudy
 from prism_core.analysis import Pick, View
@@ -168,9 +168,7 @@ def about_panel(opened: OpenStudy) -> str:
     line = " · ".join(escape(f) for f in facts)
     partial = "This study is not finished: what you see rests on the answers so far."
     warn = "" if study.finished else notice("busy", partial)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in study.notes)
-    listed = f'<ul class="px-notes">{notes}</ul>' if notes else ""
-    more = fold(f"{count(len(study.notes), 'note')} on how it was made", listed)
+    more = fold(f"{count(len(study.notes), 'note')} on how it was made", bullets(study.notes))
     return f'{warn}<p class="px-study-line">{line}</p>{more}'
 
 

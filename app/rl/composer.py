@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import gradio as gr
 
@@ -11,7 +10,7 @@ from app.common.fields import Fields
 from app.common.run_start import RunForm, form_fold
 from app.common.shared import fragment, typed_slider
 from app.common.text import escape
-from app.rl.form import PUBLIC_FAMILIES, RL_FIELDS, rl_within
+from app.rl.form import PUBLIC_FAMILIES, rl_within
 from app.rl.views import ARM_TITLES
 from app.services.settings import Settings
 from prism_core.personas.pool import PARTS, load_pool
@@ -22,17 +21,7 @@ PRESET_CHOICES = [("Quick, for a small machine", "quick"), ("Full, for a GPU", "
 MIXING_CHOICES = [("One for each question", "prompt"), ("One for each answer", "rollout")]
 
 
-@dataclass(frozen=True)
-class RlForm(RunForm):
-    """The form's components."""
-
-    @property
-    def fields(self) -> list[Any]:
-        """The inputs that make up a spec, in the order of `RL_FIELDS`."""
-        return [self.by_name[name] for name in RL_FIELDS]
-
-
-def build_rl_form(settings: Settings) -> RlForm:
+def build_rl_form(settings: Settings) -> RunForm:
     """Lay the form out."""
     start = replace(rl_within(RL_PRESETS["quick"], settings), model=settings.default_model)
     fields = Fields("px-rl", start)
@@ -53,7 +42,7 @@ def build_rl_form(settings: Settings) -> RlForm:
             plan = fragment(elem_id="px-rl-plan")
             with gr.Accordion("The pool of personas", open=False, elem_id="px-rl-pool"):
                 fragment(pool_html())
-    return RlForm(fold=fold, by_name=fields.by_name, plan=plan, start=button, status=status)
+    return RunForm(fold=fold, by_name=fields.by_name, plan=plan, start=button, status=status)
 
 
 def pool_html() -> str:

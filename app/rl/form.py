@@ -7,7 +7,7 @@ enforced here and not by the fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from app.common.form_values import (
@@ -22,9 +22,6 @@ from app.services.settings import Settings
 from prism_core.errors import InputError
 from prism_core.rl.spec import RL_PRESETS, RlSpec, check_rl_spec
 
-_UNSHOWN = ("first_layer", "save_every", "use_vllm", "micro_batch")
-RL_FIELDS = tuple(field.name for field in fields(RlSpec) if field.name not in _UNSHOWN)
-"""The fields of a spec that the form sets one by one, in the form's order."""
 PUBLIC_MOST = {
     "steps": 40,
     "prompts": 4,
@@ -54,7 +51,7 @@ def rl_spec_of(values: Mapping[str, Any], settings: Settings) -> RlSpec:
         InputError: a value is missing or not allowed; the message quotes it and says what is.
         NotFoundError: there is no such family.
     """
-    found = {name: read_field(RlSpec, name, values.get(name), _LABELS) for name in RL_FIELDS}
+    found = {name: read_field(RlSpec, name, value, _LABELS) for name, value in values.items()}
     found["model"] = check_model(found["model"])
     preset = find_preset(RL_PRESETS, found["preset"])
     # What the form does not show comes from the preset.

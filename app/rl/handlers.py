@@ -11,7 +11,7 @@ from app.common.form_values import find_preset
 from app.common.run_start import RunStarter
 from app.common.shared import Updates
 from app.common.text import notice
-from app.rl.form import RL_FIELDS, rl_plan, rl_spec_of, rl_within
+from app.rl.form import rl_plan, rl_spec_of, rl_within
 from prism_core.errors import PrismError
 from prism_core.models.sources import resolve
 from prism_core.rl.spec import RL_PRESETS, RlSpec
@@ -28,7 +28,7 @@ class RlStarter(RunStarter[RlSpec]):
 
     def spec(self, *values: Any) -> RlSpec:
         """See `RunStarter.spec`."""
-        return rl_spec_of(dict(zip(RL_FIELDS, values, strict=True)), self.shared.settings)
+        return rl_spec_of(self.named(values), self.shared.settings)
 
     def check(self, spec: RlSpec, owner: str) -> None:
         """See `RunStarter.check`."""

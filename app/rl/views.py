@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import plotly.graph_objects as go
 
@@ -27,6 +27,18 @@ ARM_TITLES = {
 }
 SHOWN_ROLLOUTS = 8
 _WINDOW = 5
+Curve = Literal["loss", "kl", "length"]
+_CURVES: dict[Curve, tuple[str, str, int, dict[str, str]]] = {
+    "loss": ("Loss on the gold answers", "nats a token", 260, {"line_color": FIRST}),
+    "kl": (
+        "KL to the base model",
+        "nats a token",
+        240,
+        {"mode": "lines+markers", "line_color": SECOND},
+    ),
+    "length": ("Length of the answers", "tokens", 240, {"line_color": THIRD}),
+}
+"""Title, unit, height in pixels and look of each curve."""
 
 
 @dataclass(frozen=True)
@@ -143,29 +155,11 @@ def reward_figure(steps: Sequence[StepRecord]) -> go.Figure:
     return made.update_yaxes(range=[0, 1.02])
 
 
-def loss_figure(steps: Sequence[StepRecord]) -> go.Figure:
-    """Draw the supervised arm's loss."""
-    made = figure("Loss on the gold answers", "step", "nats a token", height=260)
-    return _plain(made, steps, "loss", "No step has been made yet.", line_color=FIRST)
-
-
-def kl_figure(steps: Sequence[StepRecord]) -> go.Figure:
-    """Draw how far the model has moved from the base."""
-    made = figure("KL to the base model", "step", "nats a token", height=240)
-    look = {"mode": "lines+markers", "line_color": SECOND}
-    return _plain(made, steps, "kl", "Not measured yet.", **look)
-
-
-def length_figure(steps: Sequence[StepRecord]) -> go.Figure:
-    """Draw how long the answers are."""
-    made = figure("Length of the answers", "step", "tokens", height=240)
-    return _plain(made, steps, "length", "Not measured yet.", line_color=THIRD)
-
-
-def _plain(
-    made: go.Figure, steps: Sequence[StepRecord], field: str, missing: str, **look: Any
-) -> go.Figure:
+def curve_figure(steps: Sequence[StepRecord], field: Curve) -> go.Figure:
+    """Draw a number of each step: the supervised arm's loss, the KL to the base, or the length."""
+    title, unit, height, look = _CURVES[field]
+    made = figure(title, "step", unit, height=height)
     values = [getattr(s, field) for s in steps]
     if not draw_series(made, [s.step for s in steps], values, None, **look):
-        return say(made, missing)
+        return say(made, "Not measured yet.")
     return made.update_yaxes(rangemode="tozero")

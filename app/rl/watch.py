@@ -14,9 +14,7 @@ from app.common.run_watch import Controls, RunWatcher, Watched, build_controls
 from app.common.shared import Updates, fragment
 from app.rl.views import (
     RlStory,
-    kl_figure,
-    length_figure,
-    loss_figure,
+    curve_figure,
     read_rl_story,
     reward_figure,
     rl_panel,
@@ -29,8 +27,6 @@ from prism_core.storage import RunRow
 
 REINFORCED = Watched(
     kind="rl",
-    noun="run",
-    plural="runs",
     key="rl",
     question="Delete this run and its adapter?",
     prefix="px-rl",
@@ -97,13 +93,11 @@ class RlWatcher(RunWatcher):
         watch, steps = self.watch, story.steps
         if story.spec.arm == "sft":
             hidden = gr.Plot(visible=False)
-            shown = gr.Plot(loss_figure(steps), visible=True)
+            shown = gr.Plot(curve_figure(steps, "loss"), visible=True)
             return {watch.reward: shown, watch.kl: hidden, watch.length: hidden}
-        return {
-            plot: gr.Plot(draw(steps), visible=bool(steps))
-            for plot, draw in (
-                (watch.reward, reward_figure),
-                (watch.kl, kl_figure),
-                (watch.length, length_figure),
-            )
+        figures = {
+            watch.reward: reward_figure(steps),
+            watch.kl: curve_figure(steps, "kl"),
+            watch.length: curve_figure(steps, "length"),
         }
+        return {plot: gr.Plot(drawn, visible=bool(steps)) for plot, drawn in figures.items()}

@@ -39,8 +39,7 @@ class StudyStarter(MeasuredStarter[StudySpec]):
         if mode == YAML:
             return study_of_yaml(text, self.shared.settings)
         personas = merge_personas(self.library, own)
-        fields = dict(zip(self.form.by_name, rest, strict=True))
-        return study_of(fields, personas, self.library, self.shared.settings)
+        return study_of(self.named(rest), personas, self.library, self.shared.settings)
 
     def model(self, spec: StudySpec) -> str:
         """See `MeasuredStarter.model`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.common.run_views import run_card, run_ending
-from app.common.text import count, escape, notice
+from app.common.text import count, escape, notice, tiles
 from prism_core.analysis.domains import title_of
 from prism_core.prism.forecast import span_text
 from prism_core.storage import RunRow
@@ -12,7 +12,7 @@ from prism_core.study.plan import PlannedTask, StudyPlan
 
 def study_plan_panel(plan: StudyPlan, machine: str = "") -> str:
     """Show tiles with counts, the detectable effects task by task, and what is left out."""
-    tiles = [
+    facts = [
         ("Cells", f"{plan.cells:,}", "ways to ask, neutral included"),
         ("Answers", f"{plan.answers:,}", f"{plan.judged:,} of them judged" if plan.judged else ""),
         ("Tokens", f"{plan.prompt_tokens:,}", f"read, {plan.new_tokens:,} written at most"),
@@ -22,15 +22,11 @@ def study_plan_panel(plan: StudyPlan, machine: str = "") -> str:
             "less where answers are known already" if plan.time is not None else "",
         ),
     ]
-    boxes = "".join(
-        f"<div><dt>{escape(a)}</dt><dd>{escape(b)}<small>{escape(c)}</small></dd></div>"
-        for a, b, c in tiles
-    )
     notes = "".join(notice("warn", note) for note in plan.notes)
     fine = f'<p class="px-help">{escape(machine)}</p>' if machine else ""
     return (
         '<section class="px-study-plan" aria-label="What will happen"><h3>What will happen</h3>'
-        f'<dl class="px-tiles">{boxes}</dl>{notes}{_seen(plan)}{fine}</section>'
+        f"{tiles(facts)}{notes}{_seen(plan)}{fine}</section>"
     )
 
 

@@ -1,8 +1,4 @@
-"""The form of the Train tab: the fields that make up a `TrainSpec`.
-
-`TrainForm.fields` are the inputs of every listener that needs the choices, personas first;
-`form_values` turns their values into a mapping by field name, and `fill` is the way back.
-"""
+"""The form of the Train tab: the fields that make up a `TrainSpec`."""
 
 from __future__ import annotations
 
@@ -50,18 +46,6 @@ class TrainForm(MeasuredForm):
     people: gr.Column
     """The part that the demo has no use for."""
     note: gr.HTML
-
-    @property
-    def fields(self) -> list[Any]:
-        """The inputs that make up a spec: the personas, then `FORM_FIELDS`."""
-        return [self.by_name[name] for name in ("personas", *FORM_FIELDS)]
-
-
-def form_values(values: tuple[Any, ...]) -> tuple[list[str], dict[str, Any]]:
-    """Return the chosen personas, and the other values by field name."""
-    personas, *rest = values
-    chosen = [str(p) for p in personas] if isinstance(personas, list) else []
-    return chosen, dict(zip(FORM_FIELDS, rest, strict=True))
 
 
 def fill(preset: str, model: str, settings: Settings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import psutil
 from app.common.persona_choices import keep_known, merge_personas, persona_choices
 from app.common.run_start import MeasuredStarter
 from app.common.shared import Updates
-from app.train.composer import TrainForm, fill, form_values, preset_note
+from app.train.composer import TrainForm, fill, preset_note
 from app.train.form import spec_of
 from app.train.views.progress import plan_panel
 from prism_core.errors import PrismError
@@ -33,7 +33,9 @@ class TrainStarter(MeasuredStarter[TrainSpec]):
     def spec(self, *values: Any) -> TrainSpec:
         """See `RunStarter.spec`; the visitor's own personas come before the fields."""
         own, *rest = values
-        chosen, fields = form_values(tuple(rest))
+        fields = self.named(rest)
+        picked = fields["personas"]
+        chosen = [str(name) for name in picked] if isinstance(picked, list) else []
         personas = merge_personas(self.library, own)
         return spec_of(fields, chosen, personas, self.library, self.shared.settings)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -14,7 +14,7 @@ from app.common.shared import QUIET, Shared, Updates, fragment, typed_slider
 from app.common.text import notice
 from app.services.adapter_shelf import AdapterShelf
 from app.services.visitor import need_visitor, read_visitor
-from app.train.story import Findings, FindingsBook, PairFilter, spec_of_run, titles_of
+from app.train.story import Findings, PairFilter, read_findings, spec_of_run, titles_of
 from app.train.views.charts import calibration_figure, pr_figure, roc_figure
 from app.train.views.results import (
     PAGE,
@@ -34,6 +34,7 @@ from prism_core.prism.gating.gate import PAPER_THRESHOLD
 from prism_core.prism.gating.report import GateReport
 from prism_core.storage import RunRow, Store
 from prism_core.types import Persona
+from prism_core.utils.lru import LRU
 
 ROUTES = [("All", ""), ("Distil", "distill"), ("Retain", "retain")]
 
@@ -171,9 +172,10 @@ class ResultHandlers:
 
     store: Store
     shelf: AdapterShelf
-    book: FindingsBook
     library: Mapping[str, Persona]
     results: Results
+    found: LRU[str, Findings] = field(default_factory=lambda: LRU(4))
+    """What was looked at last, by its mark, so that a filter need not read the store."""
 
     def load(self, mark: str, stored: object, persona: object) -> Updates:
         """Show everything that the run has found but the questions.
@@ -261,8 +263,8 @@ class ResultHandlers:
     def _find(self, mark: str) -> tuple[RunRow | None, Findings]:
         run = find_run(self.store, "train", mark.split(" ")[0] or None, None)
         if run is None:
-            return None, Findings((), None, None, None, None, None)
-        return run, self.book.get(run.id, mark)
+            return None, Findings()
+        return run, self.found.get_or_make(mark, lambda: read_findings(self.store, run.id))
 
     def _has_adapter(self, run: RunRow, stored: object) -> bool:
         owner = read_visitor(stored)
@@ -293,8 +295,7 @@ def wire_results(
     shared: Shared, watch: TrainWatch, results: Results, library: Mapping[str, Persona]
 ) -> None:
     """Connect the findings to the run that is watched."""
-    book = FindingsBook(shared.store)
-    handlers = ResultHandlers(shared.store, shared.shelf, book, library, results)
+    handlers = ResultHandlers(shared.store, shared.shelf, library, results)
     mark, latest = watch.mark, {"trigger_mode": "always_last", **QUIET}
     questions = [mark, *results.filters]
     # Filters are read once the findings are there: a visitor may have chosen some meanwhile.

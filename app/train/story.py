@@ -26,7 +26,6 @@ from prism_core.scorers.judge_check import JudgeCheck
 from prism_core.storage import RunRow, Store, unpack
 from prism_core.storage.journal import SETTINGS_KEY, StoreJournal
 from prism_core.types import Persona, Verdict
-from prism_core.utils.lru import LRU
 
 _QUERIES, _ANSWERS, _VERDICTS = "query_set", "answers", "verification"
 _GATE_CURVE, _GATE = "gate_curve", "gate"
@@ -75,13 +74,13 @@ class Story:
 class Findings:
     """What can be looked at once answers were judged; what is not known yet is None."""
 
-    judged: tuple[JudgedPair, ...]
-    report: VerificationReport | None
-    check: JudgeCheck | None
+    judged: tuple[JudgedPair, ...] = ()
+    report: VerificationReport | None = None
+    check: JudgeCheck | None = None
     """The judge on pairs with a known better answer; None as well where none was made."""
-    gate: GateReport | None
-    distilled: DistillReport | None
-    table: AblationTable | None
+    gate: GateReport | None = None
+    distilled: DistillReport | None = None
+    table: AblationTable | None = None
 
 
 @dataclass(frozen=True)
@@ -181,25 +180,6 @@ def _routes(store: Store, run_id: str, queries: list[Query]) -> tuple[RouteTally
         waiting = len(asked) - len(winners)
         tallies.append(RouteTally(name, wins, len(winners) - wins, waiting))
     return tuple(tallies)
-
-
-class FindingsBook:
-    """Findings of the runs that were looked at last, so that a filter need not read the store.
-
-    They are kept by run and by the mark that says how far the run was.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._found: LRU[tuple[str, str], Findings] = LRU(4)
-
-    def get(self, run_id: str, mark: str) -> Findings:
-        """Return what a run has found.
-
-        Raises:
-            PrismError: the store does not answer, or another version wrote the run.
-        """
-        return self._found.get_or_make((run_id, mark), lambda: read_findings(self._store, run_id))
 
 
 def _result(store: Store, run_id: str) -> EndOfRun | None:

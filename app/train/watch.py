@@ -18,8 +18,6 @@ from prism_core.types import Persona
 
 TRAINING = Watched(
     kind="train",
-    noun="run",
-    plural="runs",
     key="run",
     question="Delete this run, its answers and its adapter?",
     prefix="px-run",

@@ -14,7 +14,6 @@ from support.train_records import ME
 from app.common.run_start import check_unfinished
 from app.common.run_watch import RunWatcher
 from app.rl.composer import build_rl_form
-from app.rl.form import RL_FIELDS
 from app.rl.handlers import RlStarter
 from app.rl.watch import RlWatcher, build_rl_watch
 from app.server.landing import Landing
@@ -159,7 +158,7 @@ def test_the_rl_form_is_filled_planned_and_started(store: Store) -> None:
     starter = RlStarter(page, form, watch.run_id)
     kept = {form.by_name[name] for name in ("arm", "model", "name")}
     assert set(starter.preset("full")) == set(form.fields) - kept
-    values = [getattr(RL_PRESETS["quick"], name) for name in RL_FIELDS]
+    values = [getattr(RL_PRESETS["quick"], name) for name in form.by_name]
     assert "steps of" in starter.plan(*values)[form.plan]
     assert "reload" in starter.start("", *values)[form.status]
     started = starter.start(ME, *values)

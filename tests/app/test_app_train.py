@@ -26,10 +26,10 @@ from app.services.adapter_shelf import AdapterShelf
 from app.services.downloads import KEEP_SECONDS
 from app.services.settings import Settings
 from app.services.visitor import need_visitor, new_visitor, read_visitor
-from app.train.composer import fill, form_values
+from app.train.composer import fill
 from app.train.form import FORM_FIELDS, PUBLIC_MOST, preset_values, spec_of
 from app.train.results_panel import ResultHandlers, build_results
-from app.train.story import FindingsBook, PairFilter, read_findings, read_story
+from app.train.story import PairFilter, read_findings, read_story
 from app.train.views.charts import (
     calibration_figure,
     distill_figure,
@@ -116,9 +116,8 @@ def test_a_visitor_is_an_unguessable_id_or_nobody() -> None:
 
 def test_the_form_and_the_presets_go_together() -> None:
     for preset in ("demo", "quick", "full", "custom"):
-        values = tuple(fill(preset, "embedded", HOME).values())
-        chosen, fields = form_values(values)
-        spec = spec_of(fields, chosen, PERSONAS, PERSONAS, HOME)
+        values = fill(preset, "embedded", HOME)
+        spec = spec_of(values, values["personas"], PERSONAS, PERSONAS, HOME)
         assert spec == preset_values(preset, "embedded", HOME)
 
 
@@ -585,7 +584,7 @@ def test_a_threshold_is_saved_by_the_owner_alone(
     mine = own_adapter(store)
     with gr.Blocks():
         results = build_results()
-    handlers = ResultHandlers(store, shelf, FindingsBook(store), PERSONAS, results)
+    handlers = ResultHandlers(store, shelf, PERSONAS, results)
 
     def saved(visitor: str, threshold: object) -> str:
         return html.unescape(handlers.save(mine, visitor, threshold)[results.save_status])

@@ -11,9 +11,10 @@ from app.common.text import short
 from app.train.story import RouteTally
 from prism_core.errors import StatisticsError
 from prism_core.figures.colours import INK, PALE
+from prism_core.figures.marks import bars_of
 from prism_core.prism.distillation.report import CurvePoint
 from prism_core.prism.gating.report import GateEpoch, GateReport
-from prism_core.stats import precision_recall_curve, roc_curve
+from prism_core.stats import confusion_at, precision_recall_curve, roc_curve
 
 _DOTTED = {"color": PALE, "dash": "dot"}
 
@@ -49,7 +50,7 @@ def gate_curve_figure(curve: Sequence[GateEpoch]) -> go.Figure:
     made = figure("The gate learns", "epoch", "cross-entropy (nats)", height=280)
     epochs = [p.epoch for p in curve]
     drawn = draw_series(made, epochs, [p.train for p in curve], "training", line_color=FIRST)
-    dotted = {"color": THIRD, "dash": "dot"}
+    dotted = _DOTTED | {"color": THIRD}
     draw_series(made, epochs, [p.held_out for p in curve], "held out", line=dotted)
     return made if drawn else say(made, "The gate has not been trained yet.")
 
@@ -59,15 +60,9 @@ def distill_figure(curve: Sequence[CurvePoint]) -> go.Figure:
     made = figure("The student approaches the persona", "step", "nats a token", height=280)
     steps = [p.step for p in curve]
     thin, thick = {"color": PALE, "width": 1.5}, {"color": FIRST, "width": 2.5}
+    held_out, look = [p.held_out for p in curve], {"mode": "lines+markers", "line": thick}
     drawn = draw_series(made, steps, [p.loss for p in curve], "training loss", line=thin)
-    drawn += draw_series(
-        made,
-        steps,
-        [p.held_out for p in curve],
-        "KL to the persona, held out",
-        mode="lines+markers",
-        line=thick,
-    )
+    drawn += draw_series(made, steps, held_out, "KL to the persona, held out", **look)
     if not drawn:
         return say(made, "Distillation has not begun yet.")
     return made.update_yaxes(rangemode="tozero")
@@ -81,12 +76,8 @@ def held_rows(report: GateReport) -> tuple[list[bool], list[float]]:
 
 def roc_figure(report: GateReport, threshold: float) -> go.Figure:
     """Draw the ROC on the held-out part, with the threshold in use."""
-    made = figure(
-        f"ROC: area {short(report.held_out.auc)}",
-        "false positive rate",
-        "true positive rate",
-        unit=True,
-    )
+    title = f"ROC: area {short(report.held_out.auc)}"
+    made = figure(title, "false positive rate", "true positive rate", unit=True)
     labels, given = held_rows(report)
     try:
         curve = roc_curve(labels, given)
@@ -96,21 +87,16 @@ def roc_figure(report: GateReport, threshold: float) -> go.Figure:
     shown = [min(t, 1.0) for t in curve.thresholds]  # the first one lies above every probability
     hover = "%{x:.0%} false, %{y:.0%} true"
     _gate_line(made, curve.false_positive_rate, curve.true_positive_rate, shown, hover)
-    opened = [w for w, p in zip(labels, given, strict=True) if p >= threshold]
-    hits, alarms = sum(opened), len(opened) - sum(opened)
-    wins, losses = sum(labels), len(labels) - sum(labels)
-    return _mark(made, alarms / losses, hits / wins, threshold)
+    at, wins = confusion_at(labels, given, threshold), sum(labels)
+    alarms, hits = at.false_positive / (len(labels) - wins), at.true_positive / wins
+    return _mark(made, alarms, hits, threshold)
 
 
 def pr_figure(report: GateReport, threshold: float) -> go.Figure:
     """Draw precision against recall on the held-out part."""
     quality = report.held_out
-    made = figure(
-        f"Precision and recall: mean {short(quality.average_precision)}",
-        "recall",
-        "precision",
-        unit=True,
-    )
+    title = f"Precision and recall: mean {short(quality.average_precision)}"
+    made = figure(title, "recall", "precision", unit=True)
     labels, given = held_rows(report)
     try:
         curve = precision_recall_curve(labels, given)
@@ -120,47 +106,32 @@ def pr_figure(report: GateReport, threshold: float) -> go.Figure:
         _reference(made, "guessing", quality.share.value, quality.share.value)
     hover = "precision %{y:.0%}, recall %{x:.0%}"
     _gate_line(made, curve.recall, curve.precision, curve.thresholds, hover)
-    opened = [w for w, p in zip(labels, given, strict=True) if p >= threshold]
+    at = confusion_at(labels, given, threshold)
+    opened = at.true_positive + at.false_positive
     if not opened:
         return made
-    return _mark(made, sum(opened) / sum(labels), sum(opened) / len(opened), threshold)
+    return _mark(made, at.true_positive / sum(labels), at.true_positive / opened, threshold)
 
 
 def calibration_figure(report: GateReport) -> go.Figure:
     """Draw what the gate said against what happened, in bins."""
     found = report.held_out.calibration
-    made = figure(
-        f"Calibration: Brier {short(found.brier)}",
-        "the gate's probability",
-        "share where the persona won",
-        unit=True,
-    )
+    title = f"Calibration: Brier {short(found.brier)}"
+    made = figure(title, "the gate's probability", "share where the persona won", unit=True)
     if not found.bins:
         return say(made, "No question was held out.")
     _reference(made, "perfect", 0, 1)
     observed = [b.observed for b in found.bins]
-    made.add_scatter(
+    return made.add_scatter(
         x=[b.mean_probability for b in found.bins],
         y=[e.value or 0.0 for e in observed],
         mode="markers",
         name="the gate, with 95 % intervals",
         marker={"color": FIRST, "size": 9},
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [_gap(e.high, e.value) for e in observed],
-            "arrayminus": [_gap(e.value, e.low) for e in observed],
-            "color": INK,
-            "thickness": 1.2,
-        },
+        error_y=bars_of(observed, INK) | {"thickness": 1.2, "width": 4},
         customdata=[e.n for e in observed],
         hovertemplate="said %{x:.2f}, happened %{y:.2f} (n=%{customdata})<extra></extra>",
     )
-    return made
-
-
-def _gap(high: float | None, low: float | None) -> float:
-    return 0.0 if high is None or low is None else max(0.0, high - low)
 
 
 def _reference(made: go.Figure, name: str, left: float, right: float) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from app.common.text import count, escape, fold, notice, percent, short, table
+from app.common.text import bullets, count, escape, fold, notice, percent, short, table, tiles
 from app.services.adapter_shelf import ShelfEntry
 from app.train.story import Findings
 from app.train.views.charts import held_rows
@@ -97,17 +97,12 @@ def threshold_panel(report: GateReport, threshold: float) -> str:
         return notice("info", "No question was held out, so no threshold can be examined.")
     at = confusion_at(labels, given, threshold)
     facts = (
-        ("Share routed", at.share_opened, "questions that the adapter answers"),
-        ("Precision", at.precision, "of those, where the persona helps"),
-        ("Recall", at.recall, "of where it helps, the share routed"),
-    )
-    boxes = "".join(
-        f"<div><dt>{name}</dt><dd>{escape(percent(e))}<small>{about}</small></dd></div>"
-        for name, e, about in facts
+        ("Share routed", percent(at.share_opened), "questions that the adapter answers"),
+        ("Precision", percent(at.precision), "of those, where the persona helps"),
+        ("Recall", percent(at.recall), "of where it helps, the share routed"),
     )
     return (
-        f'<dl class="px-tiles">{boxes}</dl>'
-        f'<p class="px-help">Held out: {at.true_positive} opened where it helps, '
+        f'{tiles(facts)}<p class="px-help">Held out: {at.true_positive} opened where it helps, '
         f"{at.false_positive} opened where it does not, {at.false_negative} closed where it would "
         f"help, {at.true_negative} closed where it would not.</p>"
     )
@@ -161,14 +156,13 @@ def comparison_notes(found: AblationTable) -> str:
     lines = [f"{m.label}: {m.why}" for m in found.missing]
     lines += [f"{r.label}: {r.note}" for r in found.rows if r.note]
     lines += [f"{c.label}: {c.about}" for c in found.columns if c.about]
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     head = (
         f"{count(found.queries, 'held-out question')}, the persona wanted in {found.wanted}; "
         f"judged by {_JUDGES.get(found.judge, found.judge)}. Every number stands with its "
         "95 % interval."
     )
     warn = "".join(notice("warn", note) for note in found.notes)
-    how = fold("How to read this table", f"<ul>{items}</ul>")
+    how = fold("How to read this table", bullets(lines, ""))
     return f'{warn}<p class="px-lead">{escape(head)}</p>{how}'
 
 
@@ -221,6 +215,5 @@ def adapter_sheet(entry: ShelfEntry | None) -> str:
         table("On held-out questions", measured) if measured else "",
         style="",
     )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in info.notes)
-    below = f'<ul class="px-notes">{notes}</ul>' if notes else ""
-    return f'<div class="px-adapter">{table(f"{info.name}. {when}", facts)}{numbers}{below}</div>'
+    sheet = table(f"{info.name}. {when}", facts)
+    return f'<div class="px-adapter">{sheet}{numbers}{bullets(info.notes)}</div>'
