@@ -53,7 +53,6 @@ class BaseIdentity:
     shape: tuple[int, ...]
     """Layers, hidden size, vocabulary."""
     probe: tuple[float, ...]
-    """A few numbers of the embedding table, which tell models of one shape apart."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,11 @@ class BundleInfo:
     base: BaseIdentity
     threshold: float = PAPER_THRESHOLD
     personas: tuple[str, ...] = ()
-    """Names of those it was distilled from."""
     command: str = ""
-    """The command line that trains it again."""
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The training configuration as plain data."""
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
-    """What was measured on held-out queries."""
     notes: tuple[str, ...] = ()
-    """Warnings and nulls, as sentences."""
     held_out: tuple[str, ...] = ()
     """Ids of the queries that neither gate nor adapter has seen."""
     format: int = FORMAT

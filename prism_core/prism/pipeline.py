@@ -26,11 +26,12 @@ from prism_core.prism.bundle import BundleInfo, identify, load_bundle, write_inf
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.distillation.report import DistillReport
 from prism_core.prism.distillation.training import distill
-from prism_core.prism.gating.training import GateConfig, GateResult, train_gate
+from prism_core.prism.gating.training import GateResult, train_gate
 from prism_core.prism.records import JudgedPair, Query
 from prism_core.prism.resolve import (
     answer_config,
     distill_config,
+    gate_config,
     judge_of,
     personas_of,
     variant_maker,
@@ -59,7 +60,6 @@ class TrainResult:
     seconds: float
     """Time at work, all resumptions together."""
     notes: tuple[str, ...]
-    """Warnings and nulls, as sentences."""
     info: BundleInfo | None = None
 
 
@@ -189,7 +189,8 @@ class _Training:
                     "is nothing to distil, so this run ends without an adapter."
                 )
                 return TrainResult(False, 0.0, tuple(self.notes))
-            gate = train_gate(self._gate_config(), judged, self.model, journal, self.progress)
+            config = gate_config(self.spec)
+            gate = train_gate(config, judged, self.model, journal, self.progress)
             self.notes = [*self.notes, *gate.report.warnings]
             last = number == self.spec.rounds
             target = self.folder / (ADAPTER_FOLDER if last else f"round{number}")
@@ -230,14 +231,6 @@ class _Training:
         pairs = answer_queries(config, inputs, self.model, journal, self.progress, neutral=student)
         return verify_pairs(self.verify_config, pairs, self.judge, journal, self.progress)
 
-    def _gate_config(self) -> GateConfig:
-        return GateConfig(
-            feature=self.spec.feature,
-            held_out_share=self.spec.held_out_share,
-            seed=self.spec.seed,
-            threshold="held_out",
-        )
-
     def _distil(
         self,
         judged: Sequence[JudgedPair],
@@ -259,14 +252,14 @@ class _Training:
             self.progress,
             held_out=[p for p in wins if p.query.id in held_out],
             start=start,
-        ).report
+        )
 
     def _save(self, target: Path, gate: GateResult, report: DistillReport) -> BundleInfo:
         gate.gate.save(target)
         info = BundleInfo(
             name=self.spec.name,
             base=identify(self.model),
-            threshold=gate.threshold,
+            threshold=gate.report.threshold,
             personas=tuple(self.personas),
             command=self.command,
             seed=self.spec.seed,

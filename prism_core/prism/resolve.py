@@ -8,11 +8,12 @@ from prism_core.models.generator import Generator
 from prism_core.personas.library import get_persona, load_personas, parse_persona
 from prism_core.personas.prompts import VariantOf
 from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig
-from prism_core.prism.bootstrap.verification import VerifyConfig, make_judge
+from prism_core.prism.bootstrap.verification import VerifyConfig
 from prism_core.prism.demo import demo_check, demo_persona
 from prism_core.prism.distillation.report import DistillConfig, Loss
+from prism_core.prism.gating.report import GateConfig
 from prism_core.prism.spec import TrainSpec
-from prism_core.scorers.judges import Judge
+from prism_core.scorers.judges import Judge, ModelJudge, RemoteJudge, VerifiableJudge
 from prism_core.types import Persona, PromptVariant
 
 
@@ -42,12 +43,12 @@ def judge_of(spec: TrainSpec, model: Generator) -> tuple[VerifyConfig, Judge]:
     """Return stage 3's settings, and the judge that a spec names."""
     config = VerifyConfig(judge=spec.judge)
     if spec.judge == "verifiable":
-        return config, make_judge(config, check=demo_check)
+        return config, VerifiableJudge(demo_check)
     if spec.judge == "remote":
         from prism_core.models.remote import from_environment
 
-        return config, make_judge(config, from_environment(spec.remote_model))
-    return config, make_judge(config, model)
+        return config, RemoteJudge(from_environment(spec.remote_model))
+    return config, ModelJudge(model)
 
 
 def answer_config(spec: TrainSpec, round_number: int = 1) -> AnswerConfig:
@@ -58,6 +59,12 @@ def answer_config(spec: TrainSpec, round_number: int = 1) -> AnswerConfig:
         sampling=replace(ANSWERING, max_new_tokens=spec.answer_tokens),
         seed=spec.seed + round_number - 1,
     )
+
+
+def gate_config(spec: TrainSpec) -> GateConfig:
+    """Return stage 4's settings."""
+    share = spec.held_out_share
+    return GateConfig(spec.feature, held_out_share=share, seed=spec.seed, threshold="held_out")
 
 
 def distill_config(spec: TrainSpec, loss: Loss = "kl") -> DistillConfig:

@@ -45,13 +45,10 @@ class SpeedProbe:
 
     model: str
     fingerprint: str
-    """Which weights were measured."""
     rows: int
-    """Answers that were decoded together."""
     decode_rate: float
     """Tokens a second, all rows together."""
     read_rate: float
-    """Prompt tokens read a second."""
     train_rate: float
     """Tokens a second through a distillation step, forwards and backwards."""
     resident_bytes: int

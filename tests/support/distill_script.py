@@ -42,7 +42,7 @@ def main(folder: Path) -> None:
         folder / "adapter",
         MemoryJournal(),
         Progress(),
-    ).report
+    )
     numbers = [p.loss for p in report.curve[1:]]
     numbers += [report.kl_before.value, report.kl_after.value]
     rank = os.environ.get("RANK", "0")

@@ -56,14 +56,7 @@ def train_ungated(
 ) -> None:
     """Train the two ungated LoRAs on all persona answers outside the held-out queries.
 
-    Args:
-        spec: the run's choices; both use its LoRA settings.
-        judged: all judged pairs of the run.
-        held_out: ids of the queries that must not be seen.
-        folder: the run's folder; the LoRAs go to `sft` and `kl` inside it.
-        model: the base model.
-        journal: the run's journal.
-        progress: told of every step.
+    Both use the run's LoRA settings, and go to `sft` and `kl` inside its folder.
     """
     seen = [j.pair for j in judged if j.pair.query.id not in held_out]
     unseen = [j.pair for j in judged if j.pair.query.id in held_out]
@@ -93,7 +86,7 @@ def ablate_run(
 ) -> AblationTable:
     """Compare base, prompts, ungated LoRAs where they were trained, PRISM and its gates.
 
-    Args: as `train_ungated`; the bundle is read from `adapter` inside the folder, or from `bundle`.
+    The bundle is read from `adapter` inside the run's folder, or from `bundle`.
     """
     rows = [j for j in judged if j.pair.query.id in held_out]
     personas = tuple(personas_of(spec).values())
@@ -107,7 +100,7 @@ def ablate_run(
         kl=_ungated(folder / "kl", model),
         seed=spec.seed,
     )
-    systems, absent = build_systems(parts, rows)
+    systems, missing = build_systems(parts, rows)
     config = AblationConfig(
         sampling=replace(ANSWERING, max_new_tokens=spec.answer_tokens),
         seed=spec.seed,
@@ -115,18 +108,13 @@ def ablate_run(
         judge=spec.judge,
     )
     behaviour = shows_behaviour if spec.preset == "demo" else None
-    inputs = AblationInputs(rows, systems, absent, behaviour)
+    inputs = AblationInputs(rows, systems, missing, behaviour)
     judge = judge_of(spec, model)[1]
     return compare_systems(config, inputs, judge, parts.variant_of, model, journal, progress)
 
 
 def ablate_bundle(bundle: Path, model: LocalModel, progress: Progress) -> AblationTable:
     """Examine a bundle whose run is not at hand: on the demo's held-out queries, asked again.
-
-    Args:
-        bundle: the adapter's folder.
-        model: its base model.
-        progress: told of every batch; its cancel event stops the work.
 
     Raises:
         NotFoundError: it is no bundle.

@@ -75,7 +75,7 @@ class AnswerKl:
         Raises:
             CancelledError: stopped on request.
         """
-        samples = {s.key: s for s in force(pairs, variant_of, model, max_tokens).samples}
+        samples = {s.key: s for s in force(pairs, variant_of, model, max_tokens)}
         self.model, self._progress = model, progress
         self._samples = [samples.get(pair.query.id) for pair in pairs]
         readings = {i: (s.teacher, s) for i, s in enumerate(self._samples) if s is not None}

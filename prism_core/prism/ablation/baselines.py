@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator
-from prism_core.prism.records import JudgedPair
 from prism_core.types import Message, Persona, Prompt
 
 NOBODY = "Nobody"
@@ -37,21 +36,20 @@ Question:
 Reply with one name from the list."""
 
 
-@dataclass(frozen=True)
-class PersonaChoice:
-    """Whom the model named for a question."""
-
-    persona: str | None
-    """The persona's name, or None for nobody."""
-    scores: tuple[float, ...]
-    """How much likelier the question made each name, in nats; nobody's is the last."""
-
-
 def choosing_prompt(question: str, personas: Sequence[Persona]) -> Prompt:
     """Build what the model reads to name the persona for a question."""
     people = "\n".join(f"- {p.title}: {p.domain}" for p in personas)
     text = _CHOOSE.format(people=people, nobody=NOBODY, question=question.strip())
     return (Message("user", text),)
+
+
+@dataclass(frozen=True)
+class PersonaChoice:
+    """Whom the model named for a question."""
+
+    persona: str | None
+    scores: tuple[float, ...]
+    """How much likelier the question made each name, in nats; nobody's is the last."""
 
 
 class PersonaChooser:
@@ -84,12 +82,11 @@ class PersonaChooser:
         """
         if self._bias is None:
             self._bias = self._scores([_NO_QUESTION], cancel)[0]
+        names = [*(p.name for p in self.personas), None]
         found = []
         for row in self._scores(questions, cancel):
             gains = [score - bias for score, bias in zip(row, self._bias, strict=True)]
-            best = max(range(len(gains)), key=gains.__getitem__)
-            name = self.personas[best].name if best < len(self.personas) else None
-            found.append(PersonaChoice(name, tuple(gains)))
+            found.append(PersonaChoice(names[gains.index(max(gains))], tuple(gains)))
         return found
 
     def _scores(
@@ -105,17 +102,7 @@ class PersonaChooser:
 
 
 def random_gate(opened: Sequence[bool], seed: int) -> list[bool]:
-    """Open as many rows as a gate did, at random places.
-
-    Args:
-        opened: the decisions of the gate that is to be matched.
-        seed: decides the places.
-    """
+    """Open as many rows as a gate opened, at random places."""
     shuffled = list(opened)
     random.Random(seed).shuffle(shuffled)
     return shuffled
-
-
-def oracle_gate(judged: Sequence[JudgedPair]) -> list[bool]:
-    """Open exactly where the persona won in both orders."""
-    return [pair.route == "distill" for pair in judged]

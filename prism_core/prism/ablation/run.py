@@ -27,7 +27,6 @@ from prism_core.prism.ablation.table import (
     COLUMNS,
     AblationRow,
     AblationTable,
-    MissingRow,
     QueryOutcome,
     is_wanted,
     make_cells,
@@ -255,7 +254,7 @@ class _Comparison:
         return AblationTable(
             columns=tuple(c for c in COLUMNS if c.key in used),
             rows=tuple(rows),
-            missing=tuple(MissingRow(a.name, a.label, a.why) for a in inputs.absent),
+            missing=tuple(inputs.missing),
             queries=len(inputs.held_out),
             wanted=sum(is_wanted(judged) for judged in inputs.held_out),
             judge=self.config.judge,

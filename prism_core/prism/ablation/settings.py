@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from prism_core.errors import InputError
-from prism_core.prism.ablation.systems import Absent, System
-from prism_core.prism.ablation.table import Behaviour
+from prism_core.prism.ablation.systems import System
+from prism_core.prism.ablation.table import Behaviour, MissingRow
 from prism_core.prism.bootstrap.answers import ANSWERING
 from prism_core.prism.records import JudgedPair
 from prism_core.types import Sampling
@@ -40,8 +40,7 @@ class AblationInputs:
     held_out: Sequence[JudgedPair]
     """Queries that nothing was trained on, with their pairs and verdicts."""
     systems: Sequence[System]
-    """The base is among them."""
-    absent: Sequence[Absent] = ()
+    missing: Sequence[MissingRow] = ()
     behaviour: Behaviour | None = None
 
 

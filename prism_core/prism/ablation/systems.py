@@ -2,7 +2,7 @@
 
 A `System` turns queries into `RoutedPrompt`s: the prompt, the gate's mode, and what was read before
 to choose them. Everything else about the comparison is the same for all of them. A system that
-cannot be built, since its adapter was not trained, is returned as `Absent` with the reason.
+cannot be built, since its adapter was not trained, is returned as a `MissingRow` with the reason.
 """
 
 from __future__ import annotations
@@ -15,12 +15,8 @@ from typing import Literal
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import VariantOf, build_prompt
-from prism_core.prism.ablation.baselines import (
-    PersonaChooser,
-    choosing_prompt,
-    oracle_gate,
-    random_gate,
-)
+from prism_core.prism.ablation.baselines import PersonaChooser, choosing_prompt, random_gate
+from prism_core.prism.ablation.table import MissingRow
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.prism.records import JudgedPair, Query
 from prism_core.types import Completion, GateMode, Persona, Prompt, PromptVariant, Sampling
@@ -54,7 +50,6 @@ class RoutedPrompt:
 
     prompt: Prompt
     gate: GateMode = "closed"
-    """How the gate stands, where there is an adapter."""
     is_routed: bool | None = None
     """Whether persona or adapter answers; None where the gate decides."""
     tokens_before: int = 0
@@ -70,11 +65,9 @@ class System:
 
     name: SystemName
     route: Route
-    """What it asks for the given queries."""
     gated: GatedModel | None = None
     """Who answers; None for the base."""
     note: str = ""
-    """What a reader must know about it, as a sentence; often empty."""
     route_alone: Route | None = None
     """What it asks where its time is taken, if that differs: then its gate has to decide."""
 
@@ -104,19 +97,6 @@ class System:
 
 
 @dataclass(frozen=True)
-class Absent:
-    """A system that is not in the table, and why, as a sentence."""
-
-    name: SystemName
-    why: str
-
-    @property
-    def label(self) -> str:
-        """Its name as shown to people."""
-        return LABELS[self.name]
-
-
-@dataclass(frozen=True)
 class SystemParts:
     """All that systems are made of."""
 
@@ -124,7 +104,6 @@ class SystemParts:
     variant_of: VariantOf
     """The variant that a persona's answers were written with, by its name."""
     personas: tuple[Persona, ...] = ()
-    """Among whom the model chooses."""
     prism: GatedModel | None = None
     sft: GatedModel | None = None
     """A LoRA fine-tuned on the persona's answers, held open."""
@@ -135,38 +114,34 @@ class SystemParts:
 
 def build_systems(
     parts: SystemParts, held_out: Sequence[JudgedPair]
-) -> tuple[list[System], list[Absent]]:
+) -> tuple[list[System], list[MissingRow]]:
     """Build every system that can be built, base first, and say why the others cannot.
 
-    Args:
-        parts: base, personas and adapters.
-        held_out: the queries of the comparison: random and oracle gate are made for them.
+    Random and oracle gate are made for the held-out queries.
     """
     systems = [System("base", _neutral(is_routed=False)), _persona_prompt(parts)]
-    absent: list[Absent] = []
+    missing: dict[SystemName, str] = {}
     if parts.personas:
         systems.append(_chosen_persona(parts))
     else:
-        absent.append(
-            Absent("chosen_persona", "There is nothing to choose: it takes at least two personas.")
-        )
+        missing["chosen_persona"] = "There is nothing to choose: it takes at least two personas."
     held_open = _neutral("open", is_routed=True)
     if parts.sft is not None:
         systems.append(System("sft", held_open, parts.sft))
     else:
-        absent.append(Absent("sft", "No LoRA was fine-tuned on the persona's answers in this run."))
+        missing["sft"] = "No LoRA was fine-tuned on the persona's answers in this run."
     if parts.kl is not None:
         systems.append(System("kl_lora", held_open, parts.kl))
     elif parts.prism is not None:
         note = "PRISM's own adapter with its gate held open."
         systems.append(System("kl_lora", held_open, parts.prism, note))
     else:
-        absent.append(Absent("kl_lora", _NO_PRISM))
+        missing["kl_lora"] = _NO_PRISM
     if parts.prism is not None:
         systems += _gated(parts.prism, held_out, parts.seed)
     else:
-        absent += [Absent(name, _NO_PRISM) for name in ("prism", "random_gate", "oracle_gate")]
-    return systems, absent
+        missing |= {"prism": _NO_PRISM, "random_gate": _NO_PRISM, "oracle_gate": _NO_PRISM}
+    return systems, [MissingRow(name, LABELS[name], why) for name, why in missing.items()]
 
 
 def _neutral(gate: GateMode = "closed", is_routed: bool | None = None) -> Route:
@@ -180,10 +155,11 @@ def _persona_prompt(parts: SystemParts) -> System:
     has_system_role = parts.base.has_system_role
 
     def route(queries: Sequence[Query], _cancel: threading.Event | None) -> list[RoutedPrompt]:
-        variants = [parts.variant_of(q.persona) for q in queries]
         return [
-            RoutedPrompt(build_prompt(q.text, variant, has_system_role), is_routed=True)
-            for q, variant in zip(queries, variants, strict=True)
+            RoutedPrompt(
+                build_prompt(q.text, parts.variant_of(q.persona), has_system_role), is_routed=True
+            )
+            for q in queries
         ]
 
     return System("persona_prompt", route)
@@ -196,11 +172,11 @@ def _chosen_persona(parts: SystemParts) -> System:
         texts = [q.text for q in queries]
         asked = []
         for text, choice in zip(texts, chooser.choose(texts, cancel=cancel), strict=True):
-            named = choice.persona is not None
-            variant = parts.variant_of(choice.persona) if choice.persona else PromptVariant()
+            name = choice.persona
+            variant = parts.variant_of(name) if name else PromptVariant()
             read = len(encode_prompt(base.tokenizer, choosing_prompt(text, parts.personas)))
             prompt = build_prompt(text, variant, base.has_system_role)
-            asked.append(RoutedPrompt(prompt, is_routed=named, tokens_before=read))
+            asked.append(RoutedPrompt(prompt, is_routed=name is not None, tokens_before=read))
         return asked
 
     count = len(parts.personas)
@@ -219,7 +195,7 @@ def _gated(prism: GatedModel, held_out: Sequence[JudgedPair], seed: int) -> list
     probabilities = prism.probabilities([build_prompt(q.text, PromptVariant()) for q in queries])
     opened = [p >= prism.threshold for p in probabilities]
     shuffled = _decided(queries, random_gate(opened, seed))
-    perfect = _decided(queries, oracle_gate(held_out))
+    perfect = _decided(queries, [judged.route == "distill" for judged in held_out])
     many = f"Open for {sum(opened)} of {len(opened)} queries, as PRISM's gate is."
     return [
         System("prism", _decided(queries, opened), prism, route_alone=_neutral("auto")),
@@ -233,11 +209,13 @@ def _decided(queries: Sequence[Query], opened: Sequence[bool]) -> Route:
     decisions = {q.id: is_open for q, is_open in zip(queries, opened, strict=True)}
 
     def route(wanted: Sequence[Query], _cancel: threading.Event | None) -> list[RoutedPrompt]:
-        prompts = [build_prompt(q.text, PromptVariant()) for q in wanted]
-        gates = [decisions[q.id] for q in wanted]
         return [
-            RoutedPrompt(prompt, "open" if is_open else "closed", is_open)
-            for prompt, is_open in zip(prompts, gates, strict=True)
+            RoutedPrompt(
+                build_prompt(q.text, PromptVariant()),
+                "open" if decisions[q.id] else "closed",
+                is_routed=decisions[q.id],
+            )
+            for q in wanted
         ]
 
     return route

@@ -32,7 +32,6 @@ class AblationColumn:
     kind: Literal["rate", "score", "number"]
     """Yes or no for each query, a score from 0 to 1, or a number."""
     unit: str = ""
-    """The unit of a number; empty for a share."""
     better: Literal["higher", "lower", ""] = ""
     about: str = ""
 
@@ -55,7 +54,6 @@ class AblationRow:
     cells: Mapping[str, AblationCell]
     """By the column's key; a column that the system has no number for is left out."""
     note: str = ""
-    """What a reader must know about it; often empty."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +70,12 @@ class AblationTable:
     """All systems on the same held-out queries."""
 
     columns: tuple[AblationColumn, ...]
-    """The columns that at least one system has a number for, in order."""
     rows: tuple[AblationRow, ...]
     missing: tuple[MissingRow, ...]
     queries: int
     wanted: int
-    """Queries where the persona is wanted."""
     judge: str
-    """Who compared the answers."""
     notes: tuple[str, ...] = ()
-    """How to read the table, as sentences."""
 
     def row(self, system: str) -> AblationRow | None:
         """Return a system's row by its short name; None where it did not take part."""
@@ -93,11 +87,9 @@ class QueryOutcome:
     """What one system did with one query."""
 
     answer: Completion
-    """Its answer, as one of a batch."""
     read_tokens: int
     """Tokens read before the answer: the prompt, and what was read to choose it."""
     is_routed: bool
-    """Whether persona or adapter answered."""
     kl: float | None
     """KL from the persona teacher on the persona's answer, nats a token."""
     verdict: Verdict | None

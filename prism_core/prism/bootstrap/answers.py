@@ -37,7 +37,6 @@ class AnswerConfig:
     placement: Placement = "system"
     """The turn that carries the persona's text, where the model has a system turn."""
     sampling: Sampling = ANSWERING
-    """How tokens are drawn, on both sides alike."""
     seed: int = 0
     batch_pairs: Annotated[int, Field(ge=1, le=512)] = 64
     """Pairs answered, and journaled, together: twice as many rows."""

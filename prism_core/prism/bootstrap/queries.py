@@ -69,14 +69,12 @@ class QueryConfig:
     """How questions are written."""
 
     per_persona: Annotated[int, Field(ge=1, le=1_000)] = 50
-    """How many questions each persona is to have (the paper's 50)."""
     seed: int = 0
     sampling: Sampling = DRAFTING
     """How drafts are drawn; the temperature must be above 0."""
     similarity: Annotated[float, Field(ge=0.1, le=1)] = 0.6
     """Two questions that share this part of their content words are near-duplicates."""
     max_words: Annotated[int, Field(ge=5, le=400)] = 60
-    """Longer questions are dropped."""
     rounds: Annotated[int, Field(ge=1, le=50)] = 5
     spare: Annotated[float, Field(ge=1, le=5)] = 1.3
     """Drafts written for each missing question in a round."""

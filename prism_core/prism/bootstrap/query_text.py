@@ -64,7 +64,6 @@ class Draft:
 
     text: str
     reason: Reason | None
-    """Why it cannot be used; None where it can."""
 
 
 def parse_draft(written: str, opener: str = "", *, is_cut: bool = False, words: int = 60) -> Draft:

@@ -8,26 +8,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from prism_core.errors import InputError
-from prism_core.models.generator import Generator
 from prism_core.prism.records import AnswerPair, JudgedPair
-from prism_core.prism.spec import JUDGE_NAMES, JudgeName
+from prism_core.prism.spec import JudgeName
 from prism_core.progress import Progress
 from prism_core.scorers.judge_check import JudgeCheck, check_judge
-from prism_core.scorers.judges import (
-    Judge,
-    JudgePair,
-    JudgeRule,
-    ModelJudge,
-    RemoteJudge,
-    VerifiableJudge,
-)
+from prism_core.scorers.judges import Judge, JudgePair, JudgeRule, ModelJudge, VerifiableJudge
 from prism_core.scorers.verdicts import order_consistency, verbosity_correlation
 from prism_core.stats import rate_of
 from prism_core.storage import pack, unpack
@@ -68,9 +59,7 @@ class VerificationReport:
     """What the verdicts say, and how far they can be trusted."""
 
     routes: tuple[RouteCount, ...]
-    """One entry a persona, in the order of the pairs."""
     distill: Estimate
-    """Share of `distill` over all pairs."""
     ties: Estimate
     """Share of pairs without a winner; they are retained."""
     order_consistency: Estimate
@@ -80,36 +69,6 @@ class VerificationReport:
     check: JudgeCheck | None
     """The judge on pairs with a known better answer; None where a program decides."""
     warning: str
-    """What to beware of, in plain sentences; empty where there is nothing."""
-
-
-def make_judge(
-    config: VerifyConfig,
-    model: Generator | None = None,
-    check: Callable[[str, str], bool] | None = None,
-) -> Judge:
-    """Make the judge that a configuration names.
-
-    Args:
-        config: which judge.
-        model: who judges, for `self` and `remote`.
-        check: whether an answer to a question passes, for `verifiable`: (question, answer).
-
-    Raises:
-        InputError: there is no such judge, or what it needs was not given.
-    """
-    if config.judge not in JUDGE_NAMES:
-        raise InputError(
-            f"There is no judge '{config.judge}'; choose one of {', '.join(JUDGE_NAMES)}."
-        )
-    if config.judge == "verifiable":
-        if check is None:
-            raise InputError("The judge 'verifiable' needs a program that checks an answer.")
-        return VerifiableJudge(check)
-    if model is None:
-        raise InputError(f"The judge '{config.judge}' needs a model.")
-    kind = RemoteJudge if config.judge == "remote" else ModelJudge
-    return kind(model)
 
 
 def verify_pairs(
@@ -122,7 +81,7 @@ def verify_pairs(
     """Judge every pair in both orders (PRISM, stage 3).
 
     Args:
-        config: the judge's settings; `make_judge` builds the judge that fits them.
+        config: sizes, and the judge's name.
         pairs: what stage 2 made.
         judge: who decides.
         journal: finished batches and the judge check; a resumed stage redoes none of them.
@@ -167,12 +126,7 @@ def load_judge_check(journal: Journal) -> JudgeCheck | None:
 def verification_report(
     judged: Sequence[JudgedPair], check: JudgeCheck | None = None
 ) -> VerificationReport:
-    """Summarise verdicts; one pair is one independent item.
-
-    Args:
-        judged: what stage 3 made.
-        check: the judge check, see `load_judge_check`.
-    """
+    """Summarise verdicts and the judge check; one pair is one independent item."""
     verdicts = [j.verdict for j in judged]
     verbosity = verbosity_correlation(
         verdicts, [j.pair.persona.tokens for j in judged], [j.pair.neutral.tokens for j in judged]

@@ -21,7 +21,6 @@ class DistillConfig:
     alpha: Annotated[float, Field(gt=0)] = 32.0
     """The LoRA's update is scaled by alpha / rank."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
-    """Peak learning rate."""
     epochs: Annotated[int, Field(ge=1, le=1_000)] = 10
     batch: Annotated[int, Field(ge=1, le=4_096)] = 16
     """Answers that make up one step, over all processes."""
@@ -29,18 +28,14 @@ class DistillConfig:
     """Prompt and answer together; a longer answer is cut."""
     temperature: Annotated[float, Field(gt=0)] = 2.0
     top_k: Annotated[int, Field(ge=1, le=4_096)] = 64
-    """The teacher's tokens kept at every position."""
     loss: Loss = "kl"
     """`kl`, or `sft` on the persona's answers for the baseline."""
     held_out_share: Annotated[float, Field(ge=0, le=0.9)] = 0.2
     """Share of the answers that is only measured on, in whole groups; 0 measures on none."""
     warmup: Annotated[float, Field(ge=0, le=0.9)] = 0.05
-    """Share of the steps in which the rate rises."""
     schedule: Schedule = "cosine"
-    """What the rate does after the rise."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Annotated[float, Field(gt=0)] = 1.0
-    """Largest norm of the gradient."""
     micro_tokens: Annotated[int, Field(ge=1, le=1_048_576)] = 1024
     """Padded tokens read at one time: bounds the memory, changes results only by rounding."""
     save_dtype: SaveDtype = "float32"
@@ -75,11 +70,8 @@ class DistillReport:
     kl_change: Estimate
     """After minus before, paired by answer; below 0 is better."""
     trained: tuple[str, ...]
-    """Ids of the queries."""
     held_out: tuple[str, ...]
-    """Ids of the queries that were only measured on."""
     dropped: int
-    """Answers without text or room."""
     steps: int
     tokens: int
     """Tokens that the student read in training, prompts included."""

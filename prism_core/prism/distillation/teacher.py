@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -48,12 +49,10 @@ class TeacherSpec:
     """What the cached numbers depend on, besides the model and the samples."""
 
     top_k: int
-    """Logits kept at every position."""
     temperature: float
 
 
-@dataclass(frozen=True)
-class TeacherRows:
+class TeacherRows(NamedTuple):
     """The teacher at N positions."""
 
     ids: torch.Tensor
@@ -69,24 +68,17 @@ class TeacherRows:
         return top_logprobs(self.logits, self.totals[:, column], temperature)
 
 
+@dataclass(frozen=True)
 class Teacher:
     """The teacher's distributions by sample."""
 
-    def __init__(self, rows: TeacherRows, counts: Sequence[int], temperature: float) -> None:
-        self._rows, self.temperature = rows, temperature
-        self._starts = [0]
-        for count in counts:
-            self._starts.append(self._starts[-1] + count)
+    rows: Sequence[TeacherRows]
+    temperature: float
 
     def of(self, samples: Sequence[int], device: torch.device) -> TeacherRows:
         """Return the rows of the given samples in turn."""
-        index = torch.cat([torch.arange(self._starts[i], self._starts[i + 1]) for i in samples])
-        rows = self._rows
-        return TeacherRows(
-            rows.ids[index].long().to(device),
-            rows.logits[index].to(device),
-            rows.totals[index].to(device),
-        )
+        ids, logits, totals = _joined([self.rows[i] for i in samples])
+        return TeacherRows(ids.long().to(device), logits.to(device), totals.to(device))
 
 
 def cache_teacher_logits(
@@ -103,7 +95,7 @@ def cache_teacher_logits(
         samples: answers with the teacher's prompts.
         model: the base model, without any adapter.
         spec: what to keep.
-        folder: where the files go.
+        folder: holds the files.
         tick: told of the progress; may raise `CancelledError`.
         share: (rank, world): every process does its own part of the files.
     """
@@ -134,8 +126,9 @@ def load_teacher(
         if _stored_digest(path) != _digest([samples[i] for i in part], model, spec):
             raise StorageError(f"The teacher's file {path.name} is missing or out of date.")
         with safe_open(path, "pt") as file:
-            found.append(TeacherRows(*(file.get_tensor(n) for n in ("ids", "logits", "totals"))))
-    return Teacher(_joined(found), [s.positions for s in samples], spec.temperature)
+            rows = TeacherRows(*(file.get_tensor(name) for name in TeacherRows._fields))
+        found += _split(rows, [samples[i] for i in part])
+    return Teacher(found, spec.temperature)
 
 
 @torch.no_grad()
@@ -195,12 +188,7 @@ def _read_answers(
         chunks = [
             top_rows(logits_of(states[i : i + CHUNK]), spec) for i in range(0, len(states), CHUNK)
         ]
-        start = 0
-        whole = _joined(chunks)
-        for i, sample in zip(batch, chosen, strict=True):
-            span = slice(start, start + sample.positions)
-            found[i] = TeacherRows(whole.ids[span], whole.logits[span], whole.totals[span])
-            start += sample.positions
+        found.update(zip(batch, _split(_joined(chunks), chosen), strict=True))
         tick(done + len(found))
     return _joined([found[i] for i in range(len(samples))])
 
@@ -214,11 +202,13 @@ def top_rows(logits: torch.Tensor, spec: TeacherSpec) -> TeacherRows:
 
 
 def _joined(rows: Sequence[TeacherRows]) -> TeacherRows:
-    return TeacherRows(
-        torch.cat([r.ids for r in rows]),
-        torch.cat([r.logits for r in rows]),
-        torch.cat([r.totals for r in rows]),
-    )
+    return TeacherRows(*(torch.cat(column) for column in zip(*rows, strict=True)))
+
+
+def _split(rows: TeacherRows, samples: Sequence[ForcedAnswer]) -> list[TeacherRows]:
+    """Part rows by the samples that they belong to."""
+    parts = zip(*(column.split([s.positions for s in samples]) for column in rows), strict=True)
+    return [TeacherRows(*part) for part in parts]
 
 
 def _path(folder: Path, number: int) -> Path:
@@ -240,7 +230,7 @@ def _stored_digest(path: Path) -> str | None:
 
 
 def _write(path: Path, rows: TeacherRows, digest: str) -> None:
-    tensors = {"ids": rows.ids, "logits": rows.logits, "totals": rows.totals}
     partial = path.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"digest": digest})
+    tensors = {name: column.contiguous() for name, column in rows._asdict().items()}
+    save_file(tensors, partial, {"digest": digest})
     os.replace(partial, path)

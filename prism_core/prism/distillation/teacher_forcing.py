@@ -36,9 +36,7 @@ class ForcedAnswer:
 
     key: str
     teacher: tuple[int, ...]
-    """The prompt with the persona."""
     student: tuple[int, ...]
-    """The neutral prompt."""
     answer: tuple[int, ...]
     """The persona's answer, without the end of the turn."""
     end: int | None
@@ -50,23 +48,16 @@ class ForcedAnswer:
         return len(self.answer) + 1
 
 
-@dataclass(frozen=True)
-class ForcedAnswers:
-    """Answers that can be trained on, and how many could not."""
-
-    samples: tuple[ForcedAnswer, ...]
-    dropped: int
-    """Answers without text, or whose prompts leave no room within the token limit."""
-
-
 def force(
     pairs: Sequence[AnswerPair], variant_of: VariantOf, model: LocalModel, max_tokens: int
-) -> ForcedAnswers:
-    """Encode the persona's answers after both prompts; answers are cut to fit `max_tokens`."""
+) -> list[ForcedAnswer]:
+    """Encode the persona's answers after both prompts; answers are cut to fit `max_tokens`.
+
+    Answers without text, or whose prompts leave no room within the token limit, are left out.
+    """
     end = end_of_turn(model.tokenizer)
     samples = [_force(p, variant_of(p.query.persona), model, max_tokens, end) for p in pairs]
-    kept = tuple(sample for sample in samples if sample is not None)
-    return ForcedAnswers(kept, len(pairs) - len(kept))
+    return [sample for sample in samples if sample is not None]
 
 
 def _force(

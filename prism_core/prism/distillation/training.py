@@ -56,19 +56,11 @@ _RESULT = "result"
 
 
 @dataclass(frozen=True)
-class DistillResult:
-    """A standard PEFT folder, and how its training went."""
-
-    folder: Path
-    report: DistillReport
-
-
-@dataclass(frozen=True)
 class _Data:
     """Answers ready for training, and those held out."""
 
-    train: tuple[ForcedAnswer, ...]
-    held_out: tuple[ForcedAnswer, ...]
+    train: list[ForcedAnswer]
+    held_out: list[ForcedAnswer]
     dropped: int
 
 
@@ -83,7 +75,7 @@ def distill(
     *,
     held_out: Sequence[AnswerPair] | None = None,
     start: Path | None = None,
-) -> DistillResult:
+) -> DistillReport:
     """Train a LoRA on the distill set and save it; goes on where an earlier call stopped.
 
     Args:
@@ -111,14 +103,14 @@ def distill(
     digest = _digest(config, data, model, start)
     done = journal.load(STAGE).get(_RESULT)
     if done is not None and done["digest"] == digest and (folder / WEIGHTS_FILE).exists():
-        return DistillResult(folder, unpack(DistillReport, done["report"]))
+        return unpack(DistillReport, done["report"])
     with model.lock, stoppable_training(model.model, progress):
         run = _Run(config, data, model, folder, journal, progress, digest)
         report = run.train(start)
     if run.is_main:
         journal.save(STAGE, {_RESULT: {"digest": digest, "report": pack(report)}})
         shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
-    return DistillResult(folder, report)
+    return report
 
 
 @dataclass
@@ -180,13 +172,11 @@ class _Run:
     def _step(self, student: Student, step: int) -> CurvePoint:
         """Update once; if that is interrupted, the state before it is kept."""
         self.progress.update(STAGE, step, self.plan.steps, self._note())
-        rows = self.plan.rows(step)
-        rate = learning_rate(
-            step, self.plan.steps, self.config.lr, self.config.warmup, self.config.schedule
-        )
+        config = self.config
+        rate = learning_rate(step, self.plan.steps, config.lr, config.warmup, config.schedule)
         began = time.perf_counter()
         try:
-            loss = student.step(rows, rate)
+            loss = student.step(self.plan.rows(step), rate)
         except CancelledError:
             student.forget_gradients()
             self._checkpoint(student, step, now=True)
@@ -290,11 +280,11 @@ def _prepare(
             groups = group_of([p.query for p in pairs])
             shares = (1 - config.held_out_share, config.held_out_share)
             parts = split_by_group(groups, [True] * len(pairs), shares, config.seed)
-            train = [p for p, part in zip(pairs, parts, strict=True) if part == 0]
-            held_out = [p for p, part in zip(pairs, parts, strict=True) if part == 1]
-    seen = force(train, variant_of, model, config.max_tokens)
-    unseen = force(held_out, variant_of, model, config.max_tokens)
-    return _Data(seen.samples, unseen.samples, seen.dropped + unseen.dropped)
+            train, held_out = (
+                [p for p, part in zip(pairs, parts, strict=True) if part == n] for n in (0, 1)
+            )
+    seen, unseen = (force(part, variant_of, model, config.max_tokens) for part in (train, held_out))
+    return _Data(seen, unseen, len(train) + len(held_out) - len(seen) - len(unseen))
 
 
 def _digest(config: DistillConfig, data: _Data, model: LocalModel, start: Path | None) -> str:

@@ -25,9 +25,7 @@ class TrainingPlan:
     """The order of a whole training run."""
 
     lengths: tuple[int, ...]
-    """Tokens of each sample."""
     batch: int
-    """Samples that make up one step."""
     epochs: int
     seed: int
 

@@ -24,7 +24,6 @@ class Fit:
     """A trained gate and what it looked like on the way."""
 
     gate: Gate
-    """With the weights of the epoch that was asked for."""
     train_losses: tuple[float, ...]
     """Mean cross-entropy of each epoch's steps, in nats."""
     other_logits: torch.Tensor
@@ -86,18 +85,6 @@ def new_gate(features: torch.Tensor, feature: Feature, seed: int) -> Gate:
     gate.mean.copy_(features.mean(dim=0))
     gate.spread.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
     return gate
-
-
-def constant_gate(size: int, feature: Feature, probability: float) -> Gate:
-    """Make a gate that says the same of every query."""
-    gate = Gate(size, feature)
-    last = gate.net[-1]
-    with torch.no_grad():
-        for parameter in gate.parameters():
-            parameter.zero_()
-        if isinstance(last, nn.Linear):
-            last.bias.fill_(float(torch.logit(torch.tensor(probability, dtype=torch.float64))))
-    return gate.eval().requires_grad_(False)
 
 
 def balanced_order(labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -58,15 +58,20 @@ class Gate(nn.Module):
         self.register_buffer("spread", torch.ones(width))
 
     @classmethod
+    def constant(cls, size: int, feature: Feature, log_odds: float) -> Gate:
+        """Make a gate that says the same of every query."""
+        with torch.random.fork_rng(devices=[]):  # making it draws numbers, which nobody may notice
+            gate = cls(size, feature).eval().requires_grad_(False)
+        for parameter in gate.parameters():
+            parameter.zero_()
+        cast(nn.Linear, gate.net[-1]).bias.fill_(log_odds)
+        return gate
+
+    @classmethod
     def always_open(cls, model: PreTrainedModel) -> Gate:
         """Make a gate that says 1 whatever it reads, for adapters that have none of their own."""
-        with torch.random.fork_rng(devices=[]):  # making it draws numbers, which nobody may notice
-            gate = cls(model.config.get_text_config(decoder=True).hidden_size)
-        last = cast(nn.Linear, gate.net[-1])
-        with torch.no_grad():
-            last.weight.zero_()
-            last.bias.fill_(_CERTAIN)
-        return gate.to(model.device).eval().requires_grad_(False)
+        size = model.config.get_text_config(decoder=True).hidden_size
+        return cls.constant(size, "last", _CERTAIN).to(model.device)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """Return log-odds of shape (B,)."""

@@ -33,7 +33,6 @@ class GateConfig:
     """Settings of a gate's training by AdamW; feature and threshold are the paper's by default."""
 
     feature: Literal["auto", "last", "mean", "both"] = "last"
-    """What the gate reads: `last`, `mean`, `both`, or `auto` to choose by cross-validation."""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
     """How often every query is read, at most; cross-validation may choose fewer."""
     lr: Annotated[float, Field(gt=0, lt=1)] = 1e-3
@@ -57,11 +56,8 @@ class GateRow:
     persona: str
     subtopic: str
     distill: bool
-    """Whether the persona won in both orders."""
     held_out: bool
-    """Whether the final gate has not seen it."""
     probability: float
-    """By the final gate."""
     unseen: float | None
     """By a gate that has not seen its group: the final one where held out, else out of fold."""
 
@@ -87,7 +83,6 @@ class FeatureScore:
     loss: float
     """Cross-entropy out of fold at the best epoch, in nats."""
     epoch: int
-    """The epoch with the lowest out-of-fold cross-entropy."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,6 @@ class GroupQuality:
     name: str
     share: Estimate
     auc: Estimate
-    """ROC-AUC within the group; undefined with one class alone."""
     at_paper: Confusion
     at_threshold: Confusion
 
@@ -134,7 +128,6 @@ class GateReport:
     feature: Feature
     features: tuple[FeatureScore, ...]
     epoch: int
-    """The epoch whose weights were kept."""
     curve: tuple[GateEpoch, ...]
     """Loss by epoch, beyond the kept one too, to show where it begins to learn by heart."""
     threshold: float

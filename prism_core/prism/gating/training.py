@@ -13,6 +13,7 @@ in which the persona never won ends with a closed gate, which is the base model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from prism_core.errors import InputError
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.gating.fitting import constant_gate, fit_gate, losses_of
+from prism_core.prism.gating.fitting import fit_gate, losses_of
 from prism_core.prism.gating.gate import (
     FEATURES,
     PAPER_THRESHOLD,
@@ -61,7 +62,6 @@ class GateResult:
 
     gate: Gate
     """On the model's device, ready for `GatedModel`."""
-    threshold: float
     report: GateReport
 
 
@@ -72,7 +72,6 @@ class _Examples:
     both: torch.Tensor
     """Features (n, 2 h): last token, then mean."""
     labels: torch.Tensor
-    """Shape (n,), true for `distill`."""
     groups: list[int]
     train: list[int]
     held_out: list[int]
@@ -113,12 +112,7 @@ def train_gate(
 ) -> GateResult:
     """Train and examine a gate. It takes seconds, and is done again rather than resumed.
 
-    Args:
-        config: the settings.
-        judged: the verified pairs of all personas.
-        model: whose layer 0 is read.
-        journal: keeps the report under `gate`, and the curve under `gate_curve`.
-        progress: told of features, folds and epochs.
+    The journal keeps the report under `gate`, and the curve under `gate_curve`.
 
     Raises:
         InputError: a setting is not allowed, or there are no pairs.
@@ -152,7 +146,7 @@ def train_gate(
     report = _report(config, table, threshold, learnt, trained=problem is None)
     journal.save(STAGE, {"report": pack(report)})
     progress.update(STAGE, 1, 1, "done")
-    return GateResult(learnt.gate.to(model.model.device), threshold, report)
+    return GateResult(learnt.gate.to(model.model.device), report)
 
 
 def _read(
@@ -194,7 +188,8 @@ def _constant(config: GateConfig, examples: _Examples, problem: str) -> _Learnt:
     n, wins = len(examples.labels), int(examples.labels.sum())
     share = (wins + 0.5) / (n + 1)  # never quite 0 or 1: a few queries cannot prove that
     feature: Feature = "last" if config.feature == "auto" else config.feature
-    gate = constant_gate(examples.both.shape[1] // 2, feature, share)
+    log_odds = math.log(share / (1 - share))
+    gate = Gate.constant(examples.both.shape[1] // 2, feature, log_odds)
     return _Learnt(gate, feature, [share] * n, [share] * n, [problem])
 
 

@@ -50,8 +50,8 @@ def teacher(tiny: LocalModel) -> AnswerKl:
 def inputs_of(gated: GatedModel, held_out: list[JudgedPair] | None = None) -> AblationInputs:
     held_out = held_out or judged_pairs()
     parts = SystemParts(gated.base, variant_of, tuple(PEOPLE.values()), gated)
-    systems, absent = build_systems(parts, held_out)
-    return AblationInputs(held_out, systems, absent, behaviour=lambda answer: "e" in answer)
+    systems, missing = build_systems(parts, held_out)
+    return AblationInputs(held_out, systems, missing, behaviour=lambda answer: "e" in answer)
 
 
 class CountingJudge:

@@ -13,13 +13,14 @@ from prism_core.prism.bootstrap.verification import (
     STAGE,
     VerifyConfig,
     load_judge_check,
-    make_judge,
     verification_report,
     verify_pairs,
 )
 from prism_core.prism.records import AnswerPair, JudgedPair, Query
+from prism_core.prism.resolve import judge_of
+from prism_core.prism.spec import PRESETS
 from prism_core.progress import Progress
-from prism_core.scorers.judges import ModelJudge, RemoteJudge, VerifiableJudge
+from prism_core.scorers.judges import ModelJudge, VerifiableJudge
 from prism_core.storage import Store
 from prism_core.storage.journal import Journal, MemoryJournal, StoreJournal
 from prism_core.types import Completion, Verdict
@@ -49,7 +50,7 @@ def scripted() -> Scripted:
 
 
 def run(model: Scripted, journal: Journal, config: VerifyConfig = CONFIG) -> list[JudgedPair]:
-    return verify_pairs(config, PAIRS, make_judge(config, model), journal, Progress())
+    return verify_pairs(config, PAIRS, ModelJudge(model), journal, Progress())
 
 
 def test_the_persona_must_win_in_both_orders() -> None:
@@ -133,7 +134,7 @@ def test_the_judge_check_runs_first_once_and_is_kept() -> None:
 
 def test_a_program_as_judge_needs_no_check() -> None:
     config = VerifyConfig(judge="verifiable")
-    judge = make_judge(config, check=lambda question, answer: "GOOD" in answer)
+    judge = VerifiableJudge(lambda question, answer: "GOOD" in answer)
     journal = MemoryJournal()
     judged = verify_pairs(config, PAIRS, judge, journal, Progress())
     assert [j.verdict.winner for j in judged] == ["persona", "neutral", "tie", "persona", "tie"]
@@ -142,16 +143,10 @@ def test_a_program_as_judge_needs_no_check() -> None:
 
 
 def test_judges_by_name() -> None:
-    assert type(make_judge(VerifyConfig("self"), scripted())) is ModelJudge
-    assert type(make_judge(VerifyConfig("remote"), scripted())) is RemoteJudge
-    program = make_judge(VerifyConfig("verifiable"), check=lambda q, a: True)
-    assert isinstance(program, VerifiableJudge)
-    with pytest.raises(InputError, match="needs a model"):
-        make_judge(VerifyConfig("self"))
-    with pytest.raises(InputError, match="needs a program"):
-        make_judge(VerifyConfig("verifiable"), scripted())
-    with pytest.raises(InputError, match="'oracle'"):
-        make_judge(VerifyConfig("oracle"), scripted())  # type: ignore[arg-type]
+    assert type(judge_of(PRESETS["quick"], scripted())[1]) is ModelJudge
+    assert type(judge_of(PRESETS["demo"], scripted())[1]) is VerifiableJudge
+    with pytest.raises(InputError, match="oracle"):
+        run(scripted(), MemoryJournal(), VerifyConfig("oracle"))  # type: ignore[arg-type]
 
 
 def test_another_judge_on_the_same_run_is_refused() -> None:
@@ -171,7 +166,7 @@ def test_the_embedded_model_judges_alike_in_any_batch(model: LocalModel) -> None
     ]
     together = VerifyConfig(check_first=False)
     alone = VerifyConfig(check_first=False, batch_pairs=1)
-    judge = make_judge(together, model)
+    judge = ModelJudge(model)
     one = verify_pairs(together, pairs, judge, MemoryJournal(), Progress())
     each = verify_pairs(alone, pairs, judge, MemoryJournal(), Progress())
     for a, b in zip(one, each, strict=True):

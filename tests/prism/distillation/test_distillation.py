@@ -35,7 +35,7 @@ from prism_core.prism.distillation.teacher_forcing import (
     force,
     head_of,
 )
-from prism_core.prism.distillation.training import STAGE, WORK_FOLDER, DistillResult, distill
+from prism_core.prism.distillation.training import STAGE, WORK_FOLDER, distill
 from prism_core.prism.distillation.training_plan import TrainingPlan, learning_rate, micro_batches
 from prism_core.prism.records import AnswerPair, Query
 from prism_core.progress import Progress, ProgressReport
@@ -89,7 +89,7 @@ def run(
     progress: Progress | None = None,
     journal: MemoryJournal | None = None,
     **more: Any,
-) -> DistillResult:
+) -> DistillReport:
     journal = journal or MemoryJournal()
     return distill(
         config, pairs, variant_of, model, folder, journal, progress or Progress(), **more
@@ -109,7 +109,7 @@ def test_the_student_without_persona_approaches_the_teacher_with_it(
     tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path
 ) -> None:
     config = replace(QUICK, epochs=16)
-    report = run(config, pairs, tiny, tmp_path, held_out=pairs).report
+    report = run(config, pairs, tiny, tmp_path, held_out=pairs)
     assert report.kl_before.value is not None and report.kl_before.value > 0.05
     assert kl_reduction(report) > 0.5
     assert report.kl_change.high is not None and report.kl_change.high < 0
@@ -123,7 +123,7 @@ def test_without_a_persona_in_the_teachers_prompt_there_is_nothing_to_learn(
 ) -> None:
     """The flaw of the paper's released code, which empties the persona first."""
     same = [replace(p, query=replace(p.query, persona="nobody")) for p in pairs]
-    report = run(replace(QUICK, epochs=1), same, tiny, tmp_path).report
+    report = run(replace(QUICK, epochs=1), same, tiny, tmp_path)
     assert report.kl_before.value == pytest.approx(0.0, abs=1e-6)
     assert report.curve[1].loss == pytest.approx(0.0, abs=1e-5)
 
@@ -134,20 +134,20 @@ def test_other_decoders_learn_too(
 ) -> None:
     model = tiny_model(kind, tokenizer)
     own = answer_pairs(model, 8)
-    report = run(replace(QUICK, epochs=10), own, model, tmp_path, held_out=own).report
+    report = run(replace(QUICK, epochs=10), own, model, tmp_path, held_out=own)
     assert kl_reduction(report) > 0.2
 
 
 def test_sft_learns_the_tokens(tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path) -> None:
     config = replace(QUICK, loss="sft", epochs=10)
-    losses = [p.loss for p in run(config, pairs, tiny, tmp_path).report.curve if p.loss]
+    losses = [p.loss for p in run(config, pairs, tiny, tmp_path).curve if p.loss]
     assert losses[-1] < losses[0]
 
 
 def test_the_embedded_model_moves_towards_its_persona(model: LocalModel, tmp_path: Path) -> None:
     own = answer_pairs(model, 4, tokens=8)
     config = DistillConfig(rank=4, alpha=8, lr=3e-3, epochs=3, batch=4, held_out_share=0.0)
-    report = run(config, own, model, tmp_path, held_out=own).report
+    report = run(config, own, model, tmp_path, held_out=own)
     assert report.kl_before.value is not None and report.kl_before.value > 0.05
     assert kl_reduction(report) > 0.2
     assert report.tokens_per_second is not None and report.tokens_per_second > 0
@@ -175,13 +175,13 @@ def test_the_base_model_is_as_it_was(
 def test_the_folder_is_plain_peft_and_says_what_the_report_says(
     tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path
 ) -> None:
-    report = run(QUICK, pairs, tiny, tmp_path, held_out=pairs).report
+    report = run(QUICK, pairs, tiny, tmp_path, held_out=pairs)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter_config.json", WEIGHTS_FILE]
     lora = LoraWeights.load(tmp_path, tiny.model)
     ids = torch.arange(1, 9)[None]
     with torch.no_grad(), lora.active(tiny.model):
         ours = tiny.model(ids).logits
-    samples, spec = force(pairs, variant_of, tiny, 1024).samples, TeacherSpec(64, 2.0)
+    samples, spec = force(pairs, variant_of, tiny, 1024), TeacherSpec(64, 2.0)
     cache_teacher_logits(samples, tiny, spec, tmp_path / "teacher")
     teacher = load_teacher(samples, tiny, spec, tmp_path / "teacher")
     before = mean_kls(tiny.model, samples, teacher, range(10), 1024)
@@ -214,10 +214,8 @@ def test_half_precision_halves_the_file(
 def test_a_round_goes_on_from_an_adapter(
     tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path
 ) -> None:
-    first = run(QUICK, pairs, tiny, tmp_path / "one", held_out=pairs).report
-    second = run(
-        QUICK, pairs, tiny, tmp_path / "two", held_out=pairs, start=tmp_path / "one"
-    ).report
+    first = run(QUICK, pairs, tiny, tmp_path / "one", held_out=pairs)
+    second = run(QUICK, pairs, tiny, tmp_path / "two", held_out=pairs, start=tmp_path / "one")
     assert second.kl_before.value == pytest.approx(first.kl_after.value, abs=1e-6)
 
 
@@ -237,14 +235,14 @@ def stop_at(step: int) -> Progress:
 def test_resumed_equals_uninterrupted_to_the_bit(
     tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path
 ) -> None:
-    whole = run(QUICK, pairs, tiny, tmp_path / "whole").report
+    whole = run(QUICK, pairs, tiny, tmp_path / "whole")
     journal = MemoryJournal()
     for step in (2, 5):
         with pytest.raises(CancelledError):
             run(QUICK, pairs, tiny, tmp_path / "parts", stop_at(step), journal)
         assert (tmp_path / "parts" / WORK_FOLDER / CHECKPOINT_FILE).exists()
         assert not any(p.requires_grad for p in tiny.model.parameters()), "the LoRA is off"
-    parts = run(QUICK, pairs, tiny, tmp_path / "parts", None, journal).report
+    parts = run(QUICK, pairs, tiny, tmp_path / "parts", None, journal)
     assert (tmp_path / "whole" / WEIGHTS_FILE).read_bytes() == (
         tmp_path / "parts" / WEIGHTS_FILE
     ).read_bytes()
@@ -257,7 +255,7 @@ def test_a_kill_loses_no_more_than_the_last_steps(
     tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(QUICK, checkpoint_seconds=0.0)
-    whole = run(config, pairs, tiny, tmp_path / "whole").report
+    whole = run(config, pairs, tiny, tmp_path / "whole")
     steps: list[int] = []
 
     class Killed(BaseException):
@@ -273,7 +271,7 @@ def test_a_kill_loses_no_more_than_the_last_steps(
         run(config, pairs, tiny, tmp_path / "killed", Progress(die))
     steps.clear()
     log = Progress(lambda r: steps.append(int(r.done)) if r.stage == STAGE else None)
-    again = run(config, pairs, tiny, tmp_path / "killed", log).report
+    again = run(config, pairs, tiny, tmp_path / "killed", log)
     assert steps[0] == 4, "the four steps that were done are not done again"
     assert again.curve == whole.curve
 
@@ -281,7 +279,7 @@ def test_a_kill_loses_no_more_than_the_last_steps(
 def test_a_stop_in_the_middle_of_a_step_leaves_the_step_undone(
     tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path
 ) -> None:
-    whole = run(QUICK, pairs, tiny, tmp_path / "whole").report
+    whole = run(QUICK, pairs, tiny, tmp_path / "whole")
     cancel = threading.Event()
     stopper = Progress(cancel=cancel)
     asked = 0
@@ -298,7 +296,7 @@ def test_a_stop_in_the_middle_of_a_step_leaves_the_step_undone(
     with pytest.raises(CancelledError):
         run(QUICK, pairs, tiny, tmp_path / "parts", stopper)
     assert asked == 40, "it stopped at once"
-    assert run(QUICK, pairs, tiny, tmp_path / "parts").report.curve == whole.curve
+    assert run(QUICK, pairs, tiny, tmp_path / "parts").curve == whole.curve
 
 
 def test_a_finished_run_is_not_done_again(
@@ -310,7 +308,7 @@ def test_a_finished_run_is_not_done_again(
     again = run(QUICK, pairs, tiny, tmp_path, Progress(seen.append), journal)
     assert again == first and not seen
     stored = unpack(DistillReport, journal.parts[STAGE]["result"]["report"])
-    assert stored == first.report
+    assert stored == first
     run(replace(QUICK, seed=1), pairs, tiny, tmp_path, Progress(seen.append), journal)
     assert seen, "other settings are another run"
 
@@ -321,8 +319,8 @@ def test_a_finished_run_is_not_done_again(
 def test_parts_of_a_batch_add_up_to_the_batch(
     tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path
 ) -> None:
-    whole = run(replace(QUICK, micro_tokens=100_000), pairs, tiny, tmp_path / "a").report
-    parts = run(replace(QUICK, micro_tokens=1), pairs, tiny, tmp_path / "b").report
+    whole = run(replace(QUICK, micro_tokens=100_000), pairs, tiny, tmp_path / "a")
+    parts = run(replace(QUICK, micro_tokens=1), pairs, tiny, tmp_path / "b")
     for one, other in zip(whole.curve[1:], parts.curve[1:], strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-3)
     assert whole.kl_after.value == pytest.approx(parts.kl_after.value, rel=1e-3)
@@ -331,7 +329,7 @@ def test_parts_of_a_batch_add_up_to_the_batch(
 def test_queries_are_held_out_by_group(
     tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path
 ) -> None:
-    report = run(replace(QUICK, epochs=1, held_out_share=0.25), pairs, tiny, tmp_path).report
+    report = run(replace(QUICK, epochs=1, held_out_share=0.25), pairs, tiny, tmp_path)
     topic = {p.query.id: p.query.subtopic for p in pairs}
     assert len(report.held_out) + len(report.trained) == 10
     assert not {topic[i] for i in report.held_out} & {topic[i] for i in report.trained}
@@ -344,8 +342,8 @@ def test_forcing_puts_one_answer_behind_two_prompts(tiny: LocalModel) -> None:
     cut = replace(done, persona=replace(done.persona, finish="length"))
     empty = replace(done, persona=Completion("", finish="stop"))
     found = force([done, cut, empty], variant_of, tiny, 1024)
-    assert found.dropped == 1
-    whole, part = found.samples
+    assert len(found) == 2, "an answer without text is left out"
+    whole, part = found
     text = tiny.tokenizer.decode(whole.teacher)
     assert PIRATE.texts["long"] in text
     assert PIRATE.texts["long"] not in tiny.tokenizer.decode(whole.student)
@@ -354,8 +352,8 @@ def test_forcing_puts_one_answer_behind_two_prompts(tiny: LocalModel) -> None:
     assert part.end is None, "an answer that was cut does not end"
     assert whole.positions == len(whole.answer) + 1
     room = len(whole.teacher) + 3
-    assert len(force([done], variant_of, tiny, room).samples[0].answer) == 3
-    assert force([done], variant_of, tiny, len(whole.teacher)).dropped == 1
+    assert len(force([done], variant_of, tiny, room)[0].answer) == 3
+    assert force([done], variant_of, tiny, len(whole.teacher)) == []
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gemma"])
@@ -394,7 +392,7 @@ def test_a_shared_beginning_changes_no_state_and_no_gradient(
 def test_the_teachers_files_are_few_and_made_once(
     tiny: LocalModel, pairs: list[AnswerPair], tmp_path: Path
 ) -> None:
-    samples = force(pairs, variant_of, tiny, 1024).samples
+    samples = force(pairs, variant_of, tiny, 1024)
     spec = TeacherSpec(8, 2.0)
     cache_teacher_logits(samples, tiny, spec, tmp_path)
     (file,) = tmp_path.iterdir()
