@@ -56,6 +56,10 @@ class Screen:
         """Say how it ended and offer Compare."""
         return {self.status: status, **self.buttons(busy=False)}
 
+    def draw(self, shown: Shown) -> Updates:
+        """Draw the answers."""
+        return {self.cards: cards_of(shown), self.shown: shown}
+
 
 @dataclass(frozen=True)
 class CompareHandlers:
@@ -121,23 +125,35 @@ class CompareHandlers:
             # After Stop a frame would overwrite what `stop` has drawn.
             if time.monotonic() - drawn >= FRAME_SECONDS and not event.is_set():
                 drawn = time.monotonic()
-                yield {screen.cards: cards_of(shown), screen.shown: shown}
-        shown = replace(shown, phase="stopped" if event.is_set() else "done")
+                yield screen.draw(shown)
+        shown = shown.stopped() if event.is_set() else replace(shown, phase="done")
         status = _finished(shown, time.monotonic() - began)
-        yield {**screen.idle(status), screen.cards: cards_of(shown), screen.shown: shown}
+        yield {**screen.idle(status), **screen.draw(shown)}
 
     def stop(self, order: Order | None, shown: Shown | None, request: gr.Request) -> Updates:
         """Stop writing."""
-        screen = self.screen
         self.running.stop(request.session_hash or "", order.id if order is not None else "")
-        if order is None:
-            return screen.buttons(busy=False)
+        buttons = self.screen.buttons(busy=False)
+        return buttons if order is None else {**buttons, **self._stopped(order, shown)}
+
+    def settle(self, order: Order | None, shown: Shown | None) -> Updates:
+        """Draw what Stop drew once more, after all that `run` sent has arrived.
+
+        Frames of `run` come over the queue's stream, the answer of `stop` does not: a frame sent
+        just before Stop may arrive after it.
+        """
+        if order is None or not self.running.was_stopped(order.id):
+            return gr.skip()
+        return self._stopped(order, shown)
+
+    def _stopped(self, order: Order, shown: Shown | None) -> Updates:
+        screen = self.screen
         if shown is None or shown.order is not order:
-            updates = screen.idle(notice("warn", "Stopped before the first word."))
-            return {**updates, screen.cards: intro_cards(order.selection.arms), screen.shown: None}
+            line = notice("warn", "Stopped before the first word.")
+            cards = intro_cards(order.selection.arms)
+            return {screen.status: line, screen.cards: cards, screen.shown: None}
         shown = shown.stopped()
-        updates = screen.idle(_stop_notice(shown))
-        return {**updates, screen.cards: cards_of(shown), screen.shown: shown}
+        return {screen.status: _stop_notice(shown), **screen.draw(shown)}
 
     def leave(self, request: gr.Request) -> None:
         """Stop what runs on a page that was closed."""

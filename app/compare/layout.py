@@ -80,6 +80,7 @@ def _wire_run(
     stopped = screen.stop.click(
         handlers.stop, [order, shown], [status, cards, shown, *buttons], cancels=[running], **QUIET
     )
+    running.then(handlers.settle, [order, shown], [status, cards, shown], **QUIET)
     # One listener a button: an updated button's event no longer says which button it was.
     ballot = vote.ballot
     votes = [

@@ -11,7 +11,7 @@ from app.common.shared import Updates, fragment
 from app.common.text import notice
 from app.compare.handlers import Screen
 from app.compare.shown import Shown
-from app.compare.views.cards import LETTERS, arm_title, cards_of
+from app.compare.views.cards import LETTERS, arm_title
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,4 @@ class VoteHandlers:
         else:
             shown = replace(shown, vote="none")
             line = "No preference. Here is who wrote what."
-        screen = self.screen
-        return {
-            screen.status: notice("done", line),
-            screen.cards: cards_of(shown),
-            screen.shown: shown,
-        }
+        return {self.screen.status: notice("done", line), **self.screen.draw(shown)}
