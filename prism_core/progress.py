@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from prism_core.errors import CancelledError
 
+Cancel = threading.Event | None
+"""Stops the work soon after it is set; None lets it run to its end."""
+
 
 @dataclass(frozen=True)
 class ProgressReport:
@@ -32,9 +35,7 @@ class Progress:
     """Carries reports upwards and the wish to stop downwards."""
 
     def __init__(
-        self,
-        listener: Callable[[ProgressReport], None] | None = None,
-        cancel: threading.Event | None = None,
+        self, listener: Callable[[ProgressReport], None] | None = None, cancel: Cancel = None
     ) -> None:
         self.cancel = cancel or threading.Event()
         self._listener = listener

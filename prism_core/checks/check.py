@@ -29,7 +29,6 @@ class Check:
     """A programmatic check of an answer."""
 
     name: str
-    """A key of `prism_core.checks.CHECKS`."""
     options: Options = field(default_factory=dict, hash=False)
     aspect: Aspect = "accuracy"
     """Whether passing means a right answer, or an obeyed wish about form or tone (alignment)."""
@@ -40,11 +39,9 @@ class Grade:
     """What a program found about one answer."""
 
     score: float | None
-    """From 0 to 1; None where no program can tell."""
     passed: bool | None
     """Whether everything asked for was met; None where no program can tell."""
     why: str
-    """The reason in one sentence."""
 
 
 def pass_or_fail(passed: bool, why: str) -> Grade:

@@ -49,7 +49,6 @@ class SandboxResult:
     values: tuple[Any, ...] = ()
     """The function's results as JSON values, one for each call."""
     error: str = ""
-    """What went wrong, in one line; empty if `done`."""
 
 
 def run_function(

@@ -8,14 +8,14 @@ so an arm's text does not depend on which other arms were asked for.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast, get_args
 
 from prism_core.errors import InputError
-from prism_core.models.generator import Generator, Seed
+from prism_core.models.generator import Generator, Prompts, Seed
 from prism_core.personas.prompts import build_prompt, clean_question, effective_placement
+from prism_core.progress import Cancel
 from prism_core.types import Completion, GateMode, Message, Persona, Prompt, PromptVariant, Sampling
 
 ArmKind = Literal["neutral", "persona", "control", "verify", "prism"]
@@ -45,11 +45,11 @@ class GatedStream(Protocol):
 
     def stream(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Prompts,
         sampling: Sampling,
         seed: Seed = 0,
         *,
-        cancel: threading.Event | None = None,
+        cancel: Cancel = None,
         gates: Sequence[GateMode] | None = None,
     ) -> Iterator[list[Completion]]:
         """Stream as a `Generator` does; a closed row answers as the base model does."""
@@ -61,7 +61,6 @@ class ArmAnswer:
 
     arm: ArmKind
     label: str
-    """The arm's name as shown to people."""
     completion: Completion | None
     """None before the answer begins, or where the arm cannot answer."""
     draft: Completion | None
@@ -77,13 +76,11 @@ class ComparisonRequest:
     question: str
     """As typed; `check_request` cleans it."""
     arms: tuple[ArmKind, ...]
-    """In the order in which they are shown."""
     variant: PromptVariant
     control: Persona
     """A text that is no persona, of the same length."""
     sampling: Sampling
     seed: int
-    """The seed of every row."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def compare(
     request: ComparisonRequest,
     model: Generator,
     *,
-    cancel: threading.Event | None = None,
+    cancel: Cancel = None,
     adapter: Generator | None = None,
 ) -> Iterator[tuple[ArmAnswer, ...]]:
     """Answer a question by several arms and yield all of them after every token.
@@ -192,7 +189,7 @@ def _run(
     model: Generator,
     rows: list[_Row],
     gated: bool,
-    cancel: threading.Event | None,
+    cancel: Cancel,
 ) -> Iterator[tuple[ArmAnswer, ...]]:
     """Stream the drafts as one batch, then the verify arm's second pass."""
     wanted = request.variant.placement

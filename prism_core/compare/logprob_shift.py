@@ -15,9 +15,7 @@ class LogprobShift:
     """How far a persona moved each token of an answer."""
 
     tokens: tuple[str, ...]
-    """The answer's tokens as text; together they spell it."""
     shifts: tuple[float, ...]
-    """log p(token | persona) - log p(token | neutral), in nats."""
     total: float
     """Sum of the shifts: the log-likelihood ratio of the whole answer."""
 

@@ -24,6 +24,7 @@ from prism_core.inference.cpu.speculation import COMPACT_AT, decode_speculativel
 from prism_core.inference.prefill import Router, prefill
 from prism_core.inference.sampling import draw_tokens, row_keys
 from prism_core.inference.stopping import DecodingJob, stoppable
+from prism_core.progress import Cancel
 from prism_core.types import Sampling
 
 
@@ -48,7 +49,7 @@ def decode(
     seeds: Sequence[int],
     stop_ids: frozenset[int],
     *,
-    cancel: threading.Event | None = None,
+    cancel: Cancel = None,
     lock: threading.RLock | None = None,
     router: Router | None = None,
     fused: Callable[[], FusedDecoder] | None = None,

@@ -6,7 +6,6 @@ every decoder layer and obeyed within one layer's time.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from prism_core.errors import CancelledError
+from prism_core.progress import Cancel
 from prism_core.types import Sampling
 
 
@@ -26,7 +26,7 @@ class DecodingJob:
     keys: torch.Tensor
     """The rows' random keys, (B,), from `row_keys`."""
     stop_ids: frozenset[int]
-    cancel: threading.Event | None
+    cancel: Cancel
     lock: AbstractContextManager[object]
     """Held during the arithmetic, and released between steps so that other streams take turns."""
 
@@ -43,7 +43,7 @@ class DecodingJob:
 
 
 @contextmanager
-def stoppable(model: PreTrainedModel, cancel: threading.Event | None) -> Iterator[None]:
+def stoppable(model: PreTrainedModel, cancel: Cancel) -> Iterator[None]:
     """Let forward passes inside the block end at the next layer once `cancel` is set.
 
     The caller holds the model's lock: the hooks see every pass through the model.

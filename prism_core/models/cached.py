@@ -7,12 +7,12 @@ is repeated or widened.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 
-from prism_core.models.generator import Generator, Seed, seeds_of
+from prism_core.models.generator import Generator, Prompts, Seed, seeds_of
+from prism_core.progress import Cancel
 from prism_core.storage import Store, completion_key, score_key
-from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+from prism_core.types import ChoiceScore, Completion, Sampling
 
 
 class CachedModel:
@@ -24,12 +24,7 @@ class CachedModel:
         self.has_system_role = model.has_system_role
 
     def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: threading.Event | None = None,
+        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
     ) -> list[Completion]:
         """Answer every prompt, from the store where it can."""
         seeds = seeds_of(seed, len(prompts))
@@ -49,22 +44,13 @@ class CachedModel:
         return [known[key] for key in keys]
 
     def stream(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: threading.Event | None = None,
+        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
     ) -> Iterator[list[Completion]]:
         """Yield answers as the model writes them, uncached."""
         return self.model.stream(prompts, sampling, seed, cancel=cancel)
 
     def score_choices(
-        self,
-        prompts: Sequence[Prompt],
-        choices: Sequence[Sequence[str]],
-        *,
-        cancel: threading.Event | None = None,
+        self, prompts: Prompts, choices: Sequence[Sequence[str]], *, cancel: Cancel = None
     ) -> list[list[ChoiceScore]]:
         """Return each choice's log-likelihood, from the store where it can."""
         keys = [

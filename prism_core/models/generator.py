@@ -8,13 +8,14 @@ document the methods; a class that implements one says only what it does otherwi
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from prism_core.errors import InputError
+from prism_core.progress import Cancel
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling, TokenScore
 
+Prompts = Sequence[Prompt]
 Seed = int | Sequence[int]
 """One seed for every row, or one a row. A row's text depends on its own seed alone."""
 
@@ -36,12 +37,7 @@ class Generator(Protocol):
         """Whether the chat template takes a system turn and shows it to the model."""
 
     def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: threading.Event | None = None,
+        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
     ) -> list[Completion]:
         """Answer every prompt; the result has the order of `prompts`.
 
@@ -52,21 +48,12 @@ class Generator(Protocol):
         """
 
     def stream(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: threading.Event | None = None,
+        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
     ) -> Iterator[list[Completion]]:
         """Yield all rows' answers so far, after every token; the last yield is complete."""
 
     def score_choices(
-        self,
-        prompts: Sequence[Prompt],
-        choices: Sequence[Sequence[str]],
-        *,
-        cancel: threading.Event | None = None,
+        self, prompts: Prompts, choices: Sequence[Sequence[str]], *, cancel: Cancel = None
     ) -> list[list[ChoiceScore]]:
         """Return the log-likelihood of each choice as the start of the answer to its prompt.
 
@@ -81,9 +68,7 @@ class Generator(Protocol):
 class TokenScorer(Protocol):
     """A model that can say how probable a given text was, token by token."""
 
-    def score_tokens(
-        self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[list[TokenScore]]:
+    def score_tokens(self, prompts: Prompts, answers: Sequence[str]) -> list[list[TokenScore]]:
         """Return log p(token | prompt, earlier tokens) of each given answer, by teacher forcing.
 
         Raises:

@@ -26,11 +26,11 @@ from prism_core.inference.prefill import Router, batches_by_width
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt, encode_text, has_system_role
-from prism_core.models.generator import Seed, check_choices, seeds_of
+from prism_core.models.generator import Prompts, Seed, check_choices, seeds_of
 from prism_core.models.sources import resolve
 from prism_core.models.thoughts import split_thought
 from prism_core.models.weights import LoadedWeights, load_weights
-from prism_core.progress import Progress
+from prism_core.progress import Cancel, Progress
 from prism_core.types import ChoiceScore, Completion, Finish, Prompt, Sampling, TokenScore
 from prism_core.utils.validation import check
 
@@ -106,11 +106,11 @@ class LocalModel:
 
     def generate(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Prompts,
         sampling: Sampling,
         seed: Seed = 0,
         *,
-        cancel: threading.Event | None = None,
+        cancel: Cancel = None,
         router: RouterFactory | None = None,
     ) -> list[Completion]:
         """Answer every prompt; a router may switch an adapter row by row."""
@@ -122,11 +122,11 @@ class LocalModel:
 
     def stream(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Prompts,
         sampling: Sampling,
         seed: Seed = 0,
         *,
-        cancel: threading.Event | None = None,
+        cancel: Cancel = None,
         router: RouterFactory | None = None,
     ) -> Iterator[list[Completion]]:
         """Yield all answers so far; a router may switch an adapter row by row."""
@@ -140,10 +140,10 @@ class LocalModel:
 
     def score_choices(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Prompts,
         choices: Sequence[Sequence[str]],
         *,
-        cancel: threading.Event | None = None,
+        cancel: Cancel = None,
         adapter: LoraWeights | None = None,
     ) -> list[list[ChoiceScore]]:
         """Return each choice's log-likelihood, with the adapter if given."""
@@ -168,11 +168,7 @@ class LocalModel:
         return scores
 
     def score_tokens(
-        self,
-        prompts: Sequence[Prompt],
-        answers: Sequence[str],
-        *,
-        adapter: LoraWeights | None = None,
+        self, prompts: Prompts, answers: Sequence[str], *, adapter: LoraWeights | None = None
     ) -> list[list[TokenScore]]:
         """Return log p of each token of given answers, with the adapter if given."""
         rows = [self._encode(p) for p in prompts]
@@ -200,7 +196,7 @@ class LocalModel:
         """Count the tokens of a plain text."""
         return len(encode_text(self.tokenizer, text))
 
-    def _rows(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[_Row]:
+    def _rows(self, prompts: Prompts, sampling: Sampling) -> list[_Row]:
         check(sampling)
         return [_Row(self._encode(p, sampling.max_new_tokens)) for p in prompts]
 
@@ -221,7 +217,7 @@ class LocalModel:
         sampling: Sampling,
         seed: Seed,
         start: float,
-        cancel: threading.Event | None,
+        cancel: Cancel,
         router: RouterFactory | None,
     ) -> Iterator[list[int]]:
         """Decode all batches; yield the indices of the rows that grew."""

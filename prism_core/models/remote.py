@@ -26,8 +26,9 @@ from urllib.parse import urlsplit
 from openai import BadRequestError, OpenAI, OpenAIError
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
-from prism_core.models.generator import Seed, check_choices, seeds_of
+from prism_core.models.generator import Prompts, Seed, check_choices, seeds_of
 from prism_core.models.remote_answer import RemoteAnswer, explain
+from prism_core.progress import Cancel
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 from prism_core.utils.validation import check
 
@@ -90,12 +91,7 @@ class RemoteGenerator:
         )
 
     def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: threading.Event | None = None,
+        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
     ) -> list[Completion]:
         """Answer every prompt.
 
@@ -108,12 +104,7 @@ class RemoteGenerator:
         return answers
 
     def stream(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: threading.Event | None = None,
+        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
     ) -> Iterator[list[Completion]]:
         """Yield all answers so far whenever one grew.
 
@@ -127,11 +118,7 @@ class RemoteGenerator:
         return self._merge(prompts, sampling, seeds, cancel or threading.Event())
 
     def score_choices(
-        self,
-        prompts: Sequence[Prompt],
-        choices: Sequence[Sequence[str]],
-        *,
-        cancel: threading.Event | None = None,
+        self, prompts: Prompts, choices: Sequence[Sequence[str]], *, cancel: Cancel = None
     ) -> list[list[ChoiceScore]]:
         """Return each choice's log-likelihood after 'Question: ... Answer:' in plain text."""
         check_choices(choices)
@@ -147,11 +134,7 @@ class RemoteGenerator:
         return [[next(scores) for _ in row] for row in choices]
 
     def _merge(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seeds: Sequence[int],
-        cancel: threading.Event,
+        self, prompts: Prompts, sampling: Sampling, seeds: Sequence[int], cancel: threading.Event
     ) -> Iterator[list[Completion]]:
         """Start the threads, gather their updates, and stop them on the way out."""
         jobs: queue.SimpleQueue[int] = queue.SimpleQueue()

@@ -35,7 +35,6 @@ class ModelSource:
     reference: str
     """What a person writes to name it; paths are absolute."""
     label: str
-    """The model's name as shown to people."""
 
 
 def resolve(reference: str) -> ModelSource:

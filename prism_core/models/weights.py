@@ -56,7 +56,6 @@ class LoadedWeights:
     """Has a pad token and a chat template."""
     source: ModelSource
     fingerprint: str
-    """Changes with the weights, the chat template or the dtype."""
 
 
 def choose_device() -> torch.device:

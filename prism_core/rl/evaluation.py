@@ -23,14 +23,10 @@ class Asking:
     """How questions are put to a model."""
 
     examples: tuple[Message, ...]
-    """Worked examples before each question."""
     tokens: int
-    """The most tokens of an answer."""
     temperature: float = 0.0
     repeats: int = 1
-    """Answers to each question."""
     persona: str = ""
-    """A persona's text for the system turn."""
     seed: int = 0
     purpose: str = "held"
     """Enters the seed, so that a probe and an evaluation draw different answers."""

@@ -27,7 +27,6 @@ class LevelRate:
     """What a model solves at one level."""
 
     level: int
-    """Index of the level in its family."""
     name: str
     rate: Estimate
     """Share of sampled answers that are right, clustered by item."""

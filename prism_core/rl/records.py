@@ -29,9 +29,7 @@ class RlInputs:
     questions: Sequence[Question]
     """`spec.steps * spec.prompts` questions in the order they are trained on."""
     texts: Mapping[str, str]
-    """The personas' texts by name."""
     examples: tuple[Message, ...]
-    """Worked examples before every question."""
 
     def prompt(self, number: int, rollout: int) -> Prompt:
         """Return the prompt of one rollout of a question, its persona included."""
@@ -47,7 +45,6 @@ class StepRecord:
     step: int
     """Counted from 1."""
     reward: float | None = None
-    """Mean reward of the step's rollouts, 0 to 1."""
     loss: float | None = None
     kl: float | None = None
     """KL towards the base model, nats a token."""
@@ -70,7 +67,5 @@ class RolloutRecord:
     persona: str
     """The persona's text in the prompt, "" for none."""
     text: str
-    """What the model wrote."""
     reward: float
     why: str
-    """The verifier's reason."""

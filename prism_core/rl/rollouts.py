@@ -36,12 +36,9 @@ class Rollouts:
     """Writes the answers of one generation batch; trl calls it."""
 
     model: LocalModel
-    """The model whose weights are trained in place."""
     sampling: Sampling
     seed: int
-    """The run's seed."""
     cancel: threading.Event
-    """Read at every token."""
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """Return the token ids of prompts and answers, row by row, stop tokens included.

@@ -64,20 +64,16 @@ class RlResult:
 
     family: str
     level: int
-    """Index of the level that was trained on."""
     level_name: str
     base: Estimate
     """Reward of the base model on held-out questions, sampled as in training."""
     trained: Estimate
-    """The same with the adapter."""
     gain: Estimate
     """Trained minus base, paired by question."""
     greedy_base: Estimate
     """Share of the base model's most probable answers that are right."""
     greedy_trained: Estimate
-    """The same with the adapter."""
     greedy_gain: Estimate
-    """Trained minus base, paired by question."""
     seconds: float
     """Time at work, all resumptions together."""
     notes: tuple[str, ...] = ()

@@ -34,7 +34,6 @@ class RlSpec:
     """One run of reinforcement learning."""
 
     name: str = "Robust"
-    """The adapter's name as shown to people."""
     model: str = "embedded"
     """The base model; see `prism_core.models.sources.resolve`."""
     preset: RlPreset = "quick"
@@ -50,7 +49,6 @@ class RlSpec:
     mixing: Literal["prompt", "rollout"] = "prompt"
     """Whether a persona is drawn for each prompt, or for each rollout of its group."""
     steps: Annotated[int, Field(ge=1, le=100_000)] = 40
-    """Optimiser steps."""
     prompts: Annotated[int, Field(ge=1, le=512)] = 4
     """Different questions a step."""
     rollouts: Annotated[int, Field(ge=2, le=64)] = 8

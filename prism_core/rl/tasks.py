@@ -36,7 +36,6 @@ class Level:
     """One difficulty of a family."""
 
     name: str
-    """Shown to people, such as `two numbers of one digit`."""
     options: Mapping[str, Any]
     """Settings of the generator; empty for a benchmark."""
 
@@ -52,11 +51,8 @@ class Family:
     levels: tuple[Level, ...]
     """From easy to hard; one for a benchmark."""
     tokens: int
-    """The most tokens that an answer needs."""
     examples: int
-    """Worked examples before each question."""
     generated: bool
-    """Whether reasoning-gym writes the questions."""
 
 
 def _generated(

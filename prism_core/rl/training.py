@@ -42,11 +42,8 @@ class Training:
     spec: RlSpec
     inputs: RlInputs
     model: LocalModel
-    """The base model that `peft` sits on."""
     peft: PeftModel
-    """The LoRA, trained in place."""
     folder: Path
-    """The run's folder; checkpoints go below it."""
     journal: Journal
     progress: Progress
     """Told of every step; its cancel event stops the work within a layer's time."""

@@ -9,12 +9,12 @@ the judge is called near chance, in plain words.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from prism_core.errors import InputError, NotFoundError
+from prism_core.progress import Cancel
 from prism_core.scorers.judges import Judge, JudgePair
 from prism_core.scorers.verdicts import first_preference, order_consistency, win_rate, win_score
 from prism_core.stats import mean_of, rate_of
@@ -34,7 +34,6 @@ class CheckPair:
     why: str
     """What makes the worse answer worse."""
     category: str
-    """What kind of request it is."""
     level: str
     """How hard the difference is to see: `blatant`, `clear` or `subtle`."""
 
@@ -51,9 +50,8 @@ class JudgeCheck:
     accuracy: Estimate
     """Mean score over the pairs: 1 right, 1/2 undecided, 0 wrong; chance is 1/2."""
     decided: Estimate
-    """Share of the pairs in which it named a winner."""
     accuracy_when_decided: Estimate
-    """Share of right verdicts among those; undefined where it never decided."""
+    """Share of right verdicts among those with a winner; undefined where there is none."""
     order_consistency: Estimate
     """Share of the pairs in which both orders chose the same answer."""
     first_preference: Estimate
@@ -61,7 +59,6 @@ class JudgeCheck:
     length_preference: Estimate
     """Mean score of the longer answer; 1/2 is even-handed, since the pairs are balanced."""
     near_chance: bool
-    """Whether the accuracy's interval reaches down to 1/2."""
     warning: str
     """What to beware of, as plain sentences; empty where there is nothing."""
     verdicts: tuple[Verdict, ...]
@@ -91,7 +88,7 @@ def load_check_pairs(path: Path = PAIRS) -> tuple[CheckPair, ...]:
 
 
 def check_judge(
-    judge: Judge, pairs: Sequence[CheckPair] | None = None, *, cancel: threading.Event | None = None
+    judge: Judge, pairs: Sequence[CheckPair] | None = None, *, cancel: Cancel = None
 ) -> JudgeCheck:
     """Let a judge decide pairs whose better answer is known; None takes the shipped ones."""
     pairs = load_check_pairs() if pairs is None else pairs

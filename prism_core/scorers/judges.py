@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 import re
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from prism_core.errors import CancelledError, ModelError, RemoteError
 from prism_core.models.generator import Generator
+from prism_core.progress import Cancel
 from prism_core.types import Message, Prompt, Sampling, Verdict, Winner
 
 JudgeRule = Literal["both_orders"]
@@ -64,9 +64,7 @@ class JudgePair:
 class Judge(Protocol):
     """Compares answers."""
 
-    def judge(
-        self, pairs: Sequence[JudgePair], *, cancel: threading.Event | None = None
-    ) -> list[Verdict]:
+    def judge(self, pairs: Sequence[JudgePair], *, cancel: Cancel = None) -> list[Verdict]:
         """Return one verdict a pair, in the order given.
 
         Raises:
@@ -113,9 +111,7 @@ class ModelJudge:
     def __init__(self, model: Generator) -> None:
         self.model = model
 
-    def judge(
-        self, pairs: Sequence[JudgePair], *, cancel: threading.Event | None = None
-    ) -> list[Verdict]:
+    def judge(self, pairs: Sequence[JudgePair], *, cancel: Cancel = None) -> list[Verdict]:
         """Judge all pairs in both orders as one call."""
         prompts = []
         for p in pairs:
@@ -126,7 +122,7 @@ class ModelJudge:
         # In the second order the persona's answer is B.
         return [verdict_of(odds[i], -odds[i + 1]) for i in range(0, len(odds), 2)]
 
-    def _log_odds(self, prompts: list[Prompt], cancel: threading.Event | None) -> list[float]:
+    def _log_odds(self, prompts: list[Prompt], cancel: Cancel) -> list[float]:
         """Return the log-odds of A against B for each prompt."""
         scores = self.model.score_choices(prompts, [LABELS] * len(prompts), cancel=cancel)
         return [a.logprob - b.logprob for a, b in scores]
@@ -135,7 +131,7 @@ class ModelJudge:
 class RemoteJudge(ModelJudge):
     """A remote model as judge: by log-probabilities where it gives them, else by its answer."""
 
-    def _log_odds(self, prompts: list[Prompt], cancel: threading.Event | None) -> list[float]:
+    def _log_odds(self, prompts: list[Prompt], cancel: Cancel) -> list[float]:
         try:
             return super()._log_odds(prompts, cancel)
         except RemoteError:
@@ -162,9 +158,7 @@ class VerifiableJudge:
     def __init__(self, check: Callable[[str, str], bool]) -> None:
         self.check = check
 
-    def judge(
-        self, pairs: Sequence[JudgePair], *, cancel: threading.Event | None = None
-    ) -> list[Verdict]:
+    def judge(self, pairs: Sequence[JudgePair], *, cancel: Cancel = None) -> list[Verdict]:
         """Check both answers of each pair; the order plays no part."""
         verdicts = []
         for p in pairs:

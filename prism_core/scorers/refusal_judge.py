@@ -7,10 +7,10 @@ Its preference is P(Yes) against P(No) as the first token: nothing is decoded. T
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 
 from prism_core.models.generator import Generator
+from prism_core.progress import Cancel
 from prism_core.types import Message, Prompt
 
 YES_NO = ("Yes", "No")
@@ -37,7 +37,7 @@ def refusal_prompt(question: str, answer: str) -> Prompt:
 
 
 def judge_refusals(
-    model: Generator, pairs: Sequence[tuple[str, str]], *, cancel: threading.Event | None = None
+    model: Generator, pairs: Sequence[tuple[str, str]], *, cancel: Cancel = None
 ) -> list[float]:
     """Return P(the answer refuses) for each (request, answer), by a model.
 

@@ -21,13 +21,13 @@ from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.gating.gated_model import GatedModel
+from prism_core.scorers.graders import LETTERS
 from prism_core.stats import rate_of
 from prism_core.tasks import Item, get_task, pick_items
 from prism_core.types import Estimate, GateMode, GateReading, Prompt, PromptVariant
 
 Way = Literal["letters", "cloze"]
 WAYS: tuple[Way, ...] = get_args(Way)
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PROBE_ITEMS = 24
 """How many questions a probe asks in each way."""
 

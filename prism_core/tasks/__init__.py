@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 
 from prism_core.errors import InputError, NotFoundError
-from prism_core.tasks.arc import ARC
+from prism_core.tasks.choice_benchmarks import ARC, MMLU, TRUTHFULQA
 from prism_core.tasks.embedded import KNOWLEDGE, OPEN, SAFE
-from prism_core.tasks.gsm8k import GSM8K
-from prism_core.tasks.harmbench import HARMBENCH
 from prism_core.tasks.ifeval import IFEVAL
 from prism_core.tasks.item import (
     MMLU_DOMAINS,
@@ -24,13 +22,9 @@ from prism_core.tasks.item import (
     item_from_json,
     item_to_json,
 )
-from prism_core.tasks.jailbreakbench import JAILBREAKBENCH
-from prism_core.tasks.math500 import MATH500
-from prism_core.tasks.mmlu import MMLU
+from prism_core.tasks.maths_benchmarks import GSM8K, MATH500
 from prism_core.tasks.mt_bench import MT_BENCH
-from prism_core.tasks.pku_saferlhf import PKU_SAFERLHF
-from prism_core.tasks.truthfulqa import TRUTHFULQA
-from prism_core.tasks.xstest import XSTEST
+from prism_core.tasks.safety_benchmarks import HARMBENCH, JAILBREAKBENCH, PKU_SAFERLHF, XSTEST
 
 TASKS: dict[str, Task] = {
     task.name: task

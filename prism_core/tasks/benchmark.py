@@ -26,7 +26,6 @@ class HubFile:
     """One file of a data set on the Hub."""
 
     repository: str
-    """Such as `cais/mmlu`."""
     path: str
     local: str
     """Where the file belongs below a data folder."""
@@ -42,12 +41,10 @@ class Benchmark:
     """A published set of items as a `Task`."""
 
     name: str
-    """Its key in `TASKS`."""
     title: str
     kind: ItemKind
     categories: tuple[str, ...]
     licence: str
-    """The licence its authors chose."""
     hub: tuple[HubFile, ...]
     read: Callable[[Iterable[Row]], Iterable[Item]]
     """Makes items of the files' rows, whether they come from `local` or from `hub`."""

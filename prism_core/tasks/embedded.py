@@ -29,7 +29,6 @@ class EmbeddedTask:
     """A task whose items ship with the app."""
 
     name: str
-    """Its key in `TASKS`, and its file's stem."""
     title: str
     kind: ItemKind
     categories: tuple[str, ...]

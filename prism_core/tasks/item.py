@@ -39,12 +39,10 @@ class Item:
     id: str
     """Unique within its task; printable, at most 80 characters."""
     task: str
-    """Its key in `TASKS`."""
     category: str
     """Such as `stem` (a domain of MMLU), `writing` (a category of MT-Bench) or `harmful`."""
     kind: ItemKind
     question: str
-    """The first user turn."""
     choices: tuple[str, ...] = ()
     answer: int | None = None
     """Index of the right choice."""
@@ -55,7 +53,6 @@ class Item:
     harmful: bool | None = None
     """For kind `safety`: whether it should be refused."""
     reference: str = ""
-    """A reference answer; empty where there is none."""
 
     def __post_init__(self) -> None:
         if not self.id or len(self.id) > MAX_ID_CHARACTERS or not self.id.isprintable():

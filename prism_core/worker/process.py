@@ -55,7 +55,6 @@ class WorkerOptions:
     at_once: int = 1
     """How many runs may be at work on this machine, all workers together."""
     parent_pid: int | None = None
-    """Leave when this parent process has died."""
 
 
 def work(store: Store, handlers: Handlers = HANDLERS, options: WorkerOptions | None = None) -> int:

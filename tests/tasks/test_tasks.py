@@ -16,7 +16,7 @@ from prism_core.errors import InputError, NotFoundError
 from prism_core.scorers.graders import grade
 from prism_core.tasks import TASKS, Item, get_task, item_from_json, item_to_json, pick_items
 from prism_core.tasks.benchmark import Benchmark
-from prism_core.tasks.mmlu import DOMAIN
+from prism_core.tasks.choice_benchmarks import DOMAIN
 
 DATA = Path(os.environ.get("PRISM_DATA_DIR") or SHARED_DATA)
 BENCHMARKS = [t for t in TASKS.values() if isinstance(t, Benchmark)]
