@@ -36,7 +36,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class CellEffect:
-    """One cell minus neutral, in one category, on one score."""
+    """One cell minus neutral, in one category, on one score, with both means on these items."""
 
     model: str
     cell: str
@@ -47,9 +47,7 @@ class CellEffect:
     """A category, or `all`."""
     score: ComparedScore
     neutral: float | None
-    """Neutral's mean on these items."""
     value: float | None
-    """The cell's mean on these items."""
     difference: Estimate
     p: float | None
     """Two-sided p: exact McNemar for right/wrong, else Wilcoxon or a permutation."""
@@ -67,14 +65,14 @@ class CellRegion:
     model: str
     cell: str
     category: str
-    """A category, or `all`."""
     region: JointRegion
 
 
 @dataclass(frozen=True, eq=False)
 class _Place:
+    """One cell, as an array of one row, and some items."""
+
     row: IntArray
-    """The cell, shape (1,)."""
     task: str
     category: str
     columns: BoolArray

@@ -40,13 +40,11 @@ _Place = TypeVar("_Place")
 
 @dataclass(frozen=True)
 class Effect:
-    """One difference from neutral (or between two arms)."""
+    """One difference from neutral (or between two arms), with both mean scores on these items."""
 
     estimate: Estimate
     before: float | None
-    """Mean score of the control on these items."""
     after: float | None
-    """Mean score of the treatment on these items."""
 
     @property
     def call(self) -> Call:

@@ -87,10 +87,7 @@ class ScoreGrid:
 
 
 def make_grid(rows: pd.DataFrame) -> ScoreGrid:
-    """Average a study's rows into a grid.
-
-    Args:
-        rows: One answer for each row, with the columns of `prism_core/study/table.py`.
+    """Average a study's rows, which have the columns of `prism_core/study/table.py`, into a grid.
 
     Raises:
         InputError: A column is missing.

@@ -101,12 +101,8 @@ def _by_item(values: FloatArray) -> FloatArray:
 def _agreement(gap: FloatArray, preference: FloatArray) -> FloatArray:
     """Return 1 where the judge prefers the answer that a program found better, else 0.
 
-    Args:
-        gap: Each answer's accuracy minus neutral's.
-        preference: P(better than neutral).
-
-    Returns:
-        1/2 where the judge does not choose, NaN where neither answer is better.
+    It is 1/2 where the judge does not choose, NaN where neither answer is better. `gap` is each
+    answer's accuracy minus neutral's, `preference` is P(better than neutral).
     """
     clear = np.isfinite(gap) & (np.abs(gap) > 1e-9) & np.isfinite(preference)
     agreed = np.where(preference == COIN, 0.5, (preference > COIN) == (gap > 0))

@@ -24,7 +24,6 @@ class Pick:
     arm: str = ""
     """`neutral`, `persona` or `adapter`."""
     cell: str = ""
-    """One cell's label."""
     persona: str = ""
     persona_kind: str = ""
     """`expert`, `behaviour` or `control`."""
@@ -54,8 +53,7 @@ def read_pick(text: str) -> Pick:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise problem from error
-    known = {field.name for field in fields(Pick)}
-    if not isinstance(data, dict) or not set(data) <= known:
+    if not isinstance(data, dict) or not data.keys() <= {field.name for field in fields(Pick)}:
         raise problem
     if not all(isinstance(v, str) and len(v) <= _LONGEST_VALUE for v in data.values()):
         raise problem

@@ -52,13 +52,11 @@ class Step:
 def steps_of(view: View, arms: Sequence[Arm]) -> list[Step]:
     """Return every arm's steps, category by category and then over all, if anything is known."""
     places = [(arm, category) for arm in arms for category in (*view.categories, "")]
-    pairs = [
-        [arm.pairs(view, score, category) for score in SCORE_NAMES] for arm, category in places
-    ]
+    pairs = [[arm.pairs(view, score, at) for score in SCORE_NAMES] for arm, at in places]
     effects = iter(effects_of([one for both in pairs for one in both]))
     found = []
     for (arm, category), (x, y) in zip(places, pairs, strict=True):
-        both = dict(zip(SCORE_NAMES, (next(effects), next(effects)), strict=True))
+        both = {score: next(effects) for score in SCORE_NAMES}
         if x.n or y.n:
             found.append(Step(arm, category, both, joint_region(x, y)))
     return found

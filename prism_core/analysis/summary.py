@@ -21,6 +21,7 @@ from prism_core.analysis.cell_effects import (
     cell_effects,
     cell_regions,
 )
+from prism_core.analysis.effects import CALL_WORDS
 from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName, make_grid
 from prism_core.analysis.view import View, make_view
 from prism_core.stats import against_oracle, group_interaction, interaction, paired_differences
@@ -44,7 +45,6 @@ class Interaction:
     """Which two conditions, such as `long - min`."""
     score: ComparedScore
     estimate: Estimate
-    """The first effect minus the second."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,12 @@ class GateDecisions:
 
     model: str
     cell: str
-    """The adapter's."""
     score: ScoreName
     """The score on which an answer counts as better."""
     precision: Estimate
-    """Share of the opened items on which the adapter's answer was better."""
     recall: Estimate
-    """Share of the items on which it would be better that were opened."""
     regret: Estimate
-    """Mean score lost against always taking the better answer."""
     ties: int
-    """Items on which both answers scored alike."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,6 @@ class Summary:
     name: str
     finished: bool
     answers: int
-    """So far."""
     delta: float
     """The largest loss that still counts as no worse."""
     effects: tuple[CellEffect, ...]
@@ -81,7 +75,6 @@ class Summary:
     interactions: tuple[Interaction, ...]
     gates: tuple[GateDecisions, ...]
     notes: tuple[str, ...]
-    """What a reader should know."""
 
 
 def summarise(study: Study) -> Summary:
@@ -108,8 +101,7 @@ def table_lines(summary: Summary) -> list[str]:
     )
     lines = [f"{summary.name}: {summary.answers:,} answers", head]
     for e in summary.effects:
-        where = f"{e.task}/{e.category}"
-        d = e.difference
+        where, d = f"{e.task}/{e.category}", e.difference
         ends = "" if d.low is None or d.high is None else f" [{d.low:+.3f}, {d.high:+.3f}]"
         p = "" if e.p_holm is None else f"{e.p_holm:.3f}"
         lines.append(
@@ -121,11 +113,11 @@ def table_lines(summary: Summary) -> list[str]:
 
 
 def _words(effect: CellEffect) -> str:
-    said = {"up": "better", "down": "worse", "none": "no clear change", "too few": "too few items"}
     if effect.verdict == "too few":
-        return said["too few"]
+        return "too few items"
     alone = effect.verdict != "none" and effect.p_holm is not None and effect.p_holm >= ALPHA
-    return f"{said[effect.verdict]}{', but not after Holm' if alone else ''}; {effect.no_worse}"
+    said = CALL_WORDS[effect.verdict]
+    return f"{said}{', but not after Holm' if alone else ''}; {effect.no_worse}"
 
 
 def _number(value: float | None) -> str:
@@ -199,12 +191,6 @@ def _gates(view: View) -> Iterator[GateDecisions]:
             if not pairs.n:
                 continue
             found = against_oracle([opened[key] for key in pairs.items], pairs, bounds=(0.0, 1.0))
-            yield GateDecisions(
-                model=str(cell["model"]),
-                cell=str(cell["cell"]),
-                score=score,
-                precision=found.confusion.precision,
-                recall=found.confusion.recall,
-                regret=found.regret,
-                ties=found.ties,
-            )
+            rates = (found.confusion.precision, found.confusion.recall)
+            where = (str(cell["model"]), str(cell["cell"]), score)
+            yield GateDecisions(*where, *rates, found.regret, found.ties)

@@ -30,7 +30,6 @@ class SweepItems:
     """The items of one score under one gate; all arrays have the shape (n,)."""
 
     gate: FloatArray
-    """The gate's probability."""
     off: FloatArray
     """The neutral answer's score."""
     on: FloatArray
@@ -55,11 +54,9 @@ class SweepPoint:
     """One score at one threshold."""
 
     threshold: float
-    """The gate opens at this probability."""
     share: float
     """Share of the items that are routed to the adapter."""
     level: float
-    """Mean score."""
     change: Estimate
     """Mean score minus neutral's, paired by item."""
 
@@ -145,10 +142,7 @@ def thresholds_of(items: list[SweepItems]) -> list[float]:
 
 def sweep_points(items: SweepItems, thresholds: list[float]) -> list[SweepPoint]:
     """Return one score along the thresholds, each with its paired interval."""
-    if not items.n:
-        return []
-    changes = [items.change(t) for t in thresholds]
-    estimates = means_of(changes, bounds=(-1.0, 1.0))
+    estimates = means_of([items.change(t) for t in thresholds], bounds=(-1.0, 1.0))
     base = float(items.off.mean())
     return [
         SweepPoint(t, float((items.gate >= t).mean()), base + (e.value or 0.0), e)

@@ -51,7 +51,6 @@ class View:
     """
 
     grid: ScoreGrid
-    """The whole study."""
     rows: IntArray
     """Cells that are shown, neutral ones included."""
     columns: BoolArray
@@ -95,11 +94,10 @@ class View:
 
     def within(self, category: str = "", task: str = "") -> BoolArray:
         """Return the shown items of a category and a task; empty means any."""
-        keep = self.columns.copy()
-        if category:
-            keep &= (self.grid.items["category"] == category).to_numpy()
-        if task:
-            keep &= (self.grid.items["task"] == task).to_numpy()
+        keep = self.columns
+        for column, wanted in (("category", category), ("task", task)):
+            if wanted:
+                keep = keep & (self.grid.items[column] == wanted).to_numpy()
         return keep
 
     def own_experts(self, rows: IntArray, category: str) -> IntArray:
@@ -122,10 +120,7 @@ class View:
     ) -> Pairs:
         """Pair as `pairs` does, with other cells for each group of items, such as its own expert.
 
-        Args:
-            rows: Cells that may be used at all.
-            score: What is compared.
-            chosen: Groups of items, each with its cells; no item may be in two.
+        `chosen` are the groups, each with its cells among `rows`; no item may be in two.
         """
         parts = [self.pairs(np.intersect1d(rows, r), score, columns) for r, columns in chosen]
         return Pairs(

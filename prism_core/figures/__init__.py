@@ -46,7 +46,6 @@ class FigureKind:
     draw: Callable[[View, FigureOptions], FigureResult]
     title: str
     question: str
-    """The question that it answers."""
     by_score: bool = False
     """Whether it shows one score at a time, as `FigureOptions.score` says."""
     has_overlay: bool = False

@@ -21,7 +21,7 @@ from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, legend_below, nothing, score_panels
 from prism_core.figures.colours import CONTROL, NEUTRAL, PERSONA
-from prism_core.figures.dots import Dot, draw_dots, label_lines
+from prism_core.figures.marks import Dot, draw_dots, label_lines
 from prism_core.figures.result import FigureOptions, FigureResult, effect_columns
 from prism_core.stats import Pairs
 from prism_core.types import LENGTHS

@@ -16,7 +16,7 @@ from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, ZERO_LINE, canvas, legend_below, nothing
 from prism_core.figures.colours import CONTROL, PERSONA, REPORTED
-from prism_core.figures.dots import Dot, draw_dots, label_lines
+from prism_core.figures.marks import Dot, draw_dots, label_lines
 from prism_core.figures.reported import CATEGORY_EFFECTS
 from prism_core.figures.result import FigureOptions, FigureResult, effect_columns
 

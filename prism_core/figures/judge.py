@@ -17,7 +17,7 @@ from prism_core.analysis.view import View
 from prism_core.analysis.words import number_text, rate_text, sentence
 from prism_core.figures.canvas import ZERO_LINE, nothing, panels
 from prism_core.figures.colours import CONTROL, INK, PERSONA
-from prism_core.figures.dots import Dot, draw_dots, label_lines
+from prism_core.figures.marks import Dot, draw_dots, label_lines
 from prism_core.figures.result import FigureOptions, FigureResult, interval_columns
 
 

@@ -22,8 +22,7 @@ from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, rate_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, legend_below, nothing, panels
 from prism_core.figures.colours import CONTROL, NEUTRAL, PERSONA, faded
-from prism_core.figures.dots import Dot, draw_dots, label_lines
-from prism_core.figures.marks import draw_area
+from prism_core.figures.marks import Dot, draw_area, draw_dots, label_lines
 from prism_core.figures.result import FigureOptions, FigureResult, interval_columns
 from prism_core.stats import expected_best_of
 from prism_core.types import Estimate
@@ -50,7 +49,7 @@ def lottery(view: View, options: FigureOptions) -> FigureResult:
             f"No persona has a score for {options.score} here. Choose the other score, or loosen "
             "the filters."
         )
-    base = _neutral(view, options.score)
+    base = rates_of([view.item_means(view.choose(Pick(arm="neutral")), options.score)])[0]
     means = [r.mean.value for r in real if r.mean.value is not None]
     best = [expected_best_of(means, k) for k in range(1, len(means) + 1)]
     top = 90 + 30 * len(rows)
@@ -60,7 +59,10 @@ def lottery(view: View, options: FigureOptions) -> FigureResult:
     )
     _dots(made, rows)
     _best(made, best)
-    _lines(made, base)
+    if base.value is not None:
+        line = {"color": NEUTRAL, "width": 1.6, "dash": "dot"}
+        made.add_vline(x=base.value, line=line, row=1, col=1)
+        made.add_hline(y=base.value, line=line, row=2, col=1, name="neutral", showlegend=True)
     made.update_xaxes(tickformat=".0%", title_text=f"mean {options.score}", row=1, col=1)
     made.update_xaxes(
         title_text="personas tried (k)", dtick=1 if len(best) < 16 else 5, row=2, col=1
@@ -93,10 +95,6 @@ def _rows(view: View, score: str) -> list[_Row]:
         for a, mean, effect, other in zip(arms, means, effects, others, strict=True)
     ]
     return sorted(found, key=lambda r: -(r.mean.value or 0.0))
-
-
-def _neutral(view: View, score: str) -> Estimate:
-    return rates_of([view.item_means(view.choose(Pick(arm="neutral")), score)])[0]
 
 
 def _dots(made: go.Figure, rows: Sequence[_Row]) -> None:
@@ -142,14 +140,6 @@ def _best(made: go.Figure, best: Sequence[Estimate]) -> None:
         row=2,
         col=1,
     )
-
-
-def _lines(made: go.Figure, base: Estimate) -> None:
-    if base.value is None:
-        return
-    line = {"color": NEUTRAL, "width": 1.6, "dash": "dot"}
-    made.add_vline(x=base.value, line=line, row=1, col=1)
-    made.add_hline(y=base.value, line=line, row=2, col=1, name="neutral", showlegend=True)
 
 
 def _table(rows: Sequence[_Row], best: Sequence[Estimate]) -> pd.DataFrame:

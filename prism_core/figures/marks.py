@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,6 +12,18 @@ from prism_core.analysis.effects import Call
 from prism_core.figures.canvas import plain
 from prism_core.figures.colours import OFF
 from prism_core.types import Estimate
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One estimate on a horizontal line; `call` decides whether it is filled."""
+
+    y: float
+    """The line, counted from the top; fractions stand beside it."""
+    estimate: Estimate
+    call: Call
+    hover: str
+    pick: str
 
 
 def markers(calls: Sequence[Call], colour: str, symbol: str, line: str = OFF) -> dict[str, Any]:
@@ -46,13 +59,7 @@ def legend_entry(
 ) -> None:
     """Name a colour in the legend by an empty trace, so that its look never depends on the data.
 
-    Args:
-        made: The figure.
-        name: What the legend says, before `plain`.
-        colour: Of the entry.
-        symbol: Of the entry.
-        size: Of the symbol, in pixels.
-        where: `row`, `col` and `legendgroup`, as in Plotly.
+    `where` is Plotly's `row`, `col` and `legendgroup`.
     """
     made.add_scatter(
         x=[None],
@@ -86,4 +93,45 @@ def draw_area(
         showlegend=False,
         row=row,
         col=column,
+    )
+
+
+def draw_dots(
+    made: go.Figure,
+    dots: Sequence[Dot],
+    *,
+    name: str,
+    colour: str,
+    symbol: str = "circle",
+    row: int = 1,
+    column: int = 1,
+    legend: bool = True,
+) -> None:
+    """Add one series of dots; it stands in the legend in its own colour even if all are hollow."""
+    if legend:
+        legend_entry(made, name, colour, symbol, legendgroup=name, row=row, col=column)
+    made.add_scatter(
+        x=[d.estimate.value for d in dots],
+        y=[d.y for d in dots],
+        mode="markers",
+        name=plain(name),
+        legendgroup=name,
+        showlegend=False,
+        marker=markers([d.call for d in dots], colour, symbol),
+        error_x=bars_of([d.estimate for d in dots], OFF),
+        customdata=[d.pick for d in dots],
+        hovertemplate=[f"{d.hover}<extra></extra>" for d in dots],
+        row=row,
+        col=column,
+    )
+
+
+def label_lines(made: go.Figure, labels: Sequence[str], **where: Any) -> go.Figure:
+    """Name the lines, from the top; `where` is Plotly's `row` and `col`, by default all."""
+    return made.update_yaxes(
+        range=[len(labels) - 0.4, -0.6],
+        showgrid=False,
+        tickvals=list(range(len(labels))),
+        ticktext=list(labels),
+        **where,
     )

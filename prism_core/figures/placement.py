@@ -27,8 +27,7 @@ from prism_core.figures.canvas import (
     score_panels,
 )
 from prism_core.figures.colours import OFF, PLACEMENT_COLOURS, PLACEMENT_SYMBOLS, REPORTED
-from prism_core.figures.dots import label_lines
-from prism_core.figures.marks import bars_of, markers
+from prism_core.figures.marks import bars_of, label_lines, markers
 from prism_core.figures.reported import PLACEMENTS
 from prism_core.figures.result import FigureOptions, FigureResult, effect_columns
 from prism_core.stats import Pairs, interaction

@@ -18,7 +18,6 @@ class ReportedRow:
     row: str
     """`base`, `expert persona` or `PRISM`."""
     mt_bench: float | None
-    """Divided by 10."""
     mmlu: float | None
     safety: float | None
 
@@ -44,7 +43,6 @@ class ReportedPlacement:
     placement: str
     mmlu: float | None
     mt_bench: float | None
-    """Divided by 10."""
     safety: float | None
 
 
@@ -79,13 +77,11 @@ ROUTING_R, ROUTING_RHO = 0.65, 0.75
 
 @dataclass(frozen=True)
 class ReportedArrow:
-    """A step in the plane of accuracy and alignment."""
+    """A step in the plane of accuracy (x) and alignment (y), each before and after."""
 
     label: str
     x: tuple[float, float]
-    """Accuracy before and after."""
     y: tuple[float, float]
-    """Alignment before and after."""
 
 
 def tradeoff_points() -> tuple[ReportedArrow, ...]:

@@ -42,7 +42,6 @@ class FigureResult:
     reading: str
     """One sentence generated from the numbers; nulls are said as nulls."""
     note: str
-    """How it was made, and what is left out."""
     picks: tuple[str, ...] = ()
     """For each row of `data` the answers behind it (see `analysis/pick.py`), or an empty text."""
 

@@ -22,8 +22,7 @@ from prism_core.analysis.view import View
 from prism_core.analysis.words import effect_text, sentence
 from prism_core.figures.canvas import HOLLOW_NOTE, legend_below, nothing, panels, plain
 from prism_core.figures.colours import ARM_COLOURS, ARM_SYMBOLS, OFF, REPORTED, faded
-from prism_core.figures.dots import label_lines
-from prism_core.figures.marks import bars_of, draw_area, legend_entry
+from prism_core.figures.marks import bars_of, draw_area, label_lines, legend_entry
 from prism_core.figures.reported import tradeoff_points
 from prism_core.figures.result import FigureOptions, FigureResult, interval_columns
 from prism_core.stats import noninferiority

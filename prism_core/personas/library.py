@@ -61,11 +61,7 @@ def get_persona(name: str, personas: dict[str, Persona]) -> Persona:
 
 
 def parse_persona(text: str) -> Persona:
-    """Read one persona from YAML.
-
-    Raises:
-        InputError: not YAML, not one persona, or a field is missing, too long or not allowed.
-    """
+    """Read exactly one persona from YAML; see `parse_personas` for what it raises."""
     found = parse_personas(text)
     if len(found) != 1:
         raise InputError(f"The YAML holds {len(found)} personas; exactly one is expected.")
@@ -98,11 +94,7 @@ def parse_personas(text: str) -> list[Persona]:
 
 
 def make_persona(data: Mapping[str, Any]) -> Persona:
-    """Check a mapping's fields and build the persona.
-
-    Raises:
-        InputError: a field is missing or not allowed; the message quotes it.
-    """
+    """Check a mapping's fields and build the persona; an InputError quotes the wrong field."""
     name = _word(data, "name")
     if not PERSONA_NAME.fullmatch(name):
         raise InputError(

@@ -32,11 +32,8 @@ class PoolPersona:
     name: str
     title: str
     attitude: Attitude
-    """What it would do to a task that has a right answer."""
     part: Part
-    """Whether training may see it."""
     text: str
-    """What the system turn says."""
 
 
 def load_pool(path: Path = POOL_FILE) -> tuple[PoolPersona, ...]:

@@ -2,7 +2,8 @@
 
 Comparisons are paired by item, repeats are averaged inside their item, everything random is
 seeded, and what the data cannot define is an undefined `Estimate` or a `StatisticsError`, never 0.
-Intervals are at 95 %; the elementary ones take another `level`.
+Intervals are at 95 %. Every function raises `InputError` where lengths differ or a value is not
+finite or out of its range; a docstring says only what it raises besides.
 """
 
 from prism_core.stats.best_of import expected_best_of
@@ -10,8 +11,7 @@ from prism_core.stats.bootstrap import mean_of, paired_difference
 from prism_core.stats.calibration_bins import Calibration, calibration
 from prism_core.stats.correlation import pearson, spearman
 from prism_core.stats.interactions import group_interaction, interaction
-from prism_core.stats.length_control import LengthControl, length_controlled
-from prism_core.stats.margin import MINIMUM_ITEMS, NonInferiorityVerdict, noninferiority
+from prism_core.stats.length_control import length_controlled
 from prism_core.stats.mean_grid import means_of, paired_differences
 from prism_core.stats.planning import Detectable, right_wrong_sd, smallest_detectable
 from prism_core.stats.ranking import average_precision, precision_recall_curve, roc_auc, roc_curve
@@ -25,7 +25,15 @@ from prism_core.stats.routing_quality import (
     confusion_at,
 )
 from prism_core.stats.samples import ItemScores, Pairs, item_scores, pair
-from prism_core.stats.significance import holm, mcnemar, permutation, wilcoxon
+from prism_core.stats.significance import (
+    MINIMUM_ITEMS,
+    NonInferiorityVerdict,
+    holm,
+    mcnemar,
+    noninferiority,
+    permutation,
+    wilcoxon,
+)
 
 __all__ = [
     "MINIMUM_ITEMS",
@@ -34,7 +42,6 @@ __all__ = [
     "Detectable",
     "ItemScores",
     "JointRegion",
-    "LengthControl",
     "NonInferiorityVerdict",
     "Pairs",
     "against_oracle",

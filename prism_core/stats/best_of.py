@@ -24,16 +24,9 @@ from prism_core.types import Estimate
 def expected_best_of(values: Sequence[float], k: int) -> Estimate:
     """Estimate the expected best of `k` draws from n observed values, such as personas' accuracies.
 
-    Args:
-        values: One value for each persona, shape (n,).
-        k: How many are tried, at least 1.
-
-    Returns:
-        The estimate; without an interval where k = n (nothing is left to leave out) or where all
-        values are alike.
+    There is no interval where k = n (nothing is left to leave out) or where all values are alike.
 
     Raises:
-        InputError: `k` is below 1 or a value is not finite.
         StatisticsError: `k` is above n: the best of more than were seen is not defined.
     """
     at_least(k, 1, "k")

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from prism_core.errors import InputError
-from prism_core.stats.checks import FloatArray, central_range, finite_array, open_unit, undefined
+from prism_core.stats.checks import LEVEL, FloatArray, central_range, finite_array, undefined
 from prism_core.stats.rates import rate
 from prism_core.stats.samples import Pairs
 from prism_core.types import Estimate
@@ -33,43 +33,26 @@ Bounds = tuple[float, float]
 """The lowest and the highest value that is possible."""
 
 
-def mean_of(
-    values: Sequence[float], *, bounds: Bounds | None = None, level: float = 0.95, seed: int = 0
-) -> Estimate:
-    """Estimate the mean of independent values, one for each item.
+def mean_of(values: Sequence[float], *, bounds: Bounds | None = None, seed: int = 0) -> Estimate:
+    """Estimate the mean of independent values, one for each item, shape (n,).
 
-    Args:
-        values: One value for each item, shape (n,).
-        bounds: E.g. (0, 1); they clip the interval and give one where all values are alike.
-        level: Coverage of the interval.
-        seed: Seed of the resampling.
-
-    Raises:
-        InputError: A value is not finite or outside `bounds`.
+    `bounds`, e.g. (0, 1), clip the interval and give one where all values are alike.
     """
     array = finite_array(values, "values")
-    open_unit(level, "level")
     _check_bounds(array, bounds)
     if array.size == 0:
-        return undefined(0, level)
+        return undefined(0)
     mean = float(array.mean())
-    low, high = _interval(array, bounds, level, seed)
+    low, high = _interval(array, bounds, seed)
     if low is not None and high is not None and bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
-    return Estimate(mean, low, high, int(array.size), level)
+    return Estimate(mean, low, high, int(array.size))
 
 
 def paired_difference(pairs: Pairs, *, bounds: Bounds | None = None, seed: int = 0) -> Estimate:
     """Estimate treatment minus control, paired by item.
 
-    Args:
-        pairs: Two arms on the same items.
-        bounds: Those of a *score*, e.g. (0, 1); the difference is then within -1..1. See the
-            module header for what they do.
-        seed: Seed of the resampling.
-
-    Raises:
-        InputError: A score is not finite, or a difference is wider than `bounds`.
+    `bounds` are those of a *score*, e.g. (0, 1); the difference is then within -1..1.
     """
     return mean_of(pairs.differences.tolist(), bounds=span_of(bounds), seed=seed)
 
@@ -92,35 +75,33 @@ def _check_bounds(values: FloatArray, bounds: Bounds | None) -> None:
 
 
 def _interval(
-    values: FloatArray, bounds: Bounds | None, level: float, seed: int
+    values: FloatArray, bounds: Bounds | None, seed: int
 ) -> tuple[float | None, float | None]:
     # A relative tolerance: 0.1 + 0.2 - 0.3 is not spread, only rounding.
     scale = max(1.0, float(np.abs(values).max()))
     if np.ptp(values) <= 1e-12 * scale:
-        return _alike_interval(float(values.mean()), len(values), bounds, level)
+        return _alike_interval(float(values.mean()), len(values), bounds)
     if not FEWEST_FOR_BOOTSTRAP <= len(values) <= MOST_FOR_BOOTSTRAP:
-        return _t_interval(values, level)
-    return _bootstrap_interval(values, level, seed)
+        return _t_interval(values)
+    return _bootstrap_interval(values, seed)
 
 
 def _alike_interval(
-    value: float, n: int, bounds: Bounds | None, level: float
+    value: float, n: int, bounds: Bounds | None
 ) -> tuple[float | None, float | None]:
-    if bounds is None:
-        return None, None
-    unseen = rate(0, n, level=level).high
-    if unseen is None:
+    unseen = rate(0, n).high
+    if bounds is None or unseen is None:
         return None, None
     return value - unseen * (value - bounds[0]), value + unseen * (bounds[1] - value)
 
 
-def _t_interval(values: FloatArray, level: float) -> tuple[float, float]:
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
+def _t_interval(values: FloatArray) -> tuple[float, float]:
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values))
     mean = float(values.mean())
     return mean - half, mean + half
 
 
-def _bootstrap_interval(values: FloatArray, level: float, seed: int) -> tuple[float, float]:
+def _bootstrap_interval(values: FloatArray, seed: int) -> tuple[float, float]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # scipy warns where BCa is undefined; the NaN check below is how we handle that.
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -129,12 +110,12 @@ def _bootstrap_interval(values: FloatArray, level: float, seed: int) -> tuple[fl
             np.mean,
             vectorized=True,
             n_resamples=RESAMPLES,
-            confidence_level=level,
+            confidence_level=LEVEL,
             method="BCa",
             batch=max(1, _CELLS_AT_ONCE // len(values)),
             rng=np.random.default_rng(seed),
         )
     low, high = (float(end) for end in result.confidence_interval)
     if math.isnan(low) or math.isnan(high):
-        return central_range(result.bootstrap_distribution, level)
+        return central_range(result.bootstrap_distribution)
     return low, high

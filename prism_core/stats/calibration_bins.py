@@ -42,9 +42,7 @@ class CalibrationBin:
     upper: float
     """Upper edge, outside the bin except for the last one."""
     mean_probability: float
-    """Mean probability of the rows."""
     observed: Estimate
-    """Share of the rows that are positive, with Wilson's interval."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,6 @@ class Calibration:
     error_by_chance: Estimate
     """What perfect probabilities would show on these rows: mean and central range."""
     brier: Estimate
-    """Mean squared error of the probabilities (Brier): 0 is perfect, 0.25 is always saying 1/2."""
 
 
 def calibration(
@@ -71,9 +68,6 @@ def calibration(
         probabilities: The probability each row was given, length n.
         bins: Bins of equal width between 0 and 1.
         seed: Seed of the drawn labels and of the Brier score's resampling.
-
-    Raises:
-        InputError: The lengths differ, or a label or a probability is not allowed.
     """
     at_least(bins, 1, "bins")
     positive = binary_array(labels, "labels")

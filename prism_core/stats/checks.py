@@ -17,6 +17,8 @@ from prism_core.types import Estimate
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+LEVEL = 0.95
+"""Coverage of every interval."""
 
 
 def finite_array(values: Sequence[float] | FloatArray, name: str) -> FloatArray:
@@ -59,12 +61,6 @@ def same_length(name_a: str, a: int, name_b: str, b: int) -> None:
         raise InputError(f"{name_a} has {a} rows but {name_b} has {b}; they must match")
 
 
-def open_unit(value: float, name: str) -> None:
-    """Refuse a number that is not strictly between 0 and 1, such as a level or a power."""
-    if not (isinstance(value, int | float) and 0 < value < 1):
-        raise InputError(f"{name} is {value!r}; it must be strictly between 0 and 1")
-
-
 def at_least(value: int, minimum: int, name: str) -> None:
     """Refuse anything but a whole number of at least `minimum`."""
     if not isinstance(value, int | np.integer) or value < minimum:
@@ -77,13 +73,13 @@ def positive(value: float, name: str) -> None:
         raise InputError(f"{name} is {value!r}; it must be a finite number above 0")
 
 
-def undefined(n: int, level: float = 0.95) -> Estimate:
+def undefined(n: int) -> Estimate:
     """Return the estimate of something that the data cannot define."""
-    return Estimate(None, None, None, n, level)
+    return Estimate(None, None, None, n)
 
 
-def central_range(draws: FloatArray, level: float = 0.95) -> tuple[float, float]:
-    """Return the ends between which the central `level` of resampled values lies."""
-    tail = (1 - level) / 2
+def central_range(draws: FloatArray) -> tuple[float, float]:
+    """Return the ends between which the central 95 % of resampled values lie."""
+    tail = (1 - LEVEL) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)

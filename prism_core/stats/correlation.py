@@ -13,37 +13,28 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from prism_core.stats.checks import FloatArray, finite_array, open_unit, same_length, undefined
+from prism_core.stats.checks import LEVEL, FloatArray, finite_array, same_length, undefined
 from prism_core.types import Estimate
 
 
-def pearson(x: Sequence[float], y: Sequence[float], *, level: float = 0.95) -> Estimate:
-    """Estimate Pearson's r, the strength of a linear relation; each row is an independent item.
-
-    Raises:
-        InputError: The lengths differ or a value is not finite.
-    """
-    first, second = _columns(x, y, level)
+def pearson(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Estimate Pearson's r, the strength of a linear relation; each row is an independent item."""
+    first, second = _columns(x, y)
     if _undefined(first, second):
-        return undefined(len(first), level)
-    return _fisher(float(stats.pearsonr(first, second).statistic), len(first), 1.0, level)
+        return undefined(len(first))
+    return _fisher(float(stats.pearsonr(first, second).statistic), len(first), 1.0)
 
 
-def spearman(x: Sequence[float], y: Sequence[float], *, level: float = 0.95) -> Estimate:
-    """Estimate Spearman's rho, Pearson's r of the ranks; each row is an independent item.
-
-    Raises:
-        InputError: The lengths differ or a value is not finite.
-    """
-    first, second = _columns(x, y, level)
+def spearman(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Estimate Spearman's rho, Pearson's r of the ranks; each row is an independent item."""
+    first, second = _columns(x, y)
     if _undefined(first, second):
-        return undefined(len(first), level)
+        return undefined(len(first))
     rho = float(stats.spearmanr(first, second).statistic)
-    return _fisher(rho, len(first), 1 + rho**2 / 2, level)
+    return _fisher(rho, len(first), 1 + rho**2 / 2)
 
 
-def _columns(x: Sequence[float], y: Sequence[float], level: float) -> tuple[FloatArray, FloatArray]:
-    open_unit(level, "level")
+def _columns(x: Sequence[float], y: Sequence[float]) -> tuple[FloatArray, FloatArray]:
     first, second = finite_array(x, "x"), finite_array(y, "y")
     same_length("x", len(first), "y", len(second))
     return first, second
@@ -56,9 +47,9 @@ def _undefined(first: FloatArray, second: FloatArray) -> bool:
     )
 
 
-def _fisher(r: float, n: int, variance_factor: float, level: float) -> Estimate:
+def _fisher(r: float, n: int, variance_factor: float) -> Estimate:
     if n < 4 or abs(r) > 1 - 1e-12:
-        return Estimate(r, None, None, n, level)
+        return Estimate(r, None, None, n)
     z = math.atanh(r)
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance_factor / (n - 3))
-    return Estimate(r, math.tanh(z - half), math.tanh(z + half), n, level)
+    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance_factor / (n - 3))
+    return Estimate(r, math.tanh(z - half), math.tanh(z + half), n)

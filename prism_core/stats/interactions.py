@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 
-from prism_core.errors import InputError
 from prism_core.stats.bootstrap import Bounds, mean_of
 from prism_core.stats.checks import undefined
 from prism_core.stats.samples import ItemScores, Pairs, pair
@@ -21,10 +20,7 @@ from prism_core.types import Estimate
 def interaction(first: Pairs, second: Pairs, *, bounds: Bounds | None = None) -> Estimate:
     """Estimate the first paired effect minus the second, on the items that both have.
 
-    Args:
-        first: Treatment and control under the first condition, e.g. the long text.
-        second: Treatment and control under the second condition, e.g. the short text.
-        bounds: Those of a *score*; the contrast is within twice their span.
+    `bounds` are those of a *score*; the contrast is within twice their span.
 
     Raises:
         InputError: The two share no item; see `group_interaction` for that case.
@@ -37,28 +33,18 @@ def interaction(first: Pairs, second: Pairs, *, bounds: Bounds | None = None) ->
 def group_interaction(first: Estimate, second: Estimate) -> Estimate:
     """Estimate the first effect minus the second where they rest on different items.
 
-    Args:
-        first: An effect on one group of items, e.g. `paired_difference` on writing.
-        second: The same effect on other items, e.g. on mathematics.
-
-    Returns:
-        The difference with its MOVER interval; `n` is that of the smaller group.
-
-    Raises:
-        InputError: The two intervals have different levels.
+    The interval is MOVER's; `n` is that of the smaller group.
     """
-    if first.level != second.level:
-        raise InputError(f"levels differ: {first.level} and {second.level}; use one for both")
     n = min(first.n, second.n)
     if first.value is None or second.value is None:
-        return undefined(n, first.level)
+        return undefined(n)
     value = first.value - second.value
     if first.low is None or first.high is None or second.low is None or second.high is None:
-        return Estimate(value, None, None, n, first.level)
+        return Estimate(value, None, None, n)
     below = math.hypot(first.value - first.low, second.high - second.value)
     above = math.hypot(first.high - first.value, second.value - second.low)
-    return Estimate(value, value - below, value + above, n, first.level)
+    return Estimate(value, value - below, value + above, n)
 
 
 def _effects(pairs: Pairs) -> ItemScores:
-    return ItemScores(pairs.items, tuple(pairs.differences.tolist()), (1,) * pairs.n)
+    return ItemScores(pairs.items, tuple(pairs.differences.tolist()))

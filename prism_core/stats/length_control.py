@@ -26,26 +26,21 @@ class LengthControl:
     """A preference with the effect of length taken out."""
 
     win_rate: Estimate
-    """Expected preference where both answers are equally long."""
     bias: Estimate
     """How much an answer that is far longer gains; 0 where length does not matter."""
 
 
 def length_controlled(
-    preferences: Sequence[float], length_differences: Sequence[float], *, seed: int = 0
+    preferences: Sequence[float], length_differences: Sequence[float]
 ) -> LengthControl:
     """Estimate the win rate at equal length, one row an independent item.
 
     Args:
         preferences: How far the arm's answer was preferred to its rival's, 0..1, length n.
         length_differences: The arm's words minus its rival's, length n.
-        seed: Seed of the resampling.
 
     Returns:
         Both numbers; undefined below 5 items, or where all differences in length are alike.
-
-    Raises:
-        InputError: The lengths differ or a value is not finite.
     """
     wins = finite_array(preferences, "preferences")
     gaps = finite_array(length_differences, "length_differences")
@@ -56,7 +51,7 @@ def length_controlled(
         return LengthControl(undefined(n), undefined(n))
     pulls = np.tanh(gaps / spread)
     start, slope = _fit(wins[None, :], pulls[None, :])
-    drawn = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+    drawn = np.random.default_rng(0).integers(0, n, size=(RESAMPLES, n))
     starts, slopes = _fit(wins[drawn], pulls[drawn])
     return LengthControl(
         _estimate(float(start[0]), starts, n, (0.0, 1.0)),

@@ -23,28 +23,21 @@ from prism_core.stats.bootstrap import (
     mean_of,
     span_of,
 )
-from prism_core.stats.checks import FloatArray, finite_array
+from prism_core.stats.checks import LEVEL, FloatArray, finite_array
 from prism_core.stats.samples import Pairs
 from prism_core.types import Estimate
 
 _AT_ONCE = 256
 """Cells in one matrix product: 2,000 resamples of so many are 4 MB."""
 _SAME = 1e-12
-_LEVEL = 0.95
 
 
 def means_of(
-    cells: Sequence[Sequence[float] | FloatArray], *, bounds: Bounds | None = None, seed: int = 0
+    cells: Sequence[Sequence[float] | FloatArray], *, bounds: Bounds | None = None
 ) -> tuple[Estimate, ...]:
     """Estimate the mean of every cell; each holds one independent value for each item.
 
-    Args:
-        cells: For each cell its values, shape (n,); n may differ.
-        bounds: As in `mean_of`.
-        seed: Seed of the resampling.
-
-    Raises:
-        InputError: A value is not finite or outside `bounds`.
+    The number of values may differ from cell to cell; for `bounds` see `mean_of`.
     """
     arrays = [finite_array(cell, f"cells[{i}]") for i, cell in enumerate(cells)]
     found: list[Estimate | None] = [None] * len(arrays)
@@ -53,26 +46,22 @@ def means_of(
         if _takes_bootstrap(array, bounds):
             batches.setdefault(array.size, []).append(i)
         else:
-            found[i] = mean_of(array.tolist(), bounds=bounds, seed=seed)
+            found[i] = mean_of(array.tolist(), bounds=bounds)
     for n, places in batches.items():
         for start in range(0, len(places), _AT_ONCE):
             part = places[start : start + _AT_ONCE]
             values = np.stack([arrays[i] for i in part], axis=1)
-            lows, highs = _intervals(values, _weights(n, seed))
+            lows, highs = _intervals(values, _weights(n))
             for i, low, high in zip(part, lows, highs, strict=True):
                 found[i] = _estimate(arrays[i], low, high, bounds)
     return tuple(one for one in found if one is not None)
 
 
 def paired_differences(
-    cells: Sequence[Pairs], *, bounds: Bounds | None = None, seed: int = 0
+    cells: Sequence[Pairs], *, bounds: Bounds | None = None
 ) -> tuple[Estimate, ...]:
-    """Estimate treatment minus control of every cell, paired by item; see `paired_difference`.
-
-    Raises:
-        InputError: A score is not finite, or a difference is wider than `bounds`.
-    """
-    return means_of([pairs.differences for pairs in cells], bounds=span_of(bounds), seed=seed)
+    """Estimate treatment minus control of every cell, paired by item; see `paired_difference`."""
+    return means_of([pairs.differences for pairs in cells], bounds=span_of(bounds))
 
 
 def _takes_bootstrap(values: FloatArray, bounds: Bounds | None) -> bool:
@@ -85,9 +74,9 @@ def _takes_bootstrap(values: FloatArray, bounds: Bounds | None) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _weights(n: int, seed: int) -> FloatArray:
+def _weights(n: int) -> FloatArray:
     """Return how much each item counts in each resample, shape (RESAMPLES, n); rows sum to 1."""
-    drawn = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+    drawn = np.random.default_rng(0).integers(0, n, size=(RESAMPLES, n))
     flat = (drawn + np.arange(RESAMPLES)[:, None] * n).ravel()
     counts = np.bincount(flat, minlength=RESAMPLES * n).reshape(RESAMPLES, n)
     return np.asarray(counts / n, dtype=np.float64)
@@ -96,7 +85,7 @@ def _weights(n: int, seed: int) -> FloatArray:
 def _intervals(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the ends for each column of `values` (n, cells): BCa, or percentile if undefined."""
     n = len(values)
-    means, tail = values.mean(axis=0), (1 - _LEVEL) / 2
+    means, tail = values.mean(axis=0), (1 - LEVEL) / 2
     drawn = weights @ values
     below = (drawn < means - _SAME).mean(axis=0)
     same = (np.abs(drawn - means) <= _SAME).mean(axis=0)
@@ -128,4 +117,4 @@ def _quantile(ordered: FloatArray, shares: FloatArray) -> FloatArray:
 def _estimate(values: FloatArray, low: float, high: float, bounds: Bounds | None) -> Estimate:
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
-    return Estimate(float(values.mean()), float(low), float(high), values.size, _LEVEL)
+    return Estimate(float(values.mean()), float(low), float(high), values.size)

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from scipy.stats import norm
 
 from prism_core.errors import InputError
-from prism_core.stats.checks import at_least, open_unit, positive
+from prism_core.stats.checks import at_least, positive
+
+_POWER, _ALPHA = 0.8, 0.05
 
 
 @dataclass(frozen=True)
@@ -26,47 +28,29 @@ class Detectable:
     """Mean paired difference, in the score's units."""
     n: int
     sd: float
-    """Assumed standard deviation of the items' differences."""
     power: float
-    """Chance of finding such an effect."""
     alpha: float
     """Two-sided error rate of the whole grid."""
     comparisons: int
-    """Comparisons in the grid, over which alpha is divided."""
 
 
-def smallest_detectable(
-    n: int, sd: float, *, power: float = 0.8, alpha: float = 0.05, comparisons: int = 1
-) -> Detectable:
-    """Return the smallest mean paired difference that `n` items find with the given power.
+def smallest_detectable(n: int, sd: float, *, comparisons: int = 1) -> Detectable:
+    """Return the smallest mean paired difference that `n` items find four times out of five.
 
-    Args:
-        n: Paired items.
-        sd: Standard deviation of the items' differences, from a pilot or `right_wrong_sd`.
-        power: Chance of finding it.
-        alpha: Two-sided error rate.
-        comparisons: Comparisons that share alpha.
-
-    Raises:
-        InputError: An argument is out of range.
+    `sd` is that of the items' differences, from a pilot or `right_wrong_sd`; the `comparisons`
+    share a two-sided alpha of 5 %.
     """
     at_least(n, 2, "n")
     positive(sd, "sd")
-    open_unit(power, "power")
-    open_unit(alpha, "alpha")
     at_least(comparisons, 1, "comparisons")
-    errors = float(norm.ppf(1 - alpha / (2 * comparisons)) + norm.ppf(power))
-    return Detectable(errors * sd / math.sqrt(n), n, sd, power, alpha, comparisons)
+    errors = float(norm.ppf(1 - _ALPHA / (2 * comparisons)) + norm.ppf(_POWER))
+    return Detectable(errors * sd / math.sqrt(n), n, sd, _POWER, _ALPHA, comparisons)
 
 
 def right_wrong_sd(disagreement: float) -> float:
     """Return the standard deviation of right/wrong differences without an effect.
 
-    Args:
-        disagreement: Share of items that one arm gets right and the other wrong, above 0 up to 1.
-
-    Raises:
-        InputError: It is not.
+    `disagreement` is the share of items that one arm gets right and the other wrong.
     """
     if not 0 < disagreement <= 1:
         raise InputError(f"disagreement is {disagreement!r}; it must be above 0 and at most 1")

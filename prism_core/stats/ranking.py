@@ -20,12 +20,12 @@ from scipy import stats
 
 from prism_core.errors import StatisticsError
 from prism_core.stats.checks import (
+    LEVEL,
     BoolArray,
     FloatArray,
     binary_array,
     central_range,
     finite_array,
-    open_unit,
     same_length,
     undefined,
 )
@@ -40,9 +40,7 @@ class RocCurve:
     """True against false positive rate as the threshold falls; starts at (0, 0)."""
 
     false_positive_rate: tuple[float, ...]
-    """x axis, rising from 0 to 1."""
     true_positive_rate: tuple[float, ...]
-    """y axis, rising from 0 to 1."""
     thresholds: tuple[float, ...]
     """The threshold of each point; the first, infinity, lets no row through."""
 
@@ -52,18 +50,14 @@ class PrecisionRecallCurve:
     """Precision against recall as the threshold falls."""
 
     recall: tuple[float, ...]
-    """x axis, rising to 1."""
     precision: tuple[float, ...]
-    """y axis."""
     thresholds: tuple[float, ...]
-    """The threshold of each point, each a score that occurs."""
 
 
 def roc_curve(labels: Sequence[bool], scores: Sequence[float]) -> RocCurve:
     """Return one point for each distinct score, after (0, 0).
 
     Raises:
-        InputError: The lengths differ, or a label or a score is not allowed.
         StatisticsError: There is no positive or no negative row.
     """
     thresholds, hits, alarms = _counts(labels, scores)
@@ -78,7 +72,6 @@ def precision_recall_curve(labels: Sequence[bool], scores: Sequence[float]) -> P
     """Return one point for each distinct score.
 
     Raises:
-        InputError: The lengths differ, or a label or a score is not allowed.
         StatisticsError: There is no positive or no negative row.
     """
     thresholds, hits, alarms = _counts(labels, scores)
@@ -89,31 +82,26 @@ def precision_recall_curve(labels: Sequence[bool], scores: Sequence[float]) -> P
     )
 
 
-def roc_auc(labels: Sequence[bool], scores: Sequence[float], *, level: float = 0.95) -> Estimate:
+def roc_auc(labels: Sequence[bool], scores: Sequence[float]) -> Estimate:
     """Estimate the area under the ROC curve with DeLong's interval (see the module header).
 
     Returns:
         The estimate; undefined where there is no positive or no negative row.
-
-    Raises:
-        InputError: The lengths differ, or a label or a score is not allowed.
     """
-    open_unit(level, "level")
     positive, values = _rows(labels, scores)
     n, wins, losses = len(values), int(positive.sum()), int((~positive).sum())
     if not (wins and losses):
-        return undefined(n, level)
+        return undefined(n)
     above, below = _placements(positive, values)
     auc = float(above.mean())
     if auc in (0.0, 1.0):
         pairs = min(wins, losses)
-        trial = rate(round(auc * pairs), pairs, level=level)
-        return Estimate(auc, trial.low, trial.high, n, level)
+        trial = rate(round(auc * pairs), pairs)
+        return Estimate(auc, trial.low, trial.high, n)
     if wins < 2 or losses < 2:
-        return Estimate(auc, None, None, n, level)
+        return Estimate(auc, None, None, n)
     variance = float(above.var(ddof=1) / wins + below.var(ddof=1) / losses)
-    low, high = _logit_interval(auc, variance, level)
-    return Estimate(auc, low, high, n, level)
+    return Estimate(auc, *_logit_interval(auc, variance), n)
 
 
 def average_precision(
@@ -124,9 +112,6 @@ def average_precision(
     Returns:
         The estimate; undefined where there is no positive or no negative row, without an interval
         below 10 rows of either class or where ranking is perfect, since resampling sees no spread.
-
-    Raises:
-        InputError: The lengths differ, or a label or a score is not allowed.
     """
     positive, values = _rows(labels, scores)
     n, wins = len(values), int(positive.sum())
@@ -180,11 +165,11 @@ def _placements(positive: BoolArray, values: FloatArray) -> tuple[FloatArray, Fl
     return np.asarray(above, np.float64), np.asarray(below, np.float64)
 
 
-def _logit_interval(auc: float, variance: float, level: float) -> tuple[float | None, float | None]:
+def _logit_interval(auc: float, variance: float) -> tuple[float | None, float | None]:
     if variance <= 0 or not 0 < auc < 1:
         return None, None
     center = math.log(auc / (1 - auc))
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance) / (auc * (1 - auc))
+    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance) / (auc * (1 - auc))
     return 1 / (1 + math.exp(half - center)), 1 / (1 + math.exp(-half - center))
 
 

@@ -12,40 +12,26 @@ from collections.abc import Sequence
 from scipy.stats import binomtest
 
 from prism_core.errors import InputError
-from prism_core.stats.checks import at_least, binary_array, open_unit, undefined
+from prism_core.stats.checks import LEVEL, at_least, binary_array, undefined
 from prism_core.types import Estimate, Verdict
 
 
-def rate(successes: int, n: int, *, level: float = 0.95) -> Estimate:
-    """Estimate a rate from counts, with Wilson's score interval.
-
-    Args:
-        successes: How often it happened, 0..n.
-        n: Independent trials. 0 gives an undefined estimate.
-        level: Coverage of the interval.
-
-    Raises:
-        InputError: A count is negative or not whole, or there are more successes than trials.
-    """
+def rate(successes: int, n: int) -> Estimate:
+    """Estimate a rate from counts of independent trials; without a trial it is undefined."""
     at_least(successes, 0, "successes")
     at_least(n, 0, "n")
-    open_unit(level, "level")
     if successes > n:
         raise InputError(f"{successes} successes in {n} trials; there cannot be more than trials")
     if n == 0:
-        return undefined(0, level)
-    interval = binomtest(int(successes), int(n)).proportion_ci(level, method="wilson")
-    return Estimate(successes / n, float(interval.low), float(interval.high), int(n), level)
+        return undefined(0)
+    interval = binomtest(int(successes), int(n)).proportion_ci(LEVEL, method="wilson")
+    return Estimate(successes / n, float(interval.low), float(interval.high), int(n))
 
 
-def rate_of(outcomes: Sequence[bool], *, level: float = 0.95) -> Estimate:
-    """Estimate how often `outcomes` are true; each is an independent item.
-
-    Raises:
-        InputError: A value is neither true nor false (1 or 0).
-    """
+def rate_of(outcomes: Sequence[bool]) -> Estimate:
+    """Estimate how often `outcomes` are true; each is an independent item."""
     hits = binary_array(outcomes, "outcomes")
-    return rate(int(hits.sum()), len(hits), level=level)
+    return rate(int(hits.sum()), len(hits))
 
 
 def order_consistency(verdicts: Sequence[Verdict]) -> Estimate:

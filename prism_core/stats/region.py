@@ -2,7 +2,7 @@
 
 Two intervals side by side ignore that the effects may move together. The region is the covariance
 ellipse of the two means (Hotelling's T squared): centre = the means, axes = the eigenvectors of
-their covariance, half-lengths = sqrt(eigenvalue * 2 (n-1) / (n-2) * F[level; 2, n-2]).
+their covariance, half-lengths = sqrt(eigenvalue * 2 (n-1) / (n-2) * F[0.95; 2, n-2]).
 Effects measured on different items are independent there: with m shared items the covariance of
 the means is m * cov / (n_x * n_y); n is then the smaller of the two, which errs to the wide side.
 """
@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from prism_core.stats.checks import FloatArray, at_least, open_unit
+from prism_core.stats.checks import LEVEL, FloatArray
 from prism_core.stats.samples import Pairs
+
+_CORNERS = 64
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,18 @@ class JointRegion:
     """Direction of the longer axis, radians from the x axis, in (-pi/2, pi/2]."""
     n: int
     """Items behind the effect with fewer of them."""
-    level: float = 0.95
-    """Coverage of the region."""
+    level: float = LEVEL
 
-    def outline(self, points: int = 64) -> tuple[tuple[float, float], ...]:
-        """Return `points` + 1 corners of the closed ellipse, empty where there is none."""
-        at_least(points, 3, "points")
+    def outline(self) -> tuple[tuple[float, float], ...]:
+        """Return corners of the closed ellipse, empty where there is none."""
         if self.x is None or self.y is None or self.angle is None:
             return ()
         if self.major is None or self.minor is None:
             return ()
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         corners = []
-        for step in range(points + 1):
-            turn = 2 * math.pi * step / points
+        for step in range(_CORNERS + 1):
+            turn = 2 * math.pi * step / _CORNERS
             along, across = self.major * math.cos(turn), self.minor * math.sin(turn)
             corners.append(
                 (self.x + along * cos - across * sin, self.y + along * sin + across * cos)
@@ -68,37 +68,30 @@ class JointRegion:
         return (along / self.major) ** 2 + (across / self.minor) ** 2 <= 1
 
 
-def joint_region(x: Pairs, y: Pairs, *, level: float = 0.95) -> JointRegion:
-    """Estimate the joint region of two paired effects.
+def joint_region(x: Pairs, y: Pairs) -> JointRegion:
+    """Estimate the joint region of two paired effects, on the same items or on others.
 
-    Args:
-        x: Treatment and control on the first score, e.g. accuracy.
-        y: The same arms on the second score, e.g. alignment; on the same items or on others.
-        level: Coverage of the region.
-
-    Returns:
-        The ellipse; without axes below 3 items, or where either effect has no spread or the two
-        lie on one line, since the data then show no region.
+    It has no axes below 3 items, or where either effect has no spread or the two lie on one line:
+    the data then show no region.
     """
-    open_unit(level, "level")
     first, second = x.differences, y.differences
     n = min(x.n, y.n)
     center_x = float(first.mean()) if x.n else None
     center_y = float(second.mean()) if y.n else None
-    empty = JointRegion(center_x, center_y, None, None, None, n, level)
+    empty = JointRegion(center_x, center_y, None, None, None, n)
     if n < 3:
         return empty
     covariance = _covariance_of_means(x, y)
     values, vectors = np.linalg.eigh(covariance)
     if values[0] <= 1e-12 * values[1] or values[1] <= 1e-24:
         return empty
-    scale = 2 * (n - 1) / (n - 2) * float(f_distribution.ppf(level, 2, n - 2))
+    scale = 2 * (n - 1) / (n - 2) * float(f_distribution.ppf(LEVEL, 2, n - 2))
     angle = math.atan2(vectors[1, 1], vectors[0, 1])
     # An axis has no sign: fold the direction into (-pi/2, pi/2].
     angle = angle - math.copysign(math.pi, angle) if abs(angle) > math.pi / 2 else angle
     angle = math.pi / 2 if angle <= -math.pi / 2 else angle
     major, minor = math.sqrt(values[1] * scale), math.sqrt(values[0] * scale)
-    return JointRegion(center_x, center_y, major, minor, angle, n, level)
+    return JointRegion(center_x, center_y, major, minor, angle, n)
 
 
 def _covariance_of_means(x: Pairs, y: Pairs) -> FloatArray:

@@ -17,6 +17,7 @@ import numpy as np
 from prism_core.errors import InputError, StatisticsError
 from prism_core.stats.bootstrap import Bounds, mean_of
 from prism_core.stats.checks import (
+    LEVEL,
     BoolArray,
     binary_array,
     finite_array,
@@ -38,8 +39,7 @@ class Confusion:
     false_negative: int
     """Closed where it would help."""
     true_negative: int
-    level: float = 0.95
-    """Coverage of the intervals."""
+    level: float = LEVEL
 
     @property
     def n(self) -> int:
@@ -49,30 +49,27 @@ class Confusion:
     @property
     def precision(self) -> Estimate:
         """Share of the opened rows where it helps; undefined if none opened."""
-        return self._rate(self.true_positive, self.true_positive + self.false_positive)
+        return rate(self.true_positive, self.true_positive + self.false_positive)
 
     @property
     def recall(self) -> Estimate:
         """Share of the helpful rows that were opened (sensitivity); undefined without any."""
-        return self._rate(self.true_positive, self.true_positive + self.false_negative)
+        return rate(self.true_positive, self.true_positive + self.false_negative)
 
     @property
     def specificity(self) -> Estimate:
         """Share of the unhelpful rows that stayed closed; undefined without any."""
-        return self._rate(self.true_negative, self.true_negative + self.false_positive)
+        return rate(self.true_negative, self.true_negative + self.false_positive)
 
     @property
     def accuracy(self) -> Estimate:
         """Share of all rows that were decided rightly."""
-        return self._rate(self.true_positive + self.true_negative, self.n)
+        return rate(self.true_positive + self.true_negative, self.n)
 
     @property
     def share_opened(self) -> Estimate:
         """Share of all rows that were opened."""
-        return self._rate(self.true_positive + self.false_positive, self.n)
-
-    def _rate(self, successes: int, n: int) -> Estimate:
-        return rate(successes, n, level=self.level)
+        return rate(self.true_positive + self.false_positive, self.n)
 
 
 @dataclass(frozen=True)
@@ -88,11 +85,7 @@ class OracleComparison:
 
 
 def confusion(labels: Sequence[bool], decisions: Sequence[bool]) -> Confusion:
-    """Count decisions against the truth; each row is an independent item.
-
-    Raises:
-        InputError: The lengths differ, or a value is neither true nor false.
-    """
+    """Count decisions against the truth; each row is an independent item."""
     truth, opened = binary_array(labels, "labels"), binary_array(decisions, "decisions")
     same_length("labels", len(truth), "decisions", len(opened))
     return _confusion(truth, opened)
@@ -101,11 +94,7 @@ def confusion(labels: Sequence[bool], decisions: Sequence[bool]) -> Confusion:
 def confusion_at(
     labels: Sequence[bool], probabilities: Sequence[float], threshold: float
 ) -> Confusion:
-    """Count the decisions `probability >= threshold` against the truth.
-
-    Raises:
-        InputError: The lengths differ, or a label or a probability is not allowed.
-    """
+    """Count the decisions `probability >= threshold` against the truth."""
     if np.isnan(threshold):
         raise InputError("threshold is nan; give a number, 0..1 for probabilities")
     given = probability_array(probabilities, "probabilities")
@@ -118,7 +107,6 @@ def best_threshold(labels: Sequence[bool], probabilities: Sequence[float]) -> fl
     Candidates lie halfway between neighbouring probabilities, so that no row sits on the edge.
 
     Raises:
-        InputError: The lengths differ, or a label or a probability is not allowed.
         StatisticsError: There is no positive or no negative row.
     """
     truth = binary_array(labels, "labels")
@@ -148,9 +136,6 @@ def against_oracle(
         opened: The gate's decision for each of `scores.items`, in their order.
         scores: Treatment = the answer with the gate open, control = with it closed.
         bounds: Those of a score.
-
-    Raises:
-        InputError: The lengths differ, or a value is not allowed.
     """
     decisions = binary_array(opened, "opened")
     same_length("opened", len(decisions), "scores.items", scores.n)

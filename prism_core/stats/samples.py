@@ -24,14 +24,6 @@ class ItemScores:
     items: tuple[str, ...]
     """Sorted and unique."""
     means: tuple[float, ...]
-    """Mean score of each item, in the same order."""
-    repeats: tuple[int, ...]
-    """How many scores went into each mean."""
-
-    @property
-    def n(self) -> int:
-        """Number of items."""
-        return len(self.items)
 
 
 @dataclass(frozen=True)
@@ -41,7 +33,6 @@ class Pairs:
     items: tuple[str, ...]
     """Those that both arms have, sorted and unique."""
     treatment: tuple[float, ...]
-    """Mean score of each item, in the order of `items`."""
     control: tuple[float, ...]
     left_out: int = 0
     """Items that only one arm has; they carry no paired information."""
@@ -58,15 +49,7 @@ class Pairs:
 
 
 def item_scores(items: Sequence[str], scores: Sequence[float]) -> ItemScores:
-    """Average repeated scores inside their item.
-
-    Args:
-        items: The item of each row, length rows.
-        scores: The score of each row, length rows. Right/wrong as 1/0.
-
-    Raises:
-        InputError: The lengths differ or a score is missing or not finite.
-    """
+    """Average repeated scores inside their item, given the item and the score of each row."""
     values = finite_array(scores, "scores")
     same_length("items", len(items), "scores", len(values))
     names = sorted(set(items))
@@ -74,9 +57,7 @@ def item_scores(items: Sequence[str], scores: Sequence[float]) -> ItemScores:
     rows = np.fromiter((position[item] for item in items), dtype=np.intp, count=len(items))
     counts = np.bincount(rows, minlength=len(names))
     sums = np.bincount(rows, weights=values, minlength=len(names))
-    return ItemScores(
-        tuple(names), tuple((sums / counts).tolist()), tuple(int(count) for count in counts)
-    )
+    return ItemScores(tuple(names), tuple((sums / counts).tolist()))
 
 
 def pair(treatment: ItemScores, control: ItemScores) -> Pairs:

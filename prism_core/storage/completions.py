@@ -31,13 +31,8 @@ def completion_key(
 ) -> str:
     """Return the cache key of one answer, as 64 hexadecimal digits.
 
-    Args:
-        fingerprint: the generator's, which covers weights, revision, adapter and template.
-        prompt: the conversation.
-        sampling: how tokens are drawn.
-        seed: the row's seed.
-        repeat: which repetition of the same question this is.
-        mode: anything else that changes the answer, such as a gate's threshold.
+    The generator's `fingerprint` covers weights, revision, adapter and template; `mode` is anything
+    else that changes the answer, such as a gate's threshold.
     """
     # Converted by its types, so that a temperature of 1 and one of 1.0 have the same key.
     exact = check(sampling)
@@ -70,9 +65,7 @@ class CompletionTables:
 
     def get_scores(self, keys: Iterable[str]) -> dict[str, list[ChoiceScore]]:
         """Return the cached scores among `keys`, one list a prompt; the others are left out."""
-        return self._get(
-            scores, keys, lambda data: [ChoiceScore(float(value), tokens) for value, tokens in data]
-        )
+        return self._get(scores, keys, lambda data: [ChoiceScore(float(v), n) for v, n in data])
 
     def put_scores(self, found: Mapping[str, Sequence[ChoiceScore]]) -> int:
         """Cache the scores of prompts' choices in one transaction; returns how many prompts."""
@@ -94,10 +87,8 @@ class CompletionTables:
     def _put(self, table: sa.Table, found: Mapping[str, Any]) -> None:
         now = time.time()
         # Sorted, so that two writers lock the same rows in the same order and never deadlock.
-        rows = [
-            {"key": _check_key(key), "payload": dumps(found[key]), "created": now}
-            for key in sorted(found)
-        ]
+        keys = sorted(map(_check_key, found))
+        rows = [{"key": key, "payload": dumps(found[key]), "created": now} for key in keys]
         if rows:
             with self._db.write() as connection:
                 connection.execute(self._db.upsert(table, ["key"]), rows)

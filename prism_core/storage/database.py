@@ -32,12 +32,7 @@ class Database:
     """An engine, its two kinds of transaction, and the tables."""
 
     def __init__(self, url: str | None, home: Path) -> None:
-        """Connect and make the tables where they are missing.
-
-        Raises:
-            InputError: the URL is not a SQLite file or a PostgreSQL database.
-            StorageError: the database cannot be opened, or another version wrote it.
-        """
+        """Connect and make missing tables; see `Store` for what it raises."""
         self._url = _parse_url(url, home)
         self.is_default = self._url == _default_url(home)
         """Whether it is the SQLite file that `home` alone stands for."""

@@ -11,11 +11,7 @@ from prism_core.storage.store import Store
 from prism_core.storage.values import pack, unpack
 
 STORE_FILE = "run.sqlite3"
-_NOUNS: dict[RunKind, str] = {
-    "train": "training run",
-    "rl": "reinforcement-learning run",
-    "study": "study",
-}
+_NOUNS = {"train": "training run", "rl": "reinforcement-learning run", "study": "study"}
 
 
 class Named(Protocol):

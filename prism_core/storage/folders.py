@@ -75,12 +75,10 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def run_folder(run_id: str, home: Path | None = None, *, create: bool = True) -> Path:
-    """Return a run's folder, `home/runs/ID`, made if need be; `home` is `data_dir()` by default.
+def run_folder(run_id: str, home: Path) -> Path:
+    """Return a run's folder in a store's home; it may not exist yet.
 
     Raises:
         InputError: `run_id` is not an id, so that no path can escape.
-        StorageError: the folder cannot be made.
     """
-    folder = (home or data_dir()) / "runs" / check_run_id(run_id)
-    return make_folder(folder) if create else folder
+    return home / "runs" / check_run_id(run_id)

@@ -32,8 +32,7 @@ class StoreJournal:
     """One run's journal in the store."""
 
     def __init__(self, store: Store, run_id: str) -> None:
-        self.store = store
-        self.run_id = run_id
+        self.store, self.run_id = store, run_id
 
     def load(self, stage: str) -> dict[str, Any]:
         """See `Journal.load`."""
@@ -81,10 +80,7 @@ class SuffixJournal:
 def begin(journal: Journal, stage: str, *settings: Any) -> dict[str, Any]:
     """Start a stage or go on with it.
 
-    Args:
-        journal: the run's journal.
-        stage: the stage's name.
-        settings: dataclasses or plain values that determine the stage's results.
+    `settings` are the dataclasses or plain values that determine the stage's results.
 
     Returns:
         The parts that are finished, by key.

@@ -7,7 +7,6 @@ continues the run reads the keys back and does only what is missing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -27,15 +26,11 @@ class RecordTable:
     """The records of every run."""
 
     _db: Database
-    home: Path
 
     def put_records(self, run_id: str, stage: str, payloads: Mapping[str, Any]) -> None:
         """Write finished parts in one transaction; a key that exists keeps its place.
 
-        Args:
-            run_id: the run.
-            stage: the stage's name.
-            payloads: key -> dataclass or plain JSON data, in the order to be kept.
+        `payloads` are dataclasses or plain JSON data by key, in the order to be kept.
 
         Raises:
             NotFoundError: there is no such run.
@@ -64,11 +59,7 @@ class RecordTable:
 
     def get_records(self, run_id: str, stage: str) -> dict[str, Any]:
         """Return a stage's finished parts, key -> plain data, in the order of first writing."""
-        chosen = (
-            sa.select(records.c.key, records.c.payload)
-            .where(records.c.run_id == run_id, records.c.stage == stage)
-            .order_by(records.c.position)
-        )
+        chosen = _of_stage(run_id, stage, records.c.key, records.c.payload)
         with self._db.read() as connection:
             rows = connection.execute(chosen).all()
         payloads = loads_all([row.payload for row in rows])
@@ -84,12 +75,8 @@ class RecordTable:
 
     def record_keys(self, run_id: str, stage: str) -> list[str]:
         """Return the keys that a stage has finished, in order, without their payloads."""
-        chosen = (
-            sa.select(records.c.key)
-            .where(records.c.run_id == run_id, records.c.stage == stage)
-            .order_by(records.c.position)
-        )
         with self._db.read() as connection:
+            chosen = _of_stage(run_id, stage, records.c.key)
             return list(connection.execute(chosen).scalars())
 
     def count_records(self, run_id: str) -> dict[str, int]:
@@ -102,3 +89,8 @@ class RecordTable:
         )
         with self._db.read() as connection:
             return {stage: count for stage, count in connection.execute(chosen)}
+
+
+def _of_stage(run_id: str, stage: str, *columns: sa.Column[Any]) -> sa.Select[Any]:
+    here = (records.c.run_id == run_id, records.c.stage == stage)
+    return sa.select(*columns).where(*here).order_by(records.c.position)

@@ -40,9 +40,7 @@ class RunQueue:
     def claim_next(self, worker_id: str, at_once: int = 1) -> RunRow | None:
         """Take the next run for this process, or None if there is none to take now.
 
-        Args:
-            worker_id: the worker's own name, not used by any other.
-            at_once: how many runs may be at work on this machine at the same time.
+        No other worker may use the same `worker_id`; `at_once` limits the runs on this machine.
         """
         now = time.time()
         with self._db.write(alone=True) as connection:

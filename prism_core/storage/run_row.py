@@ -38,7 +38,6 @@ class RunRow:
     total: float = 0.0
     """Units that the stage has in all; 0 before it is known."""
     note: str = ""
-    """What is being done, in a few words."""
     seconds_left: float | None = None
     """Estimate for this stage; None before it can be known."""
     message: str = ""
@@ -48,17 +47,14 @@ class RunRow:
     queued: float = 0.0
     """When it joined the queue, most recently."""
     started: float | None = None
-    """When a worker first took it."""
     updated: float = 0.0
     """When anything about it last changed, heartbeats left aside."""
     heartbeat: float | None = None
-    """When its worker last showed that it lives."""
     worker: str = ""
     """The worker that has it; empty if none."""
     worker_host: str = ""
     """The machine (and its process namespace) of that worker."""
     worker_pid: int | None = None
-    """The process of that worker."""
     takeovers: int = 0
     """How often it was taken from a dead worker in a row without a new record."""
 

@@ -26,7 +26,11 @@ MAX_TITLE, MAX_OWNER, MAX_SPEC = 200, 200, 1_000_000
 
 
 class RunTable(RunQueue):
-    """The runs of all visitors."""
+    """The runs of all visitors.
+
+    A method that takes a run's id raises `NotFoundError` where there is none or it is another
+    visitor's, and `InputError` where the text does not have the form of an id.
+    """
 
     home: Path
 
@@ -40,12 +44,8 @@ class RunTable(RunQueue):
     ) -> RunRow:
         """Put a new run at the end of the queue.
 
-        Args:
-            kind: one of `RUN_KINDS`.
-            title: the name shown to people, 1 to 200 characters.
-            spec: what to do, as plain JSON data; no secrets.
-            owner: the visitor's opaque id.
-            folder: where its files go; by default a folder of its own in the store's home.
+        `spec` is what to do, as plain JSON data without secrets; `folder` is where its files go, by
+        default a folder of its own in the store's home.
 
         Raises:
             InputError: a value is not allowed.
@@ -58,7 +58,7 @@ class RunTable(RunQueue):
             "owner": check_printable(owner, "cannot be an owner", 0, MAX_OWNER),
             "spec": _check_spec(spec),
             "status": "queued",
-            "folder": str(folder or run_folder(run_id, self.home, create=False)),
+            "folder": str(folder or run_folder(run_id, self.home)),
             "created": now,
             "queued": now,
             "updated": now,
@@ -68,12 +68,7 @@ class RunTable(RunQueue):
         return self.get_run(run_id)
 
     def get_run(self, run_id: str, owner: str | None = None) -> RunRow:
-        """Return one run.
-
-        Raises:
-            NotFoundError: there is none, or it is another visitor's.
-            InputError: `run_id` does not have the form of an id.
-        """
+        """Return one run."""
         with self._db.read() as connection:
             return self._fetch(connection, check_run_id(run_id), owner)
 
@@ -83,7 +78,6 @@ class RunTable(RunQueue):
         kind: str | None = None,
         statuses: Sequence[str] | None = None,
         limit: int = 100,
-        offset: int = 0,
     ) -> list[RunRow]:
         """List runs, newest first; None means all owners, kinds or statuses.
 
@@ -103,7 +97,7 @@ class RunTable(RunQueue):
                 )
             chosen = chosen.where(runs.c.status.in_(statuses))
         with self._db.read() as connection:
-            rows = connection.execute(chosen.limit(limit).offset(offset)).all()
+            rows = connection.execute(chosen.limit(limit)).all()
         return [self._row(row) for row in rows]
 
     def delete_run(self, run_id: str, owner: str | None = None) -> None:
@@ -112,7 +106,6 @@ class RunTable(RunQueue):
         A folder elsewhere, which a person chose, is left alone.
 
         Raises:
-            NotFoundError: there is none, or it is another visitor's.
             InputError: it is at work; it has to be cancelled first.
             StorageError: its folder cannot be deleted.
         """
@@ -122,7 +115,7 @@ class RunTable(RunQueue):
                 raise InputError(f"The run '{run.title}' is at work. Cancel it, then delete it.")
             connection.execute(sa.delete(records).where(records.c.run_id == run_id))
             connection.execute(sa.delete(runs).where(runs.c.id == run_id))
-        folder = run_folder(run_id, self.home, create=False)
+        folder = run_folder(run_id, self.home)
         try:
             if folder.exists():
                 shutil.rmtree(folder)
@@ -135,9 +128,6 @@ class RunTable(RunQueue):
         """Ask a run to stop. One that waits, or whose worker is dead, is cancelled at once.
 
         An ended run stays as it is.
-
-        Raises:
-            NotFoundError: there is none, or it is another visitor's.
         """
         now = time.time()
         with self._db.write(alone=True) as connection:
@@ -153,7 +143,6 @@ class RunTable(RunQueue):
         """Put a cancelled or failed run at the end of the queue; it goes on where it was.
 
         Raises:
-            NotFoundError: there is none, or it is another visitor's.
             InputError: it is waiting, at work or done.
         """
         now = time.time()
@@ -164,10 +153,9 @@ class RunTable(RunQueue):
                     f"The run '{run.title}' is {run.status}; "
                     "only a cancelled or failed one can be resumed."
                 )
-            changes = {"status": "queued", "queued": now, "updated": now, "message": ""}
-            connection.execute(
-                sa.update(runs).where(runs.c.id == run_id).values(**changes, takeovers=0)
-            )
+            changes = {"status": "queued", "queued": now, "updated": now, "takeovers": 0}
+            again = sa.update(runs).where(runs.c.id == run_id).values(**changes, message="")
+            connection.execute(again)
             return self._fetch(connection, run_id, owner)
 
     @staticmethod

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 from prism_core.storage.completions import CompletionTables
 from prism_core.storage.database import Database
-from prism_core.storage.folders import data_dir, run_folder
+from prism_core.storage.folders import data_dir
 from prism_core.storage.records import RecordTable
 from prism_core.storage.runs import RunTable
 
@@ -43,10 +42,6 @@ class Store(RunTable, RecordTable, CompletionTables):
         """The database's URL without its password, for people."""
         return self._db.label
 
-    def run_folder(self, run_id: str, *, create: bool = True) -> Path:
-        """The folder of a run in this store's home, see `folders.run_folder`."""
-        return run_folder(run_id, self.home, create=create)
-
     def close(self) -> None:
         """Give the connections back."""
         self._db.close()
@@ -54,10 +49,5 @@ class Store(RunTable, RecordTable, CompletionTables):
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

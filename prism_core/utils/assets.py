@@ -5,13 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_INSIDE = _PACKAGE / "_assets"
 
-
-def _find() -> Path:
-    """A checkout keeps them beside the packages, a wheel inside this one."""
-    inside = _PACKAGE / "_assets"
-    return inside if inside.is_dir() else _PACKAGE.parent / "assets"
-
-
-ASSETS = _find()
+# A checkout keeps them beside the packages, a wheel inside this one.
+ASSETS = _INSIDE if _INSIDE.is_dir() else _PACKAGE.parent / "assets"
 """The folder of shipped data files; read only."""

@@ -41,9 +41,7 @@ class FileRecord:
     name: str
     """Path below the folder, with forward slashes."""
     size: int
-    """Bytes."""
     sha256: str
-    """In hexadecimal."""
 
 
 def cache_dir() -> Path:

@@ -1,6 +1,7 @@
 """Known answers for every statistic: by hand (arithmetic in comments), scipy, statsmodels."""
 
 import math
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -75,12 +76,11 @@ def test_wilson_by_hand():
     assert found.high == pytest.approx(0.716740 + 0.226577, abs=2e-6)
 
 
-@pytest.mark.parametrize(("k", "n", "level"), [(0, 7, 0.95), (7, 7, 0.9), (31, 60, 0.99)])
-def test_wilson_against_statsmodels(k, n, level):
-    low, high = proportion.proportion_confint(k, n, alpha=1 - level, method="wilson")
-    found = rate(k, n, level=level)
+@pytest.mark.parametrize(("k", "n"), [(0, 7), (7, 7), (31, 60)])
+def test_wilson_against_statsmodels(k, n):
+    low, high = proportion.proportion_confint(k, n, alpha=0.05, method="wilson")
+    found = rate(k, n)
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high))
-    assert found.level == level
 
 
 def test_a_rate_of_nothing_is_undefined():
@@ -93,11 +93,6 @@ def test_a_rate_of_nothing_is_undefined():
 def test_impossible_counts_are_refused(k, n):
     with pytest.raises(InputError, match=str(k)):
         rate(k, n)
-
-
-def test_level_out_of_range_is_refused():
-    with pytest.raises(InputError, match="level is 95"):
-        rate(1, 2, level=95)
 
 
 def test_order_consistency_counts_verdicts_that_agree():
@@ -113,7 +108,7 @@ def test_order_consistency_counts_verdicts_that_agree():
 def test_repeats_are_averaged_inside_their_item():
     # b: (1 + 0 + 1) / 3 = 2/3, a: 0 -> mean over the two items 1/3; over the four rows it is 1/2.
     scores = item_scores(["b", "a", "b", "b"], [1, 0, 0, 1])
-    assert scores == ItemScores(("a", "b"), (0.0, 2 / 3), (1, 3))
+    assert scores == ItemScores(("a", "b"), (0.0, 2 / 3))
     assert mean_of(scores.means).value == pytest.approx(1 / 3)
     assert mean_of(scores.means).n == 2
 
@@ -267,11 +262,9 @@ def test_group_interaction_close_to_welch_on_large_groups():
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
 
 
-def test_group_interaction_without_a_value_or_with_mixed_levels():
+def test_group_interaction_without_a_value():
     nothing = Estimate(None, None, None, 0)
     assert group_interaction(nothing, Estimate(0.1, 0.0, 0.2, 9)) == nothing
-    with pytest.raises(InputError, match=r"0\.95 and 0\.9"):
-        group_interaction(nothing, Estimate(0.1, 0.0, 0.2, 9, 0.9))
 
 
 # ---------------------------------------------------------------- tests and Holm
@@ -378,7 +371,8 @@ def test_not_significant_is_not_non_inferior():
 def test_noninferiority_is_the_one_sided_t_test(delta):
     values = normal(15, -0.1, seed=2)
     p = weightstats.DescrStatsW(values).ttest_mean(-delta, alternative="larger")[1]
-    found = noninferiority(mean_of(values), delta, minimum=10)
+    # Below 20 values the interval is Student's; a verdict needs 20, so say that there are as many.
+    found = noninferiority(replace(mean_of(values), n=20), delta)
     assert (found == "non-inferior") == (p < 0.025)
 
 
@@ -399,17 +393,17 @@ def test_smallest_detectable_effect_by_hand():
 @pytest.mark.parametrize("n", [20, 60, 500])
 def test_power_against_statsmodels(n):
     expected = NormalIndPower(ddof=0).solve_power(
-        nobs1=n, alpha=0.05 / 12, power=0.9, ratio=0, alternative="two-sided"
+        nobs1=n, alpha=0.05 / 12, power=0.8, ratio=0, alternative="two-sided"
     )
-    found = smallest_detectable(n, 2.0, power=0.9, comparisons=12)
+    found = smallest_detectable(n, 2.0, comparisons=12)
     assert found.effect / 2.0 == pytest.approx(expected, rel=1e-4)
 
 
 def test_planning_refuses_the_impossible():
     with pytest.raises(InputError, match="disagreement is 0"):
         right_wrong_sd(0)
-    with pytest.raises(InputError, match="power is 80"):
-        smallest_detectable(60, 1.0, power=80)
+    with pytest.raises(InputError, match="n is 1"):
+        smallest_detectable(1, 1.0)
 
 
 # ---------------------------------------------------------------- joint region
@@ -422,9 +416,9 @@ def correlated(n=40):
 
 def test_every_point_of_the_outline_has_hotelling_p_of_one_minus_level():
     data = correlated()
-    found = joint_region(make_pairs(data[:, 0]), make_pairs(data[:, 1]), level=0.9)
-    for corner in found.outline(12):
-        assert multivariate.test_mvmean(data, corner).pvalue == pytest.approx(0.1, abs=1e-9)
+    found = joint_region(make_pairs(data[:, 0]), make_pairs(data[:, 1]))
+    for corner in found.outline():
+        assert multivariate.test_mvmean(data, corner).pvalue == pytest.approx(0.05, abs=1e-9)
     assert found.holds(found.x, found.y) is True
     assert found.holds(found.x + 10, found.y) is False
 
@@ -482,8 +476,8 @@ def test_pearson_against_scipy_and_by_hand():
     assert found.value == pytest.approx(0.8)
     assert found.low == pytest.approx(math.tanh(1.098612 - 1.959964), abs=1e-6)
     x, y = normal(30, seed=1), normal(30, seed=2)
-    expected = sp.pearsonr(x, y).confidence_interval(0.9)
-    found = pearson(x, y, level=0.9)
+    expected = sp.pearsonr(x, y).confidence_interval()
+    found = pearson(x, y)
     assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
