@@ -41,11 +41,7 @@ class Pick:
 
 
 def read_pick(text: str) -> Pick:
-    """Return the pick that a text holds.
-
-    Raises:
-        InputError: It does not hold one.
-    """
+    """Return the pick that a text holds, or raise an InputError."""
     problem = InputError("That point does not say which answers lie behind it. Choose another.")
     if not isinstance(text, str) or not 0 < len(text) <= _LONGEST:
         raise problem

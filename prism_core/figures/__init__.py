@@ -110,11 +110,7 @@ FIGURES: Mapping[str, FigureKind] = {kind.name: kind for kind in _KINDS}
 
 
 def find_figure(name: str) -> FigureKind:
-    """Return the figure of that name.
-
-    Raises:
-        NotFoundError: There is none.
-    """
+    """Return the figure of that name, or raise a NotFoundError that lists those there are."""
     if name in FIGURES:
         return FIGURES[name]
     raise NotFoundError(f"There is no figure '{name[:40]}'; choose one of {', '.join(FIGURES)}.")

@@ -50,11 +50,7 @@ def load_personas(folder: Path = LIBRARY) -> dict[str, Persona]:
 
 
 def get_persona(name: str, personas: dict[str, Persona]) -> Persona:
-    """Return one persona by name.
-
-    Raises:
-        NotFoundError: there is none of that name; the message lists those there are.
-    """
+    """Return one persona by name, or raise a NotFoundError that lists those there are."""
     if name not in personas:
         raise NotFoundError(f"There is no persona '{name}'. Choose one of: {', '.join(personas)}.")
     return personas[name]

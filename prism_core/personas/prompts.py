@@ -49,11 +49,7 @@ def effective_placement(wanted: Placement, has_system_role: bool) -> Placement:
 
 
 def persona_text(persona: Persona, length: str) -> str:
-    """Return the persona's text at a length.
-
-    Raises:
-        InputError: the persona has no text of that length.
-    """
+    """Return the persona's text at a length, or raise an InputError that lists those it has."""
     text = persona.texts.get(length, "").strip()
     if not text:
         have = ", ".join(sorted(k for k, v in persona.texts.items() if v.strip()))

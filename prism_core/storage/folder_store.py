@@ -55,11 +55,7 @@ def new_run(store: Store, kind: RunKind, spec: Named) -> RunRow:
 
 
 def last_run(store: Store, kind: RunKind) -> RunRow:
-    """Return the latest run of a kind.
-
-    Raises:
-        NotFoundError: there is none.
-    """
+    """Return the latest run of a kind, or raise a NotFoundError."""
     found = store.list_runs(kind=kind, limit=1)
     if not found:
         raise NotFoundError(f"The store in '{store.home}' holds no {_NOUNS[kind]}.")

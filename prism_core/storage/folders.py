@@ -35,11 +35,7 @@ def new_run_id() -> str:
 
 
 def check_run_id(run_id: str) -> str:
-    """Return `run_id` if it has the form of one.
-
-    Raises:
-        InputError: it is not 22 to 64 letters, digits, `_` or `-`.
-    """
+    """Return `run_id`, or raise an InputError where it does not have the form of an id."""
     if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise InputError(
             f"{str(run_id)[:80]!r} is not a run's id: "
@@ -49,11 +45,7 @@ def check_run_id(run_id: str) -> str:
 
 
 def check_printable(text: str, problem: str, least: int, most: int) -> str:
-    """Return `text` if a row can hold it.
-
-    Raises:
-        InputError: it is not `least` to `most` printable characters; `problem` says what it was.
-    """
+    """Return `text`, or raise an InputError unless it is `least` to `most` printable characters."""
     if not isinstance(text, str) or not least <= len(text) <= most or not text.isprintable():
         raise InputError(
             f"{str(text)[:80]!r} {problem}: it must be {least} to {most} printable characters."
@@ -62,11 +54,7 @@ def check_printable(text: str, problem: str, least: int, most: int) -> str:
 
 
 def make_folder(folder: Path) -> Path:
-    """Create a folder that only its owner can read, with its parents.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
+    """Create a folder that only its owner can read, with its parents, or raise a StorageError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -76,9 +64,5 @@ def make_folder(folder: Path) -> Path:
 
 
 def run_folder(run_id: str, home: Path) -> Path:
-    """Return a run's folder in a store's home; it may not exist yet.
-
-    Raises:
-        InputError: `run_id` is not an id, so that no path can escape.
-    """
+    """Return a run's folder, which may not exist yet; only an id is taken, so no path escapes."""
     return home / "runs" / check_run_id(run_id)

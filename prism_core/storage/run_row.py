@@ -75,11 +75,7 @@ class RunRow:
 
 
 def check_kind(kind: str) -> RunKind:
-    """Return `kind` if runs can have it.
-
-    Raises:
-        InputError: they cannot.
-    """
+    """Return `kind`, or raise an InputError that lists the kinds there are."""
     for known in RUN_KINDS:
         if kind == known:
             return known

@@ -50,11 +50,7 @@ def dumps(value: Any) -> str:
 
 
 def loads(text: str) -> Any:
-    """Read JSON text.
-
-    Raises:
-        InputError: it is not JSON.
-    """
+    """Read JSON text, or raise an InputError that says what is wrong with it."""
     try:
         return json.loads(text)
     except ValueError as error:

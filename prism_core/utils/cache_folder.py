@@ -65,11 +65,7 @@ def sha256_of(path: Path) -> str:
 
 
 def read_manifest(folder: Path) -> list[FileRecord]:
-    """Read which files a prepared folder should hold.
-
-    Raises:
-        InputError: the manifest is missing, unreadable or of another format.
-    """
+    """Read which files a prepared folder should hold, or raise an InputError about the manifest."""
     path = folder / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -118,7 +114,7 @@ def prepared(
     progress = progress or Progress()
     if folder.exists() and damage(folder, full=verify) is None:
         return folder
-    with _storage_errors(folder):
+    try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.parent / f".{folder.name}.lock", progress):
             problem = damage(folder, full=verify) if folder.exists() else None
@@ -128,6 +124,13 @@ def prepared(
                 log.warning("The cache at %s is damaged and is built again: %s", folder, problem)
                 progress.update(STAGE, 0, 1, f"cache damaged, building it again: {problem}")
             _build(folder, build)
+    except OSError as error:
+        if error.errno is None:  # raised by a library or by us, with its own message
+            raise
+        raise StorageError(
+            f"cannot write the cache at {folder.parent}: {error.strerror}. "
+            "Free some space or set PRISM_CACHE_DIR to a folder that can be written."
+        ) from error
     return folder
 
 
@@ -185,17 +188,3 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def _storage_errors(folder: Path) -> Iterator[None]:
-    """Turn what the disk says into a sentence that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:  # raised by a library or by us, with its own message
-            raise
-        raise StorageError(
-            f"cannot write the cache at {folder.parent}: {error.strerror}. "
-            "Free some space or set PRISM_CACHE_DIR to a folder that can be written."
-        ) from error

@@ -14,9 +14,7 @@ from typing import Any
 def lazy(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """Return a module's `__getattr__` (PEP 562) that finds names in a package's modules.
 
-    Args:
-        package: the package's `__name__`.
-        names: for each of its modules the names that it gives, separated by spaces.
+    `names` are, for each module of the package, the names that it gives, separated by spaces.
     """
     home = {name: module for module, listed in names.items() for name in listed.split()}
 

@@ -111,11 +111,7 @@ def check_name(name: str, most: int) -> str:
 
 
 def range_of(kind: type, field: str) -> tuple[float, float]:
-    """Return the least and the largest value that a dataclass's type allows in a field.
-
-    Raises:
-        KeyError: the field has no such limits.
-    """
+    """Return the least and the largest value of a field whose type has both limits."""
     bounds = _bounds(_hints(kind)[field])
     return bounds["ge"], bounds["le"]
 
