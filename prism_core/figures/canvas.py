@@ -77,13 +77,13 @@ def legend_below(made: go.Figure, space: int) -> go.Figure:
     return made.update_layout(margin_b=space, legend={"y": 0, "yanchor": "bottom"})
 
 
-def nothing(why: str, note: str = "") -> FigureResult:
+def nothing(why: str) -> FigureResult:
     """Return a figure that has nothing to draw and says why."""
     made = canvas(220).update_xaxes(visible=False).update_yaxes(visible=False)
     made.add_annotation(
         text=wrap(why, 46), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=14
     )
-    return FigureResult(made, pd.DataFrame(), why, note)
+    return FigureResult(made, pd.DataFrame(), why, note="")
 
 
 def wrap(text: str, width: int) -> str:
