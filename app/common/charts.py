@@ -23,14 +23,9 @@ _AXIS: dict[str, Any] = {
 
 
 def figure(title: str, x: str, y: str, *, height: int = 300, unit: bool = False) -> go.Figure:
-    """Make an empty figure with title and axes.
+    """Make an empty figure with a title, and axes that say what they measure in which unit.
 
-    Args:
-        title: what it shows; the figure carries it, not the label.
-        x: what the horizontal axis measures, with its unit.
-        y: what the vertical axis measures, with its unit.
-        height: in pixels.
-        unit: whether both axes run from 0 to 1.
+    The `height` is in pixels; with `unit`, both axes run from 0 to 1.
     """
     axis = _AXIS | ({"range": [-0.02, 1.02]} if unit else {})
     return go.Figure().update_layout(

@@ -24,14 +24,9 @@ class Fields:
     def add(
         self, make: Callable[..., Any], name: str, label: str, elem_id: str = "", **options: Any
     ) -> None:
-        """Lay a field out.
+        """Lay a field out; `options` hold its `value` where the spec has none for it.
 
-        Args:
-            make: its component.
-            name: its name in the spec.
-            label: its name on the page.
-            elem_id: its element's id where it is not made of prefix and name.
-            options: more of the component's; `value` where the spec has none for it.
+        An `elem_id` replaces the id that is made of prefix and name.
         """
         options.setdefault("value", getattr(self._start, name, None))
         elem_id = elem_id or f"{self._prefix}-{name.replace('_', '-')}"

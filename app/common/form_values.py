@@ -95,11 +95,7 @@ def public_sentence(settings: Settings, noun: str, most: str) -> str:
 
 
 def check_within(spec: object, most: Mapping[str, float], labels: Mapping[str, str]) -> None:
-    """Refuse what exceeds the limits of a public deployment.
-
-    Raises:
-        InputError: a number of the spec does.
-    """
+    """Refuse, by an `InputError`, a number beyond the limits of a public deployment."""
     for name, limit in most.items():
         value, label = getattr(spec, name), label_of(name, labels)
         if value > limit:
@@ -107,22 +103,14 @@ def check_within(spec: object, most: Mapping[str, float], labels: Mapping[str, s
 
 
 def check_listed(model: str, settings: Settings) -> None:
-    """Refuse a model that this deployment does not list.
-
-    Raises:
-        InputError: it does not; the message says which it lists.
-    """
+    """Refuse, by an `InputError`, a model that this deployment does not list."""
     if model not in settings.models:
         allowed = ", ".join(settings.models)
         raise InputError(f"The model '{model[:80]}' cannot be used here. Allowed: {allowed}.")
 
 
 def find_preset(presets: Mapping[Any, T], name: str) -> T:
-    """Return a preset by name.
-
-    Raises:
-        InputError: there is none of that name.
-    """
+    """Return a preset by name; an `InputError` if there is none."""
     if name not in presets:
         raise InputError(f"There is no preset '{name[:40]}'; choose one of {', '.join(presets)}.")
     return presets[name]

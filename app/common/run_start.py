@@ -84,11 +84,7 @@ def build_plan(prefix: str) -> dict[str, Any]:
 
 
 def check_unfinished(store: Store, owner: str, most: int, kind: RunKind | None = None) -> None:
-    """Refuse a visitor's next run while `most` of this kind, or of any, have not ended.
-
-    Raises:
-        InputError: there are as many already.
-    """
+    """Raise an `InputError` while `most` of a visitor's runs, of a kind or any, have not ended."""
     if len(store.list_runs(owner, kind, statuses=UNFINISHED)) >= most:
         noun = "studies" if kind == "study" else "runs"
         raise InputError(

@@ -20,23 +20,13 @@ def run_state(run: RunRow, position: int | None) -> str:
     """Return a run's state in a word or two, its place in the queue included."""
     if run.status == "queued":
         return "Next in the queue" if position == 1 else f"Place {position} in the queue"
-    return {
-        "running": "Running",
-        "cancelling": "Stopping",
-        "cancelled": "Cancelled",
-        "failed": "Failed",
-        "done": "Done",
-    }[run.status]
+    return "Stopping" if run.status == "cancelling" else run.status.capitalize()
 
 
 def run_card(run: RunRow, position: int | None, about: str, ending: str) -> str:
-    """Return the title, state and progress of a run.
+    """Return title, state and progress of a run, with HTML below the title and at the end.
 
-    Args:
-        run: the run.
-        position: its place in the queue; see `Jobs.queue_position`.
-        about: HTML between title and progress.
-        ending: HTML below.
+    Its `position` in the queue is counted from 1; see `Jobs.queue_position`.
     """
     return (
         f'<section class="px-run"><header><h2>{escape(run.title)}</h2>'

@@ -84,14 +84,10 @@ class Controls(ABC):
 
 
 def build_controls(what: Watched, extra: tuple[int, gr.Button] | None = None) -> dict[str, Any]:
-    """Lay the controls out; they are hidden until there is a run.
+    """Lay the controls out, hidden until there is a run; return the fields of `Controls` by name.
 
-    Args:
-        what: the kind of run.
-        extra: the tab's own button, not rendered yet, and its place among the others.
-
-    Returns:
-        The fields of `Controls` by name; what the tab adds goes into `box`.
+    What the tab adds goes into `box`; `extra` is a button of its own, not rendered yet, and its
+    place among the others.
     """
 
     def button(part: str, text: str, **more: Any) -> gr.Button:
@@ -147,11 +143,7 @@ class RunWatcher(ABC):
     def show(self, run: RunRow, position: int | None, is_mine: bool, seen: object) -> Updates:
         """Show the run as it stands: the panel and the tab's own components.
 
-        Args:
-            run: the run.
-            position: its place in the queue; see `Jobs.queue_position`.
-            is_mine: whether the visitor owns it.
-            seen: what the last look has left in `Controls.seen`.
+        `position` is its place in the queue, `seen` what the last look left in `Controls.seen`.
         """
 
     def forget(self) -> Updates:
@@ -232,12 +224,9 @@ class RunWatcher(ABC):
         return ""
 
     def wire(self, shared: Shared, tab: gr.Tab, started: Any) -> None:
-        """Connect the controls.
+        """Connect the controls; a run is looked for when `tab` is opened.
 
-        Args:
-            shared: the page.
-            tab: where they are; a run is looked for when it is opened.
-            started: the event after which `run_id` names a run that was just started.
+        After the event `started`, `run_id` names a run that was just started.
         """
         watch, visitor = self.watch, shared.visitor_state
         mine = [watch.run_id, visitor]

@@ -57,12 +57,8 @@ def typed_slider(low: float, high: float, **options: Any) -> gr.Slider:
     as well, Gradio would make a plain slider.
     """
     made = gr.Slider(low, high, **options)
-    made.preprocess = _as_typed  # type: ignore[method-assign]
+    made.preprocess = lambda payload: payload  # type: ignore[method-assign]
     return made
-
-
-def _as_typed(payload: float) -> float:
-    return payload
 
 
 @dataclass(frozen=True)
@@ -119,12 +115,8 @@ class Shared:
 
         The stamp makes a second offer of the same adapter a change as well.
         """
-        return f"{adapter_id} {secrets.token_hex(4)}", self.open_tab("compare")
+        return f"{adapter_id} {secrets.token_hex(4)}", gr.Tabs(selected="compare")
 
     def explore(self, study_id: str) -> tuple[str, gr.Tabs]:
         """Take a study to Explore; return the updates for `explored` and `tabs`."""
-        return f"{study_id} {secrets.token_hex(4)}", self.open_tab("explore")
-
-    def open_tab(self, name: str) -> gr.Tabs:
-        """Return the update that moves a visitor to the tab with this id, for output `tabs`."""
-        return gr.Tabs(selected=name)
+        return f"{study_id} {secrets.token_hex(4)}", gr.Tabs(selected="explore")

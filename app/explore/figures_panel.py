@@ -205,11 +205,7 @@ class Gallery:
     def get(
         self, opened: OpenStudy, name: str, filters: Filters, options: FigureOptions
     ) -> FigureResult:
-        """Draw a figure of a study, unless it was just drawn.
-
-        Raises:
-            NotFoundError: there is no such figure.
-        """
+        """Draw a figure, unless it was just drawn; a `NotFoundError` if there is none."""
         kind = find_figure(name)
         return self._drawn.get_or_make(
             (opened.id, opened.mark, name, filters, options),
@@ -226,11 +222,7 @@ class FigureHandlers:
     figures: Figures
 
     def find(self, study_id: str) -> OpenStudy:
-        """Return the study of an id.
-
-        Raises:
-            NotFoundError: there is none.
-        """
+        """Return the study of an id; a `NotFoundError` if there is none."""
         if not study_id:
             raise NotFoundError("No study is chosen.")
         return self.shelf.open(study_id)

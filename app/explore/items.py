@@ -113,12 +113,8 @@ def item_page(
 ) -> ItemPage:
     """Return a page of the items behind a point, flips first.
 
-    Args:
-        opened: the study.
-        view: what the page's filters leave of it.
-        pick: what was clicked.
-        wanted: which entries.
-        number: the page, from 1; beyond the last one it is the last.
+    The `view` is what the filters leave of the study. Pages are numbered from 1; a `number` beyond
+    the last one means the last.
     """
     found = _find(opened, view, pick)
     lost, gained = int(found.lost.sum()), int(found.gained.sum())
@@ -186,15 +182,10 @@ def _holds(opened: OpenStudy, found: _Found, words: str) -> BoolArray:
     for cells in (found.cells, found.references):
         texts = _texts(opened, cells, found.items)
         keep |= texts.str.contains(words, case=False, regex=False).to_numpy(dtype=bool)
-    questions = _questions(opened)["question"]
+    keys = opened.grid.items[["task", "item"]]
+    questions = keys.merge(opened.study.items, on=["task", "item"], how="left")["question"]
     asked = questions.str.contains(words, case=False, regex=False).to_numpy(dtype=bool)
     return np.asarray(keep | asked[found.items])
-
-
-def _questions(opened: OpenStudy) -> pd.DataFrame:
-    """Return the item table in the order of the grid's items."""
-    keys = opened.grid.items[["task", "item"]]
-    return keys.merge(opened.study.items, on=["task", "item"], how="left")
 
 
 def _entry(opened: OpenStudy, found: _Found, i: int) -> ItemEntry:

@@ -57,7 +57,13 @@ def rl_spec_of(values: Mapping[str, Any], settings: Settings) -> RlSpec:
     # What the form does not show comes from the preset.
     spec = check_rl_spec(replace(preset, **found, use_vllm=False, micro_batch=0))
     if settings.public:
-        _check_public(spec, settings)
+        check_within(spec, PUBLIC_MOST, _LABELS)
+        if spec.family not in PUBLIC_FAMILIES:
+            raise InputError(
+                f"The family '{spec.family}' cannot be used on this public copy; choose one of "
+                f"{', '.join(PUBLIC_FAMILIES)}."
+            )
+        check_listed(spec.model, settings)
     return spec
 
 
@@ -79,22 +85,10 @@ def rl_plan(spec: RlSpec) -> str:
             f"{spec.steps} steps of {spec.prompts} questions, with {spec.rollouts} answers to "
             f"each: {rollouts:,} answers are written and verified"
         )
-    mixed = {
-        "rlvr": "No prompt carries a persona.",
-        "permix": f"{spec.persona_share:.0%} of the prompts carry a persona of the training pool.",
-        "sft": f"{spec.persona_share:.0%} of the prompts carry a persona of the training pool.",
-    }[spec.arm]
+    mixed = f"{spec.persona_share:.0%} of the prompts carry a persona of the training pool."
+    if spec.arm == "rlvr":
+        mixed = "No prompt carries a persona."
     return (
         f"{work}. {mixed} Base model and adapter then answer the same {spec.held_out} questions "
         "that training never saw."
     )
-
-
-def _check_public(spec: RlSpec, settings: Settings) -> None:
-    check_within(spec, PUBLIC_MOST, _LABELS)
-    if spec.family not in PUBLIC_FAMILIES:
-        raise InputError(
-            f"The family '{spec.family}' cannot be used on this public copy; choose one of "
-            f"{', '.join(PUBLIC_FAMILIES)}."
-        )
-    check_listed(spec.model, settings)

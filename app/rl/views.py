@@ -60,11 +60,7 @@ class RlStory:
 
 
 def read_rl_story(store: Store, run: RunRow) -> RlStory:
-    """Read what is known of a run.
-
-    Raises:
-        InputError: what the store holds is not what this version writes.
-    """
+    """Read what is known of a run; an `InputError` if another version wrote it."""
     steps = store.get_values(run.id, METRICS, StepRecord)
     keys = sorted(store.record_keys(run.id, ROLLOUTS))[-SHOWN_ROLLOUTS:]
     parts = store.get_records(run.id, ROLLOUTS) if keys else {}

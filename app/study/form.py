@@ -74,13 +74,9 @@ def study_of(
     library: Mapping[str, Persona],
     settings: Settings,
 ) -> StudySpec:
-    """Return the study that the form describes.
+    """Return the study that the values of the form's fields describe.
 
-    Args:
-        values: the value of each of the form's fields.
-        personas: the library and the visitor's own.
-        library: the shipped personas.
-        settings: decides the limits.
+    Of `personas`, those that are not in the `library` are the visitor's own.
 
     Raises:
         InputError: a value is missing or not allowed; the message quotes it and says what is.
@@ -135,11 +131,7 @@ def study_of_yaml(text: object, settings: Settings) -> StudySpec:
 
 
 def check_here(spec: StudySpec, settings: Settings) -> StudySpec:
-    """Refuse what this deployment does not allow, as far as the spec alone shows it.
-
-    Raises:
-        InputError: it asks for too much.
-    """
+    """Refuse, by an `InputError`, what is not allowed here as far as the spec alone shows it."""
     if study_limits(settings).free:
         return spec
     for model in spec.models:
@@ -153,11 +145,7 @@ def check_here(spec: StudySpec, settings: Settings) -> StudySpec:
 
 
 def check_size(plan: StudyPlan, settings: Settings) -> None:
-    """Refuse a study that is too large for this deployment.
-
-    Raises:
-        InputError: it is; the message says by how much.
-    """
+    """Refuse, by an `InputError`, a study that is too large for this deployment."""
     limits = study_limits(settings)
     for what, value, most in (
         ("cells", plan.cells, limits.cells),

@@ -49,11 +49,7 @@ class TrainForm(MeasuredForm):
 
 
 def fill(preset: str, model: str, settings: Settings) -> dict[str, Any]:
-    """Return the values that a preset gives the fields, by name, as far as allowed here.
-
-    Raises:
-        InputError: there is no such preset.
-    """
+    """Return the values that a preset gives the fields, by name; see `preset_values`."""
     spec = preset_values(preset, model, settings)
     if spec.judge == "verifiable":  # the demo's; it is no choice for other runs
         spec = replace(spec, judge="self")

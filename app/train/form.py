@@ -73,14 +73,9 @@ def spec_of(
     library: Mapping[str, Persona],
     settings: Settings,
 ) -> TrainSpec:
-    """Return the run that the form describes.
+    """Return the run that the form's values and the names of the chosen personas describe.
 
-    Args:
-        values: the value of every one of `FORM_FIELDS`.
-        chosen: names of the personas.
-        personas: the library and the visitor's own.
-        library: the shipped personas.
-        settings: decides the limits.
+    Of `personas`, those that are not in the `library` are the visitor's own.
 
     Raises:
         InputError: a value is missing or not allowed; the message quotes it and says what is.

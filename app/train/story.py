@@ -106,11 +106,7 @@ class PairFilter:
 
 
 def spec_of_run(run: RunRow) -> TrainSpec:
-    """Return what a run was told.
-
-    Raises:
-        InputError: another version wrote it.
-    """
+    """Return what a run was told; an `InputError` if another version wrote it."""
     return unpack(TrainSpec, dict(run.spec))
 
 
@@ -139,7 +135,7 @@ def read_story(store: Store, run: RunRow) -> Story:
         routes=_routes(store, run.id, read(_QUERIES, Query)),
         gate_curve=tuple(sorted(read(_GATE_CURVE, GateEpoch), key=lambda p: p.epoch)),
         curve=tuple(sorted(read(_CURVE, CurvePoint), key=lambda p: p.step)),
-        result=_result(store, run.id) if counts.get(RESULT) else None,
+        result=_end(store, run.id) if counts.get(RESULT) else None,
     )
 
 
@@ -182,10 +178,8 @@ def _routes(store: Store, run_id: str, queries: list[Query]) -> tuple[RouteTally
     return tuple(tallies)
 
 
-def _result(store: Store, run_id: str) -> EndOfRun | None:
-    part = store.get_records(run_id, RESULT).get(RESULT)
-    if part is None:
-        return None
+def _end(store: Store, run_id: str) -> EndOfRun:
+    part = store.get_records(run_id, RESULT)[RESULT]
     return EndOfRun(bool(part["has_adapter"]), float(part["seconds"]), tuple(part["notes"]))
 
 

@@ -37,12 +37,9 @@ StepState = Literal["done", "now", "next", "left out"]
 
 
 def plan_panel(estimate: TrainForecast, machine: str = "", free_bytes: int | None = None) -> str:
-    """List the stages with counts and times.
+    """List the stages with counts and times, and warn where memory at hand is too small.
 
-    Args:
-        estimate: what the run will do.
-        machine: what was measured, as a sentence; empty before the probe.
-        free_bytes: memory at hand, for a warning.
+    The sentence about the `machine` is empty before it was measured.
     """
     rows = "".join(
         f"<li><b>{escape(STEP_TITLES[s.stage])}</b>"
