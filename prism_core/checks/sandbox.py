@@ -56,11 +56,7 @@ def run_function(
 ) -> SandboxResult:
     """Define `code` in a sandbox and call its function `entry` with each list of arguments.
 
-    Args:
-        code: Python source that nobody has read.
-        entry: the function's name.
-        calls: for each call its arguments, as JSON values.
-        limits: what the run may use.
+    The arguments of each of `calls` are JSON values.
     """
     limits = limits or Limits()
     if os.name != "posix":

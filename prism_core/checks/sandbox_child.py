@@ -112,7 +112,6 @@ def _guard(library: tuple[str, ...]) -> Any:
 
 
 def _run(code: str, entry: str, calls: list[list[Any]]) -> dict[str, Any]:
-    """Define the code, call its function, and return its results as JSON."""
     space: dict[str, Any] = {"__name__": "answer"}
     try:
         exec(compile(code, "answer.py", "exec"), space)

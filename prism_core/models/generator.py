@@ -1,9 +1,8 @@
 """What every model looks like from the outside.
 
 A `Generator` answers prompts, streams answers, and scores given choices. Local, gated and remote
-models all are one, so that stages, studies and the app never ask which they hold. What only some
-models can do (log-probabilities of a given text) is a second, smaller protocol. The protocols
-document the methods; a class that implements one says only what it does otherwise.
+models all are one, so that nobody asks which they hold. What only some models can do is a second,
+smaller protocol. A class that implements a protocol documents only what it does otherwise.
 """
 
 from __future__ import annotations

@@ -92,14 +92,12 @@ def _resolve_public(name: str) -> ModelSource:
 
 
 def _resolve_hub(name: str) -> ModelSource:
-    """Check the form of a Hub id."""
     if not HUB_ID.fullmatch(name) or ".." in name:
         raise InputError(f"model {name[:100]!r} is not known. Allowed: {ALLOWED}")
     return ModelSource("hub", name, name.partition("/")[2])
 
 
 def _resolve_folder(path: Path) -> ModelSource:
-    """Check that a folder holds what is needed."""
     if not (path / "config.json").is_file():
         raise NotFoundError(f"the folder {str(path)!r} has no config.json, so it is no model")
     if not any(path.glob("*.safetensors")):

@@ -116,7 +116,6 @@ class _Row:
 
 
 def _groups(ids: torch.Tensor, mask: torch.Tensor, keep: int) -> list[list[int]]:
-    """Group the rows that share a prompt."""
     split = ids.shape[1] - keep
     found: dict[tuple[int, ...], list[int]] = {}
     for i, (row, real) in enumerate(

@@ -43,7 +43,6 @@ class StepRecord:
     """What was measured at one optimiser step; None where it was not."""
 
     step: int
-    """Counted from 1."""
     reward: float | None = None
     loss: float | None = None
     kl: float | None = None

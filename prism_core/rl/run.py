@@ -105,11 +105,11 @@ def train_rl(
     Args:
         spec: what was chosen.
         folder: the run's folder; the adapter goes to `adapter` inside it.
-        journal: the run's journal; None keeps it in a store of the folder's own, and goes on with
-            the run there if it has this spec.
+        journal: None keeps it in a store of the folder's own, and goes on with the run there if it
+            has this spec.
         progress: told of every step; its cancel event stops the work.
         model: the base model, loaded if it is not given.
-        command: what to write on the model card; by default the command line of this spec.
+        command: written on the model card; by default the command line of this spec.
 
     Raises:
         InputError: a choice is not allowed, or the run was begun with other settings.
@@ -159,7 +159,6 @@ class _RlRun:
         self.notes: list[str] = []
 
     def run(self, command: str) -> RlResult:
-        """Do all parts in order."""
         spec, level = self.spec, self._level()
         self.held = draw_items(self.family, level, "held_out", spec.held_out, spec.seed)
         if len(self.held) < spec.held_out:
@@ -291,7 +290,6 @@ class _RlRun:
         )
 
     def _note_metrics(self, target: Path, result: RlResult) -> None:
-        """Write what was measured on the adapter's sheet."""
         metrics = {
             "Reward, base": result.base,
             "Reward, adapter": result.trained,

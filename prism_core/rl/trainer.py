@@ -1,12 +1,8 @@
 """GRPO by trl on a LoRA by peft: our rewards, our rollouts, our journal (PerMix-RLVR, section 3).
 
-1. The data set is the plan: row i is question i of the run, with the personas of its rollouts.
-2. `PersonaTrainer` puts each rollout's persona into its prompt, then lets trl do its work.
-3. The reward is 1 where `prism_core.scorers.graders.grade` passes the answer and 0 elsewhere.
-4. `JournalCallback` writes every step's numbers and a few rollouts into the run's journal, and
-   stops the run when it is told to; inside a step, hooks on the decoder layers do.
-5. Checkpoints are trl's own: the LoRA, the optimiser, the schedule and the random numbers are
-   restored from them, and a resumed run ends with the very weights of one that was never stopped.
+Row i of trl's data set is question i of the run. Checkpoints are trl's own: the LoRA, the
+optimiser, the schedule and the random numbers are restored from them, and a resumed run ends with
+the very weights of one that was never stopped.
 On a GPU the preset `full` applies: `pip install "trl[vllm]"` and `--vllm` let vLLM sample in this
 process. On several, start it as trl's other scripts are, with DeepSpeed or without:
 `accelerate launch --config_file CONFIG -m prism_core rl --preset full --model M --out DIR`; each

@@ -46,7 +46,6 @@ class Training:
     folder: Path
     journal: Journal
     progress: Progress
-    """Told of every step; its cancel event stops the work within a layer's time."""
 
 
 def common_settings(work: Training) -> dict[str, Any]:
@@ -80,9 +79,7 @@ def common_settings(work: Training) -> dict[str, Any]:
 class JournalCallback(TrainerCallback):
     """Writes what happens at every step, marks whole checkpoints, and passes a cancel on.
 
-    Args:
-        work: what is trained.
-        latest: returns the rollouts of the latest batch; a few of them are journaled.
+    `latest` returns the rollouts of the latest batch; a few of them are journaled.
     """
 
     def __init__(

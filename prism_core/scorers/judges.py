@@ -83,12 +83,7 @@ def judging_prompt(question: str, first: str, second: str, reference: str | None
 
 
 def verdict_of(first: float, second: float) -> Verdict:
-    """Decide by both orders, from the log-odds for the persona's answer in each.
-
-    Args:
-        first: log-odds when the persona's answer is shown first.
-        second: the same when it is shown second.
-    """
+    """Decide by the log-odds for the persona's answer where it is shown first, and second."""
     winner: Winner = "tie"
     if first > 0 and second > 0:
         winner = "persona"

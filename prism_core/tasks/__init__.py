@@ -64,11 +64,7 @@ def pick_items(task: Task, n_per_category: int | None, seed: int = 0) -> tuple[I
 
     Each category's items have one order for each seed, and the first `n_per_category` are taken:
     a larger n contains the smaller, so that a study that is widened pays only for what is new.
-
-    Args:
-        task: where the items come from.
-        n_per_category: how many of each category; None, or more than there are, takes all.
-        seed: chooses the order.
+    None, or more than there are, takes all of a category.
 
     Raises:
         InputError: n is less than 1.

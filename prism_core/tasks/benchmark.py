@@ -28,7 +28,6 @@ class HubFile:
     repository: str
     path: str
     local: str
-    """Where the file belongs below a data folder."""
 
     @property
     def url(self) -> str:
