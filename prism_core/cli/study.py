@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from prism_core.cli.output import ProgressLine, clean_stdout, emit_json, one_line
 from prism_core.errors import InputError, NotFoundError, StorageError
-from prism_core.storage.folder_store import STORE_FILE, check_folder, last_run, new_run, open_folder
+from prism_core.storage.folder_store import STORE_FILE, check_folder, last_run, open_folder
 
 if TYPE_CHECKING:
-    from prism_core.storage import RunRow, Store
     from prism_core.study.spec import StudySpec
     from prism_core.study.table import Study
 
@@ -88,23 +87,20 @@ def run_plan(args: argparse.Namespace) -> None:
 def run_study(args: argparse.Namespace) -> None:
     """Run a study, saying on stderr how far it is."""
     from prism_core.progress import Progress
-    from prism_core.study.file import save_study
-    from prism_core.study.records import read_study
-    from prism_core.study.run import STUDY_FILE, StudyRun
+    from prism_core.study import run as study_run
 
     spec = read_spec(args.spec)
     folder = Path(args.out).expanduser()
     check_folder(folder, "study", resume=args.resume)
-    with open_folder(folder) as store:
-        row = _row(store, spec, args.resume)
-        with clean_stdout():
-            StudyRun(row, store, Progress(ProgressLine())).run()
-            study = read_study(store, row.id)
-            save_study(study, folder / STUDY_FILE)
+    if args.resume:
+        with open_folder(folder) as store:
+            last_run(store, "study")  # refuses the folder of another kind of run
+    with clean_stdout():
+        study = study_run.run_study(spec, folder, progress=Progress(ProgressLine()))
     if args.json:
         emit_json(_summary(study, folder))
     else:
-        print(f"Finished: {len(study.rows):,} answers in {folder / STUDY_FILE}.")
+        print(f"Finished: {len(study.rows):,} answers in {folder / study_run.STUDY_FILE}.")
         for note in study.notes:
             print(one_line(note))
 
@@ -183,24 +179,6 @@ def open_study(path: str) -> Study:
         raise NotFoundError(f"There is no study at '{path[:200]}': no file, and no {STORE_FILE}.")
     with open_folder(place) as store:
         return read_study(store, last_run(store, "study").id)
-
-
-def _row(store: Store, spec: StudySpec, resume: bool) -> RunRow:
-    """Return the last run if spec and items are as they were, else a new one.
-
-    A new run in an old store is cheap: every answer that still holds comes from the cache.
-    """
-    from prism_core.storage import unpack
-    from prism_core.study.records import StudyRecords
-    from prism_core.study.resolve import items_of
-    from prism_core.study.spec import StudySpec
-
-    if resume:
-        found = last_run(store, "study")
-        kept = StudyRecords(store, found.id).items()
-        if unpack(StudySpec, dict(found.spec)) == spec and kept in ({}, items_of(spec)):
-            return found
-    return new_run(store, "study", spec)
 
 
 def _summary(study: Study, folder: Path) -> dict[str, object]:

@@ -22,7 +22,7 @@ from prism_core.types import Estimate
 _COLOURS = (NEUTRAL, PERSONA, ADAPTER, CONTROL, REPORTED)
 _SYMBOLS = ("square", "circle", "diamond", "triangle-up", "cross")
 _NONE = (
-    "Nothing has been measured yet. `python -m prism_core stability --keep NAME` and `fidelity "
+    "Nothing has been measured yet. `prism stability --keep NAME` and `fidelity "
     "--keep NAME` measure a model or an adapter."
 )
 

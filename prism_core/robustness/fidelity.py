@@ -44,7 +44,6 @@ class FidelityConfig:
 
     tokens: int = 48
     temperature: float = 0.0
-    """0 takes each model's most probable answer."""
     seed: int = 0
 
 
@@ -69,7 +68,6 @@ class Fidelity:
     """What the answers say."""
 
     model: str
-    """The model, with its adapter, as shown to people."""
     judge: str
     persona_score: Estimate
     """Unweighted mean of the five tasks, 1 to 5; the interval is from characters and questions."""

@@ -38,7 +38,6 @@ class GymPersona:
 
     name: str
     text: str
-    """What the system turn says."""
     questions: Mapping[GymTask, tuple[str, ...]]
     markers: tuple[str, ...] = ()
     """Words of which the character would use at least one; none for the public personas."""

@@ -28,7 +28,6 @@ class StabilityConfig:
     seed: int = 0
     """Chooses the questions, and draws answers where the temperature is not 0."""
     temperature: float = 0.0
-    """0 takes each model's most probable answer."""
     repeats: int = 1
 
 

@@ -1,8 +1,8 @@
 """Measured robustness of models and adapters, kept in one small file: stability and fidelity.
 
-`prism stability --keep LABEL` and `fidelity --keep LABEL` add to the file in the
-data folder; what was measured for the shipped arms is in `assets/robustness.json`. The figure
-draws both. Points may be compared where task, personas and judge are the same: each says them.
+`prism stability --keep LABEL` and `fidelity --keep LABEL` add to the file in the data folder; what
+was measured for the shipped arms is in `assets/robustness.json`. The figure draws both. Points may
+be compared where task, personas and judge are the same: each says them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class RobustnessPoint:
 
     label: str
     model: str
-    """Model and adapter in full."""
     stability: Estimate | None = None
     held_out: Estimate | None = None
     mean: Estimate | None = None
@@ -46,7 +45,7 @@ class RobustnessPoint:
 
 
 def load_points(paths: Sequence[Path] | None = None) -> tuple[RobustnessPoint, ...]:
-    """The points of the shipped file and of the data folder's own.
+    """Return the points of the shipped file and of the data folder's own.
 
     Raises:
         InputError: a file is damaged.

@@ -47,7 +47,6 @@ class StabilityTable:
     """A model's rewards by persona and item."""
 
     model: str
-    """The model, with its adapter, as shown to people."""
     items: tuple[str, ...]
     neutral: PersonaAccuracy
     personas: tuple[PersonaAccuracy, ...]

@@ -15,7 +15,6 @@ class Answer:
     """One item, answered in one cell with one seed."""
 
     model: int
-    """Place of the model in the spec."""
     cell: str
     task: str
     item: str
@@ -33,7 +32,6 @@ class Answer:
     gate: float | None = None
     """What the gate said of the first turn."""
     gate_open: bool | None = None
-    """Whether the adapter answered the first turn."""
     check: float | None = None
     refused: bool | None = None
     """Whether a rule takes it for a refusal."""
@@ -49,7 +47,6 @@ class JudgedAnswer:
     """What a judge said of one answer."""
 
     answer: str
-    """Key of the answer."""
     first: float | None = None
     """P(better than neutral) where it was shown first; then where it was shown second."""
     second: float | None = None

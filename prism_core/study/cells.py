@@ -24,12 +24,10 @@ class Cell:
     label: str
     """Short and unique within a model, such as `math/long/system`."""
     arm: Literal["neutral", "persona", "adapter"] = "neutral"
-    """Whether a persona's text, an adapter, or neither is at work."""
     variant: PromptVariant = field(default_factory=PromptVariant)
     adapter: str = ""
     adapter_name: str = ""
     threshold: float | None = None
-    """The gate opens at this probability."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ class ModelFacts:
     """What a study must know of a model before its cells can be laid out."""
 
     reference: str
-    """As the spec names it."""
     name: str
     fingerprint: str
     """Identity of weights and template."""
@@ -43,7 +42,6 @@ class ModelFacts:
     adapters: tuple[AdapterFact, ...] = ()
     """Those of the spec's adapters that fit it."""
     notes: tuple[str, ...] = ()
-    """What a reader should know, as sentences."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from prism_core.study.records import ModelPart, StudyRecords
 from prism_core.study.spec import StudySpec
 from prism_core.study.table import NEUTRAL, TURN_MARK
 from prism_core.tasks import Item
-from prism_core.types import Message, Prompt
+from prism_core.types import Message
 
 STAGE = "judging"
 BATCH = 32
@@ -61,7 +61,7 @@ def judge_answers(
         place: the model's place in the spec.
         part: the model's facts and cells.
         own: the model itself, which judges where the spec says `self`.
-        items: the items by task.
+        items: by task.
         records: where answers are read and judgements are kept.
         progress: told of every batch; its cancel event stops the judging.
 
@@ -118,10 +118,11 @@ class _Judging:
     def judge(self, answers: Sequence[Answer], by_key: Mapping[str, Answer]) -> list[JudgedAnswer]:
         """Return the judgements of a batch, one for each answer."""
         found = {a.key: JudgedAnswer(a.key) for a in answers}
+        written = [a for a in answers if self._item(a).kind == "open"]
         if "pairwise" in self.asked:
-            self._compare([a for a in answers if self._item(a).kind == "open"], by_key, found)
+            self._compare(written, by_key, found)
         if "rubric" in self.asked:
-            self._mark([a for a in answers if self._item(a).kind == "open"], found)
+            self._mark(written, found)
         if "refusal" in self.asked:
             self._refusals([a for a in answers if self._item(a).kind == "safety"], found)
         return list(found.values())
@@ -147,9 +148,10 @@ class _Judging:
             )
 
     def _mark(self, answers: Sequence[Answer], found: Found) -> None:
-        prompts = [self._prompt(_RUBRIC, a) for a in answers]
-        if not prompts:
+        if not answers:
             return
+        texts = [_RUBRIC.format(question=_asked(self._item(a)), answer=_said(a)) for a in answers]
+        prompts = [(Message("user", text),) for text in texts]
         rows = self.model.score_choices(prompts, [MARKS] * len(prompts), cancel=self.cancel)
         for a, row in zip(answers, rows, strict=True):
             mark = expected_mark([score.logprob for score in row])
@@ -160,10 +162,6 @@ class _Judging:
         shares = judge_refusals(self.model, pairs, cancel=self.cancel)
         for a, p in zip(answers, shares, strict=True):
             found[a.key] = replace(found[a.key], refused=p > 0.5)
-
-    def _prompt(self, text: str, answer: Answer) -> Prompt:
-        item = self._item(answer)
-        return (Message("user", text.format(question=_asked(item), answer=_said(answer))),)
 
     def _item(self, answer: Answer) -> Item:
         return self.items[answer.task, answer.item]

@@ -8,6 +8,7 @@ end early, so it is a range from half the allowed length to all of it.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,6 @@ from prism_core.study.cells import AdapterFact, Cell, cells_of
 from prism_core.study.resolve import items_of, personas_of
 from prism_core.study.spec import StudySpec, check_spec
 from prism_core.tasks import Item
-from prism_core.types import Persona
 
 CHARACTERS_PER_TOKEN = 4.2
 """Of English text; the exact number needs the model's tokenizer."""
@@ -50,7 +50,6 @@ class StudyPlan:
     prompt_tokens: int
     """Tokens to be read, shared beginnings once."""
     new_tokens: int
-    """The most tokens to be written."""
     judged: int
     time: Span | None
     """How long, without the cache; None before the machine was measured."""
@@ -71,11 +70,7 @@ class StudyPlan:
 
 
 def plan_study(spec: StudySpec, probe: SpeedProbe | None = None) -> StudyPlan:
-    """Say what a study will do.
-
-    Args:
-        spec: the choices.
-        probe: the model's measured speeds, or None.
+    """Say what a study will do; how long it takes is known from a model's measured speeds.
 
     Raises:
         InputError, NotFoundError: a choice is not allowed, or names what is not there.
@@ -117,9 +112,7 @@ def text_tokens(text: str) -> int:
 def _planned(task: str, items: Sequence[Item], comparisons: int) -> PlannedTask:
     """Return the smallest effects by category, in Holm's worst case."""
     sd = right_wrong_sd(DISAGREEMENT)
-    counts: dict[str, int] = {}
-    for item in items:
-        counts[item.category] = counts.get(item.category, 0) + 1
+    counts = Counter(item.category for item in items)
     smallest = {
         category: smallest_detectable(n, sd, comparisons=comparisons)
         for category, n in counts.items()
@@ -144,7 +137,8 @@ def _rows(spec: StudySpec, items: Sequence[Item]) -> int:
 
 def _read(spec: StudySpec, cell: Cell, items: Sequence[Item]) -> int:
     """Return the prompt tokens of one cell."""
-    persona = text_tokens(_text_of(cell.variant.persona, cell.variant.length))
+    who = cell.variant.persona
+    persona = text_tokens(who.texts.get(cell.variant.length, "")) if who else 0
     tokens = 0
     for item in items:
         repeats = 1 if item.kind == "choice" else len(spec.seeds)
@@ -158,10 +152,6 @@ def _read(spec: StudySpec, cell: Cell, items: Sequence[Item]) -> int:
     shared = persona + _TEMPLATE_TOKENS >= _SHARED_AT_LEAST
     batches = math.ceil(_rows(spec, items) / MAX_ROWS)
     return tokens + persona * (batches if shared else _rows(spec, items))
-
-
-def _text_of(persona: Persona | None, length: str) -> str:
-    return "" if persona is None else persona.texts.get(length, "")
 
 
 def _time(spec: StudySpec, read: int, write: int, judged: int, probe: SpeedProbe) -> Span:

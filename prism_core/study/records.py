@@ -41,7 +41,6 @@ class ModelPart:
     cells: tuple[Cell, ...]
     """How it answers, neutral first."""
     notes: tuple[str, ...] = ()
-    """What was left out, as sentences."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,7 @@ class StudyEnd:
     seconds: float
     """Time at work, all resumptions together."""
     versions: Mapping[str, str]
-    """What it was made with, see `versions_here`."""
     notes: tuple[str, ...] = ()
-    """What a reader should know, as sentences."""
 
 
 class StudyRecords:

@@ -21,7 +21,7 @@ from prism_core.models.generator import Generator
 from prism_core.progress import Progress
 from prism_core.scorers.graders import grade, is_refusal
 from prism_core.storage import RunRow, Store, unpack
-from prism_core.storage.folder_store import open_folder, run_of_spec
+from prism_core.storage.folder_store import new_run, open_folder, run_of_spec
 from prism_core.storage.journal import StoreJournal, begin
 from prism_core.study.answers import Answer, answer_key
 from prism_core.study.batches import Batch, Request, batches_of
@@ -92,11 +92,21 @@ def run_study(
     """
     folder = Path(folder)
     with open_folder(folder) as store:
-        row = run_of_spec(store, "study", check_spec(spec))
+        row = _run_of(store, check_spec(spec))
         StudyRun(row, store, progress or Progress(), models).run()
         study = read_study(store, row.id)
     save_study(study, folder / STUDY_FILE)
     return study
+
+
+def _run_of(store: Store, spec: StudySpec) -> RunRow:
+    """Return the last run if spec and items are as they were, else a new one.
+
+    A new run in an old store is cheap: every answer that still holds comes from the cache.
+    """
+    found = run_of_spec(store, "study", spec)
+    kept = StudyRecords(store, found.id).items()
+    return found if kept in ({}, items_of(spec)) else new_run(store, "study", spec)
 
 
 class StudyRun:
@@ -109,13 +119,7 @@ class StudyRun:
         progress: Progress,
         models: Mapping[str, Generator] | None = None,
     ) -> None:
-        """Find what the spec names.
-
-        Args:
-            run: the study's run.
-            store: where the run is, and the cache of answers.
-            progress: told of every batch; its cancel event stops the work.
-            models: models that are loaded already, by their reference.
+        """Find what the spec names; `models` are loaded already, by their reference.
 
         Raises:
             PrismError: something that the spec names is not there.
@@ -125,7 +129,9 @@ class StudyRun:
         self.records = StudyRecords(store, run.id)
         self.personas = personas_of(self.spec)
         self.items = items_of(self.spec)
-        self.folders = self._folders(run.owner or None)
+        references = dict.fromkeys(arm.reference for arm in self.spec.adapters)
+        owner = run.owner or None
+        self.folders = {one: find_adapter(one, store, owner)[0] for one in references}
         self._given = dict(models or {})
         self._engine = Engine(self.folders, self.spec, progress, store)
         self._grades: dict[tuple[str, str, tuple[str, ...]], tuple[float | None, bool]] = {}
@@ -255,10 +261,6 @@ class StudyRun:
 
     def _tell(self, note: str) -> None:
         self.progress.update(STAGE, self._done, self._total, note)
-
-    def _folders(self, owner: str | None) -> dict[str, Path]:
-        references = dict.fromkeys(arm.reference for arm in self.spec.adapters)
-        return {one: find_adapter(one, self.store, owner)[0] for one in references}
 
     def _notes(self) -> tuple[str, ...]:
         if self.spec.judges:

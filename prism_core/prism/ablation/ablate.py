@@ -1,6 +1,6 @@
 """The ablation of a training run: its adapter and the baselines on the queries that it held out.
 
-The pipeline ends with it. `python -m prism_core ablate` repeats it with the paper's two ungated
+The pipeline ends with it. `prism ablate` repeats it with the paper's two ungated
 LoRAs, which it trains first: SFT on all persona answers (approach 2), and KL on all of them without
 verification. Neither sees a held-out query.
 """
