@@ -24,7 +24,7 @@ from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.bootstrap.answers import AnswerConfig, AnswerInputs, answer_queries
+from prism_core.prism.bootstrap.answers import AnswerConfig, answer_queries
 from prism_core.prism.bootstrap.queries import (
     DRAFTING,
     OPENERS,
@@ -32,10 +32,10 @@ from prism_core.prism.bootstrap.queries import (
     query_prompt,
     write_queries,
 )
-from prism_core.prism.bootstrap.verification import VerifyConfig, make_judge, verify_pairs
+from prism_core.prism.bootstrap.verification import VerifyConfig, verify_pairs
 from prism_core.prism.records import Query
 from prism_core.progress import Progress
-from prism_core.scorers.judges import judging_prompt
+from prism_core.scorers.judges import ModelJudge, judging_prompt
 from prism_core.storage import pack, unpack
 from prism_core.storage.journal import MemoryJournal
 from prism_core.types import Message, Persona, Prompt, PromptVariant, Sampling
@@ -110,11 +110,11 @@ def ours(
     start = time.perf_counter()
     found = write_queries(QueryConfig(per_persona=count), personas, model, journal, progress)
     asked = time.perf_counter()
-    inputs = AnswerInputs(found.queries, library)
-    pairs = answer_queries(AnswerConfig(sampling=sampling), inputs, model, journal, progress)
+    config = AnswerConfig(sampling=sampling)
+    pairs = answer_queries(config, found.queries, library, model, journal, progress)
     answered = time.perf_counter()
-    config = VerifyConfig(check_first=False)
-    verify_pairs(config, pairs, make_judge(config, model), journal, progress)
+    judging = VerifyConfig(check_first=False)
+    verify_pairs(judging, pairs, ModelJudge(model), journal, progress)
     end = time.perf_counter()
     tokens = sum(p.persona.tokens + p.neutral.tokens for p in pairs)
     seconds = {"questions": asked - start, "answers": answered - asked, "verdicts": end - answered}

@@ -103,7 +103,7 @@ def measure(arm: str, file: Path) -> dict[str, float]:
     """Measure the seconds of one step by one arm, its share of the teacher included."""
     model = LocalModel.load("embedded")
     pairs = [unpack(AnswerPair, one) for one in loads(file.read_text(encoding="utf-8"))]
-    samples = force(pairs, lambda _name: PromptVariant(demo_persona()), model, 1024).samples
+    samples = force(pairs, lambda _name: PromptVariant(demo_persona()), model, 1024)
     alone = peak_memory_bytes() or 0
     with tempfile.TemporaryDirectory() as folder:
         spec = TeacherSpec(64, HEAT)
@@ -147,7 +147,7 @@ def step_of(student: Student) -> Callable[[int], object]:
     return lambda rows: student.step(list(range(rows)), 1e-4)
 
 
-def plain_step(peft: PeftModel, samples: tuple[ForcedAnswer, ...]) -> Callable[[int], object]:
+def plain_step(peft: PeftModel, samples: Sequence[ForcedAnswer]) -> Callable[[int], object]:
     """Make one update in the plainest way, with PEFT's own LoRA."""
     for module in peft.modules():
         module.__dict__.pop("forward", None)  # what `fuse_maps` has put there

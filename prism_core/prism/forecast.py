@@ -68,15 +68,12 @@ class TrainForecast:
 
 @dataclass(frozen=True)
 class _Counts:
-    """How much there is to do, for one assumption on lengths and wins.
-
-    `answer` and `persona` are tokens, `wins` the share of answers that are distilled.
-    """
+    """How much there is to do, for one assumption on lengths and wins."""
 
     queries: int
-    answer: float
-    persona: int
-    wins: float
+    answer: float  # tokens
+    persona: int  # tokens
+    wins: float  # the share of answers that are distilled
 
     @property
     def student_tokens(self) -> float:
@@ -88,10 +85,7 @@ def forecast_training(
 ) -> TrainForecast:
     """Say what a run will do, and how long it takes once the machine was measured.
 
-    Args:
-        spec: the choices.
-        probe: the measured speeds, or None.
-        queries: how many questions there are, where they are given (the demo).
+    `queries` says how many questions there are, where they are given (the demo).
 
     Raises:
         InputError: there is no persona and no question.

@@ -61,10 +61,6 @@ def run_home(folder: Path) -> Path | None:
 def read_run(spec: TrainSpec, journal: Journal) -> PastRun:
     """Read back the judged pairs and held-out ids of a run.
 
-    Args:
-        spec: what was chosen for it.
-        journal: the run's journal.
-
     Raises:
         NotFoundError: the run is not finished, or ended without an adapter.
     """

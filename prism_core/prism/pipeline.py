@@ -19,7 +19,7 @@ from pathlib import Path
 from prism_core.errors import InputError
 from prism_core.models.local import LocalModel
 from prism_core.prism.ablation.ablate import ablate_run
-from prism_core.prism.bootstrap.answers import AnswerInputs, answer_queries
+from prism_core.prism.bootstrap.answers import answer_queries
 from prism_core.prism.bootstrap.queries import QueryConfig, write_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
 from prism_core.prism.bundle import BundleInfo, identify, load_bundle, write_info
@@ -64,12 +64,7 @@ class TrainResult:
 
 
 def run_training(run: RunRow, store: Store, progress: Progress) -> None:
-    """Do a training run of the store; see `prism_core.worker`.
-
-    Raises:
-        PrismError: the run cannot go on; the message says why.
-        CancelledError: stopped on request; finished parts are kept.
-    """
+    """Do a training run of the store; see `prism_core.worker`."""
     spec = unpack(TrainSpec, dict(run.spec))
     run.path.mkdir(parents=True, exist_ok=True)
     train(spec, run.path, StoreJournal(store, run.id), progress)
@@ -110,8 +105,7 @@ def train(
     try:
         result = work.run()
     finally:
-        spent = time.monotonic() - started
-        journal.save(TIME_STAGE, {f"{time.time():.3f}": spent})
+        journal.save(TIME_STAGE, {f"{time.time():.3f}": time.monotonic() - started})
     result = replace(result, seconds=sum(journal.load(TIME_STAGE).values()))
     journal.save(RESULT_STAGE, {RESULT_STAGE: pack(result)})
     return result
@@ -227,8 +221,9 @@ class _Training:
         """Stages 2 and 3 of one round."""
         config = answer_config(self.spec, number)
         student = load_bundle(previous, self.model) if previous is not None else None
-        inputs = AnswerInputs(queries, self.personas)
-        pairs = answer_queries(config, inputs, self.model, journal, self.progress, neutral=student)
+        pairs = answer_queries(
+            config, queries, self.personas, self.model, journal, self.progress, neutral=student
+        )
         return verify_pairs(self.verify_config, pairs, self.judge, journal, self.progress)
 
     def _distil(

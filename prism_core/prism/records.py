@@ -1,4 +1,9 @@
-"""What the PRISM stages hand to each other: queries -> answer pairs -> judged pairs."""
+"""What the PRISM stages hand to each other: queries -> answer pairs -> judged pairs.
+
+Every stage takes its settings first and, last, a journal and a progress. The journal keeps finished
+batches, which a resumed stage does not do again; the progress is told of every batch, and its
+cancel event stops the stage.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +67,8 @@ def probe_speed(
 ) -> SpeedProbe:
     """Measure a loaded model.
 
-    Args:
-        model: the model; visitors who use it wait for the training step alone.
-        rows: answers that the run will decode together.
-        progress: told of the three pieces; its cancel event stops between them.
+    Visitors who use the model wait for the training step alone. `rows` are the answers that the run
+    will decode together; the progress's cancel event stops between the three pieces.
 
     Raises:
         InputError: `rows` is not from 1 to 128.
@@ -147,41 +147,36 @@ def _train_rate(model: LocalModel) -> tuple[float, int]:
             accelerator = Accelerator(cpu=device.type == "cpu")
             student = Student(model.model, peft, samples, teacher, settings, accelerator)
             before = _memory_now(model)
-            with _PeakMemory(model) as peak:
+            with _watched_memory(model) as memory:
                 student.step(range(_TRAIN_ROWS), 1e-5)
             began = time.perf_counter()
             student.step(range(_TRAIN_ROWS), 1e-5)
             seconds = time.perf_counter() - began
     tokens = sum(student.lengths)
-    return tokens / seconds, max(0, peak.bytes - before) // tokens
+    return tokens / seconds, max(0, max(memory) - before) // tokens
 
 
-class _PeakMemory:
-    """Watches the largest memory inside a block; the GPU keeps count itself."""
+@contextmanager
+def _watched_memory(model: LocalModel) -> Iterator[list[int]]:
+    """Collect samples of the memory inside a block; the GPU adds its own count of the peak."""
+    is_cuda, done, samples = model.model.device.type == "cuda", threading.Event(), [0]
 
-    def __init__(self, model: LocalModel) -> None:
-        self._model = model
-        self.bytes = 0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+    def watch() -> None:
+        samples.append(_memory_now(model))
+        while not done.wait(_SAMPLE_SECONDS):
+            samples.append(_memory_now(model))
 
-    def __enter__(self) -> _PeakMemory:
-        if self._model.model.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-        if self._model.model.device.type == "cuda":
-            self.bytes = int(torch.cuda.max_memory_allocated())
-
-    def _watch(self) -> None:
-        while True:
-            self.bytes = max(self.bytes, _memory_now(self._model))
-            if self._done.wait(_SAMPLE_SECONDS):
-                return
+    if is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        done.set()
+        thread.join()
+        if is_cuda:
+            samples.append(int(torch.cuda.max_memory_allocated()))
 
 
 def _memory_now(model: LocalModel) -> int:

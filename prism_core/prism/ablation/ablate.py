@@ -18,7 +18,7 @@ from prism_core.prism.ablation.run import compare_systems
 from prism_core.prism.ablation.settings import AblationConfig, AblationInputs
 from prism_core.prism.ablation.systems import SystemParts, build_systems
 from prism_core.prism.ablation.table import AblationTable
-from prism_core.prism.bootstrap.answers import ANSWERING, AnswerInputs, answer_queries
+from prism_core.prism.bootstrap.answers import ANSWERING, answer_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
 from prism_core.prism.bundle import load_bundle, read_info
 from prism_core.prism.demo import demo_queries, shows_behaviour
@@ -133,8 +133,8 @@ def ablate_bundle(bundle: Path, model: LocalModel, progress: Progress) -> Ablati
         raise InputError(f"'{info.name}' does not say which of the demo's queries were held out.")
     spec = unpack(TrainSpec, settings)
     journal = MemoryJournal()
-    inputs = AnswerInputs(queries, personas_of(spec))
-    pairs = answer_queries(answer_config(spec), inputs, model, journal, progress)
+    config, personas = answer_config(spec), personas_of(spec)
+    pairs = answer_queries(config, queries, personas, model, journal, progress)
     verify, judge = judge_of(spec, model)
     judged = verify_pairs(verify, pairs, judge, journal, progress)
     return ablate_run(spec, judged, info.held_out, bundle, model, journal, progress, bundle=bundle)

@@ -63,14 +63,7 @@ class AnswerKl:
         *,
         max_tokens: int = 1024,
     ) -> None:
-        """Read every answer with its persona.
-
-        Args:
-            pairs: queries with the persona's answers.
-            variant_of: the variant that a persona's answers were written with, by its name.
-            model: the base.
-            progress: its cancel event stops the reading within one layer.
-            max_tokens: longer answers are cut to fit, prompt included.
+        """Read every answer with its persona; longer ones are cut to `max_tokens`, prompt included.
 
         Raises:
             CancelledError: stopped on request.
@@ -87,12 +80,7 @@ class AnswerKl:
     ) -> list[float | None]:
         """Measure KL(teacher || system) for each question, in nats a token.
 
-        Args:
-            questions: which answers, after which prompts.
-            lora: the adapter of the questions that are adapted.
-
-        Returns:
-            None where the answer has no text or does not fit after the prompt.
+        It is None where the answer has no text or does not fit after the prompt.
 
         Raises:
             InputError: a question is adapted, and there is no adapter.

@@ -51,16 +51,7 @@ def compare_systems(
     journal: Journal,
     progress: Progress,
 ) -> AblationTable:
-    """Compare all systems on the held-out queries (PRISM, section 5).
-
-    Args:
-        config: sampling, seed and sizes.
-        inputs: queries and systems, see `prism_core.prism.ablation.systems.build_systems`.
-        judge: compares each system's answers with the base's.
-        variant_of: the variant that a persona's answers were written with, by its name.
-        model: the base model.
-        journal: finished parts, and the table once it is done.
-        progress: told of every batch; its cancel event stops the work.
+    """Compare all systems on the held-out queries (PRISM, section 5); journal parts and table.
 
     Raises:
         InputError: no held-out query, no base among the systems, or a system twice.

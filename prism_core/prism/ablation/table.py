@@ -199,12 +199,7 @@ def make_cells(
 ) -> dict[str, AblationCell]:
     """Compute one system's cells by the column's key.
 
-    Args:
-        outcomes: what the system did with each held-out query.
-        base: what the base did with them; the same sequence for the base itself.
-        held_out: the queries.
-        behaviour: whether an answer shows the persona's behaviour.
-        seed: seed of the intervals' resampling.
+    `base` is what the base did with the same queries; for the base itself, the same sequence.
     """
     mine = _values(outcomes, base, held_out, behaviour)
     theirs = _values(base, base, held_out, behaviour)

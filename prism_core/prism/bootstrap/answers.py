@@ -42,17 +42,10 @@ class AnswerConfig:
     """Pairs answered, and journaled, together: twice as many rows."""
 
 
-@dataclass(frozen=True)
-class AnswerInputs:
-    """What is answered, and as whom."""
-
-    queries: Sequence[Query]
-    personas: Mapping[str, Persona]
-
-
 def answer_queries(
     config: AnswerConfig,
-    inputs: AnswerInputs,
+    queries: Sequence[Query],
+    personas: Mapping[str, Persona],
     model: Generator,
     journal: Journal,
     progress: Progress,
@@ -61,16 +54,8 @@ def answer_queries(
 ) -> list[AnswerPair]:
     """Answer every question with its persona and without (PRISM, stage 2).
 
-    Args:
-        config: persona length, placement and sampling.
-        inputs: questions and personas.
-        model: answers with the persona, and without it unless `neutral` is given.
-        journal: finished batches; a resumed stage redoes none of them.
-        progress: told of every batch; its cancel event stops the answering.
-        neutral: who answers without the persona in later rounds: the student with its adapter on.
-
-    Returns:
-        One pair a question, in the order of the questions.
+    In later rounds `neutral`, the student with its adapter on, answers without the persona. The
+    pairs are in the order of the questions.
 
     Raises:
         InputError: a setting is not allowed, a question comes twice or is too long for the model,
@@ -78,13 +63,18 @@ def answer_queries(
         NotFoundError: a question names a persona that is not among the inputs.
         CancelledError: stopped on request; finished batches are in the journal.
     """
-    _check(config, inputs)
-    prompts = _prompts(config, inputs, model, neutral or model)
+    _check(config, queries, personas)
+    prompts = {}
+    for query in queries:
+        variant = PromptVariant(personas[query.persona], config.length, config.placement)
+        prompts[query.id] = (
+            build_prompt(query.text, variant, model.has_system_role),
+            build_prompt(query.text, PromptVariant(), (neutral or model).has_system_role),
+        )
     who = [model.fingerprint, (neutral or model).fingerprint]
     texts = [[pair[0], pair[1]] for pair in prompts.values()]
     parts = begin(journal, STAGE, config, list(prompts), texts, who)
     done = {key: unpack(AnswerPair, part) for key, part in parts.items()}
-    queries = list(inputs.queries)
     progress.update(STAGE, len(done), len(queries), "answering with and without the persona")
     for start in range(0, len(queries), config.batch_pairs):
         batch = queries[start : start + config.batch_pairs]
@@ -96,20 +86,6 @@ def answer_queries(
         done |= {pair.query.id: pair for pair in pairs}
         progress.update(STAGE, len(done), len(queries), f"{len(done)} of {len(queries)} pairs")
     return [done[q.id] for q in queries]
-
-
-def _prompts(
-    config: AnswerConfig, inputs: AnswerInputs, model: Generator, neutral: Generator
-) -> dict[str, tuple[Prompt, Prompt]]:
-    """Build each question's prompts by its id: with the persona, and without."""
-    found = {}
-    for query in inputs.queries:
-        variant = PromptVariant(inputs.personas[query.persona], config.length, config.placement)
-        found[query.id] = (
-            build_prompt(query.text, variant, model.has_system_role),
-            build_prompt(query.text, PromptVariant(), neutral.has_system_role),
-        )
-    return found
 
 
 def _answer(
@@ -138,17 +114,17 @@ def _answer(
     return [AnswerPair(*row) for row in zip(batch, answers[:half], answers[half:], strict=True)]
 
 
-def _check(config: AnswerConfig, inputs: AnswerInputs) -> None:
+def _check(config: AnswerConfig, queries: Sequence[Query], personas: Mapping[str, Persona]) -> None:
     check(config)
-    if not inputs.queries:
+    if not queries:
         raise InputError("There is no question to answer; at least one is needed.")
-    ids = [query.id for query in inputs.queries]
+    ids = [query.id for query in queries]
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)
         raise InputError(f"Two questions have the id '{twice}'; every id must be unique.")
-    for query in inputs.queries:
-        if query.persona not in inputs.personas:
+    for query in queries:
+        if query.persona not in personas:
             raise NotFoundError(
                 f"Question '{query.id}' is for persona '{query.persona}', which is not among "
-                f"{', '.join(inputs.personas) or 'the inputs (there are none)'}."
+                f"{', '.join(personas) or 'the inputs (there are none)'}."
             )

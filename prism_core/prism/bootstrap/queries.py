@@ -183,12 +183,7 @@ def write_queries(
 ) -> QuerySet:
     """Have the model write questions for every persona (PRISM, stage 1).
 
-    Args:
-        config: how many, and how.
-        personas: whom the questions are for.
-        model: the writer; one that continues a begun answer (`continues_answers`) writes better.
-        journal: finished batches; a resumed stage redoes none of them.
-        progress: told of every batch; its cancel event stops the writing.
+    A model that continues a begun answer (`continues_answers`) writes better ones.
 
     Raises:
         InputError: a setting is not allowed, or the stage was begun with other settings.
@@ -219,14 +214,7 @@ def write_queries(
 
 
 def query_prompt(persona: Persona, topic: str, opener: str, can_continue: bool) -> Prompt:
-    """Build what the writer reads for one draft.
-
-    Args:
-        persona: whom the question is for.
-        topic: the sub-topic.
-        opener: the question's first words.
-        can_continue: whether the model continues an answer that was begun for it.
-    """
+    """Build what the writer reads for one draft, which it continues if it can."""
     if not can_continue:
         text = _ASK_PLAINLY.format(domain=persona.domain, topic=topic, opener=opener)
         return (Message("user", text),)

@@ -73,7 +73,7 @@ def parse_draft(written: str, opener: str = "", *, is_cut: bool = False, words: 
         written: the generated text, which continues `opener`.
         opener: the beginning that was put into the model's mouth.
         is_cut: whether the token limit ended the text.
-        words: the most words that a question may have.
+        words: the most that a question may have.
     """
     if not written.strip():
         return Draft("", "empty")

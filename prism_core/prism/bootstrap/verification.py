@@ -78,17 +78,7 @@ def verify_pairs(
     journal: Journal,
     progress: Progress,
 ) -> list[JudgedPair]:
-    """Judge every pair in both orders (PRISM, stage 3).
-
-    Args:
-        config: sizes, and the judge's name.
-        pairs: what stage 2 made.
-        judge: who decides.
-        journal: finished batches and the judge check; a resumed stage redoes none of them.
-        progress: told of every batch; its cancel event stops the judging.
-
-    Returns:
-        One judged pair for each pair, in order.
+    """Judge every pair in both orders, after the judge check (PRISM, stage 3).
 
     Raises:
         InputError: a pair is too long for the judge, or the stage was begun with other settings.

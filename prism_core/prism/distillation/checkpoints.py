@@ -39,14 +39,9 @@ def save_checkpoint(
     position: Position,
     digest: str,
 ) -> None:
-    """Replace the folder's checkpoint.
+    """Replace the folder's checkpoint: weights by name, their Adam's moments, and the position.
 
-    Args:
-        folder: where it goes.
-        params: the trained weights by name.
-        optimizer: an Adam over them.
-        position: where the run stands.
-        digest: identifies settings and data; a checkpoint of another one does not fit.
+    The digest identifies settings and data; a checkpoint of another one does not fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}

@@ -85,7 +85,7 @@ def distill(
         model: the base; it is locked meanwhile, and is as before afterwards.
         folder: becomes a PEFT folder.
         journal: keeps the curve, and the report once finished.
-        progress: told of every step; asked at every layer whether to stop.
+        progress: asked at every layer whether to stop.
         held_out: answers to measure on; by default a share of `pairs` is kept back, by group.
         start: an adapter to go on from, for a further round.
 

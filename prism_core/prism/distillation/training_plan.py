@@ -73,14 +73,9 @@ def micro_batches(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) 
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float, schedule: Schedule) -> float:
-    """Return a step's rate: a linear rise, then a cosine fall to 0, or a plateau.
+    """Return a step's rate: a linear rise to the peak, then a cosine fall to 0, or a plateau.
 
-    Args:
-        step: counted from 0.
-        steps: how many there are.
-        peak: the rate at the end of the rise.
-        warmup: share of all steps that the rise takes.
-        schedule: what follows the rise.
+    Steps are counted from 0; `warmup` is the share of them that the rise takes.
     """
     rise = round(warmup * steps)
     if step < rise:

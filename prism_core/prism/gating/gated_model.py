@@ -194,7 +194,7 @@ class GatedModel:
         cancel: threading.Event | None = None,
         gates: Sequence[GateMode] | GateMode = "auto",
     ) -> list[list[ChoiceScore]]:
-        """Log-likelihood of each choice, each prompt by its own gate."""
+        """Return the log-likelihood of each choice, each prompt by its own gate."""
         found: dict[int, list[ChoiceScore]] = {}
         for rows, adapter in self._parts(prompts, gates, cancel):
             asked, offered = [prompts[i] for i in rows], [choices[i] for i in rows]
@@ -209,7 +209,7 @@ class GatedModel:
         *,
         gates: Sequence[GateMode] | GateMode = "auto",
     ) -> list[list[TokenScore]]:
-        """Log p of each token of given answers, each prompt by its own gate."""
+        """Return log p of each token of given answers, each prompt by its own gate."""
         found: dict[int, list[TokenScore]] = {}
         for rows, adapter in self._parts(prompts, gates):
             asked, given = [prompts[i] for i in rows], [answers[i] for i in rows]

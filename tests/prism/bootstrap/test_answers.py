@@ -12,7 +12,7 @@ from prism_core.errors import CancelledError, InputError, NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.bootstrap.answers import STAGE, AnswerConfig, AnswerInputs, answer_queries
+from prism_core.prism.bootstrap.answers import STAGE, AnswerConfig, answer_queries
 from prism_core.prism.records import AnswerPair, Query
 from prism_core.progress import Progress
 from prism_core.storage import Store
@@ -34,8 +34,7 @@ def echo(prompt: Prompt, seed: int) -> str:
 
 
 def run(model: Scripted, journal: Journal, progress: Progress | None = None) -> list[AnswerPair]:
-    inputs = AnswerInputs(QUERIES, PEOPLE)
-    return answer_queries(CONFIG, inputs, model, journal, progress or Progress())
+    return answer_queries(CONFIG, QUERIES, PEOPLE, model, journal, progress or Progress())
 
 
 def test_both_answers_of_a_pair_share_a_batch_and_a_seed() -> None:
@@ -53,8 +52,9 @@ def test_both_answers_of_a_pair_share_a_batch_and_a_seed() -> None:
 def test_another_generator_may_answer_without_the_persona() -> None:
     student = Scripted(lambda p, s: f"student: {p[-1].content}")
     teacher = Scripted(echo)
-    inputs = AnswerInputs(QUERIES, PEOPLE)
-    pairs = answer_queries(CONFIG, inputs, teacher, MemoryJournal(), Progress(), neutral=student)
+    pairs = answer_queries(
+        CONFIG, QUERIES, PEOPLE, teacher, MemoryJournal(), Progress(), neutral=student
+    )
     assert (teacher.calls, student.calls) == ([3, 3, 1], [3, 3, 1])
     assert pairs[1].neutral.text == "student: What is number 1?"
     assert pairs[1].persona.text.startswith("You rhyme.")
@@ -93,9 +93,7 @@ def test_a_cancelled_batch_is_not_journaled() -> None:
 
 def test_mistakes_in_the_inputs_are_named() -> None:
     def ask(config: AnswerConfig, queries: tuple[Query, ...]) -> None:
-        answer_queries(
-            config, AnswerInputs(queries, PEOPLE), Scripted(echo), MemoryJournal(), Progress()
-        )
+        answer_queries(config, queries, PEOPLE, Scripted(echo), MemoryJournal(), Progress())
 
     with pytest.raises(NotFoundError, match="'nobody'"):
         ask(CONFIG, (replace(QUERIES[0], persona="nobody"),))
@@ -114,11 +112,7 @@ def test_another_placement_on_the_same_run_is_refused() -> None:
     run(Scripted(echo), journal)
     with pytest.raises(InputError, match="begun with other settings"):
         answer_queries(
-            replace(CONFIG, placement="user"),
-            AnswerInputs(QUERIES, PEOPLE),
-            Scripted(echo),
-            journal,
-            Progress(),
+            replace(CONFIG, placement="user"), QUERIES, PEOPLE, Scripted(echo), journal, Progress()
         )
 
 
@@ -137,8 +131,7 @@ def test_the_embedded_model_answers_pairs_as_it_would_alone(model: LocalModel) -
     )
     sampling = Sampling(max_new_tokens=10, temperature=0.0)
     config = AnswerConfig(length="long", sampling=sampling, batch_pairs=4)
-    inputs = AnswerInputs(queries, library)
-    pairs = answer_queries(config, inputs, model, MemoryJournal(), Progress())
+    pairs = answer_queries(config, queries, library, model, MemoryJournal(), Progress())
     for pair in pairs:
         variant = PromptVariant(library[pair.query.persona], "long")
         for completion, chosen in ((pair.persona, variant), (pair.neutral, PromptVariant())):
