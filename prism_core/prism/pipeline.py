@@ -78,16 +78,11 @@ def train(
     model: LocalModel | None = None,
     command: str = "",
 ) -> TrainResult:
-    """Run all stages, or go on with them.
+    """Run all stages, or go on with them; the bundle goes to `adapter` inside the run's folder.
 
-    Args:
-        spec: what was chosen.
-        folder: the run's folder; the bundle goes to `adapter` inside it.
-        journal: the run's journal; None keeps it in a store of the folder's own, and goes on with
-            the run there if it has this spec.
-        progress: told of every batch and step; its cancel event stops the work.
-        model: the base model, loaded if it is not given.
-        command: what to write on the model card; by default the command line of this spec.
+    Without a journal, one is kept in a store of the folder's own, and a run with this spec goes on
+    there. The base model is loaded if it is not given. `command` stands on the model card, by
+    default the command line of this spec.
 
     Raises:
         InputError: a choice is not allowed.

@@ -45,11 +45,7 @@ def split_by_group(
     Large groups are placed first, each where the parts' shares of both labels come closest to
     what was asked for.
 
-    Args:
-        groups: a group number for each row, shape (n,).
-        labels: the label of each row, shape (n,).
-        shares: the share of each part; they sum to 1.
-        seed: decides among groups that are equally large.
+    `groups` and `labels` have one entry a row; the seed decides among equally large groups.
 
     Raises:
         InputError: a share is not above 0, or they do not sum to 1.

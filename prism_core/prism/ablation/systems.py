@@ -73,7 +73,7 @@ class System:
 
     @property
     def label(self) -> str:
-        """Its name as shown to people."""
+        """Name shown to people."""
         return LABELS[self.name]
 
     def answer(

@@ -91,7 +91,7 @@ class PersonaQueries:
     written: int
     kept: int
     dropped: Mapping[str, int]
-    """Unusable drafts by reason: near_duplicate, refusal, empty, malformed, too_long."""
+    """Unusable drafts by `Reason`."""
 
     @property
     def shortfall(self) -> int:
@@ -226,8 +226,8 @@ def _write(
     config: QueryConfig, batch: Sequence[_Slot], model: Generator, progress: Progress
 ) -> list[dict[str, Any]]:
     """Write one batch of drafts, as plain records."""
-    seeds = [seed_of(config.seed, STAGE, s.persona, s.index) for s in batch]
     prompts = [s.prompt for s in batch]
+    seeds = [seed_of(config.seed, STAGE, s.persona, s.index) for s in batch]
     answers = model.generate(prompts, config.sampling, seeds, cancel=progress.cancel)
     if any(a.finish == "cancelled" for a in answers):
         raise CancelledError("stopped while questions were being written")

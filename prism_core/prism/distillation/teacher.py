@@ -91,13 +91,7 @@ def cache_teacher_logits(
 ) -> None:
     """Compute and keep the teacher's logits for all samples whose file is missing or stale.
 
-    Args:
-        samples: answers with the teacher's prompts.
-        model: the base model, without any adapter.
-        spec: what to keep.
-        folder: holds the files.
-        tick: told of the progress; may raise `CancelledError`.
-        share: (rank, world): every process does its own part of the files.
+    `tick` may raise `CancelledError`; of `share`, (rank, world), every process does its own files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = 0

@@ -78,16 +78,9 @@ def distill(
 ) -> DistillReport:
     """Train a LoRA on the distill set and save it; goes on where an earlier call stopped.
 
-    Args:
-        config: the settings.
-        pairs: the distill set: answers whose persona won.
-        variant_of: the variant that a persona's answers were written with, by its name.
-        model: the base; it is locked meanwhile, and is as before afterwards.
-        folder: becomes a PEFT folder.
-        journal: keeps the curve, and the report once finished.
-        progress: asked at every layer whether to stop.
-        held_out: answers to measure on; by default a share of `pairs` is kept back, by group.
-        start: an adapter to go on from, for a further round.
+    The distill set is answers whose persona won, `held_out` those to measure on; by default a share
+    of `pairs` is kept back, by group. The base is locked meanwhile, and is as before afterwards.
+    The folder becomes a PEFT folder; in a further round, training goes on from the adapter `start`.
 
     Raises:
         InputError: a setting is not allowed, or no answer can be trained on.

@@ -42,14 +42,9 @@ def fit_gate(
 ) -> Fit:
     """Train a gate on rows of both classes.
 
-    Args:
-        features: shape (n, F), the columns that `feature` names.
-        labels: shape (n,), true where the persona helps.
-        others: rows that are only scored, shape (m, F).
-        feature: what the columns are.
-        config: epochs, learning rate, weight decay, batch and seed.
-        keep: the epoch whose weights the gate gets, counted from 1; None for the last.
-        on_epoch: told of every epoch and its loss; may raise to stop.
+    `features` (n, F) are the columns that `feature` names; `labels` (n,) are true where the persona
+    helps; `others` (m, F) are only scored. The gate gets the weights of epoch `keep`, counted from
+    1; None is the last. `on_epoch` is told of every epoch and its loss, and may raise to stop.
     """
     generator = torch.Generator().manual_seed(config.seed)
     gate = new_gate(features, feature, config.seed)
