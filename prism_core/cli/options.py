@@ -83,12 +83,8 @@ def add_training(parser: argparse.ArgumentParser, presets: tuple[str, ...]) -> N
 def add_fields(parser: argparse.ArgumentParser, kind: type, helps: Mapping[str, str]) -> None:
     """Add an option for each of a spec's fields, with the limits of its type.
 
-    An option that is not given is None, so that a preset can stand behind it.
-
-    Args:
-        parser: where the options go.
-        kind: the spec; every field has a default.
-        helps: field -> its line of help.
+    An option that is not given is None, so that a preset can stand behind it. Every field of the
+    spec has a default; `helps` maps a field to its line of help.
     """
     hints, start = get_type_hints(kind), kind()
     for field, text in helps.items():

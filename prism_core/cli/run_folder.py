@@ -27,14 +27,7 @@ def train_in_folder(
     spec_type: type[SpecT],
     train: Callable[[SpecT, Path, Journal, Progress], T],
 ) -> T:
-    """Begin a training run in a folder, or go on with the one that lies there.
-
-    Args:
-        folder: the run's folder.
-        kind: what is trained.
-        new_spec: the choices of a new run; None goes on with the last one.
-        spec_type: what a kept spec is read back as.
-        train: does the work; how far it is appears on stderr.
+    """Begin a training run in a folder, or go on with the last one there if no spec is new.
 
     Raises:
         PrismError: there is nothing to go on with, or the work failed.

@@ -63,11 +63,6 @@ def own_personas(path: Path = OWN_FILE) -> tuple[GymPersona, ...]:
 def public_personas(data_dir: Path, count: int, seed: int = 0) -> tuple[GymPersona, ...]:
     """Return a seeded choice of the public personas; a larger count contains the smaller.
 
-    Args:
-        data_dir: the folder that `PRISM_DATA_DIR` names.
-        count: how many.
-        seed: chooses which.
-
     Raises:
         NotFoundError: the folder holds no questions.
         InputError: a file is damaged.

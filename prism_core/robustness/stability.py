@@ -78,12 +78,7 @@ class Stability:
 
 
 def measure(table: StabilityTable, part: Part | None = None, seed: int = 0) -> Stability:
-    """Return the score and its companions.
-
-    Args:
-        table: the rewards.
-        part: only the personas of this part; None takes all.
-        seed: draws the resamples.
+    """Return the score and its companions over the personas of one part, or over all.
 
     Raises:
         InputError: a reward is not between 0 and 1.

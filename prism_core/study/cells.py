@@ -51,7 +51,7 @@ def cells_of(
 
     Args:
         spec: the study's choices.
-        personas: the personas that the spec names.
+        personas: those that the spec names.
         adapters: those of the spec's adapters that fit the model.
         has_system_role: whether the model's chat template takes a system turn.
     """

@@ -93,13 +93,7 @@ def score_choice_items(
 ) -> list[ChoiceScores]:
     """Score the choices of all items under one variant, whose beginning is read once a batch.
 
-    Args:
-        model: any generator that scores choices.
-        variant: the persona's prompt, or neutral.
-        items: items of kind `choice`.
-        scoring: by letters, or by the choices themselves.
-        cancel: stops the work when set.
-        gates: for a gated model, whether the gate decides or is held.
+    Of a gated model, `gates` says whether the gate decides or is held.
 
     Raises:
         InputError: an item has no choices, or a prompt is too long for the model.
@@ -174,12 +168,8 @@ def probe_scoring(
 ) -> ScoringProbe:
     """Find out on a few questions, without a persona, which way of scoring fits a model.
 
-    Letters win a tie: they need one pass and are how people read such questions.
-
-    Args:
-        model: any generator that scores choices.
-        items: what to ask; None takes questions of the embedded suite, all domains alike.
-        cancel: stops the probe when set.
+    Letters win a tie: they need one pass and are how people read such questions. Without items,
+    questions of the embedded suite are asked, all domains alike.
 
     Raises:
         InputError: there are no items.

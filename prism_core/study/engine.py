@@ -115,10 +115,7 @@ class Engine:
     def facts(self, reference: str, has_choices: bool = True) -> ModelFacts:
         """Find out what the study must know of a model.
 
-        Args:
-            reference: the model.
-            has_choices: whether there are choices to be scored; a probe then decides how, where
-                the spec leaves it open.
+        Where there are choices and the spec leaves open how to score them, a probe decides.
 
         Raises:
             PrismError: the model cannot be loaded.

@@ -126,12 +126,7 @@ def versions_here() -> dict[str, str]:
 
 
 def read_study(store: Store, run_id: str, owner: str | None = None) -> Study:
-    """Return a study as far as its run has come.
-
-    Args:
-        store: where the run is.
-        run_id: the run.
-        owner: whose run it must be; None for anybody's.
+    """Return a study as far as its run has come; without an owner, anybody's.
 
     Raises:
         NotFoundError: there is no such study.
@@ -144,8 +139,7 @@ def read_study(store: Store, run_id: str, owner: str | None = None) -> Study:
 
 def study_of(run: RunRow, records: StudyRecords) -> Study:
     """Return the study that a run's records hold so far."""
-    items, models = records.items(), records.models()
-    end = records.end()
+    items, models, end = records.items(), records.models(), records.end()
     notes = [note for part in models.values() for note in (*part.facts.notes, *part.notes)]
     versions = {f"model {p.facts.name}": p.facts.fingerprint for p in models.values()}
     created = datetime.datetime.fromtimestamp(run.created, datetime.UTC)

@@ -70,10 +70,8 @@ def find_adapter(
 ) -> tuple[Path, BundleInfo]:
     """Return the folder of an adapter and what it says of itself.
 
-    Args:
-        reference: a shipped adapter's name, a training run's id, or a bundle's folder.
-        store: where runs are looked up.
-        owner: whose runs; None for everybody's.
+    The reference is a shipped adapter's name, the id of a training run (of the owner's, or without
+    one of anybody's) in the store, or a bundle's folder.
 
     Raises:
         NotFoundError: there is none.
