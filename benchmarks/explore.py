@@ -23,8 +23,7 @@ import pandas as pd
 from app.explore.figures_panel import Gallery
 from app.explore.items import ItemFilter, item_page
 from app.services.settings import Settings
-from app.services.study_imports import StudyImports
-from app.services.study_shelf import OpenStudy, StudyShelf
+from app.services.study_shelf import OpenStudy, StudyImports, StudyShelf
 from prism_core.analysis import Filters, Pick, make_view
 from prism_core.figures import FIGURES, FigureOptions
 from prism_core.personas.library import load_personas

@@ -17,18 +17,10 @@ from app.common.persona_choices import (
 )
 from app.common.shared import Updates, fragment, typed_slider
 from app.compare.examples import Example, labels
-from app.compare.form import DEFAULT_ARMS, DEFAULT_SAMPLING, Selection
+from app.compare.form import FIELDS, Selection, sampling_limits
 from app.compare.views.cards import ARM_CHOICES, persona_note
 from app.services.settings import Settings
-from prism_core.types import Persona, Sampling
-
-SAMPLING_FIELDS = tuple(Sampling.__dataclass_fields__)
-FIELDS = (
-    *("question", "persona", "length", "placement", "arms", "control"),
-    *SAMPLING_FIELDS,
-    *("seed", "model", "adapter"),
-)
-"""The inputs by name, in the order in which listeners get their values."""
+from prism_core.types import Persona
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,6 @@ class Composer:
     link: gr.Button
     link_box: gr.Textbox
     chips: list[gr.Button]
-    """A button for each category of examples."""
 
     @property
     def fields(self) -> list[Component]:
@@ -67,22 +58,6 @@ class Composer:
     def show(self, values: Mapping[str, Any]) -> Updates:
         """Return the updates that put values, by field name, into the composer."""
         return {getattr(self, name): value for name, value in values.items()}
-
-
-def selection_of(*values: Any) -> Selection:
-    """Return the selection in the values of `Composer.fields`, not checked yet."""
-    raw = dict(zip(FIELDS, values, strict=True))
-    sampling = Sampling(**{name: raw.pop(name) for name in SAMPLING_FIELDS})
-    texts = {n: raw.pop(n) or "" for n in ("question", "persona", "control", "model", "adapter")}
-    return Selection(**raw | texts | {"arms": tuple(raw["arms"] or ()), "sampling": sampling})
-
-
-def values_of(selection: Selection) -> dict[str, Any]:
-    """Return the values, by field name, that show a selection."""
-    sampling = {name: getattr(selection.sampling, name) for name in SAMPLING_FIELDS}
-    others = {name: getattr(selection, name) for name in FIELDS if name not in sampling}
-    arms, adapter = list(selection.arms), selection.adapter or None
-    return {**others, **sampling, "arms": arms, "adapter": adapter}
 
 
 def build_composer(
@@ -125,63 +100,62 @@ def build_composer(
             persona_note(library.get(default.persona), default.length), elem_id="px-persona-text"
         )
         parts["arms"] = gr.CheckboxGroup(
-            ARM_CHOICES, value=list(DEFAULT_ARMS), label="Who answers", elem_id="px-arms"
+            ARM_CHOICES, value=list(default.arms), label="Who answers", elem_id="px-arms"
         )
         parts["adapter"] = gr.Dropdown(
             [], label="Adapter of the PRISM arm", visible=False, elem_id="px-adapter"
         )
         parts |= _actions()
         with gr.Accordion("Sampling and model", open=False, elem_id="px-more"):
-            parts |= _sampling(settings)
+            parts |= _sampling(settings, default)
             parts |= _model(settings, library, default)
     return Composer(**parts)
 
 
 def _actions() -> dict[str, Any]:
+    parts: dict[str, Any] = {}
     with gr.Row(elem_classes="px-actions", equal_height=True):
-        run = gr.Button("Compare", variant="primary", size="lg", elem_id="px-run", scale=0)
-        stop = gr.Button(
+        parts["run"] = gr.Button("Compare", variant="primary", size="lg", elem_id="px-run", scale=0)
+        parts["stop"] = gr.Button(
             "Stop", variant="stop", size="lg", elem_id="px-stop", visible=False, scale=0
         )
-        blind = gr.Checkbox(
+        parts["blind"] = gr.Checkbox(
             label="Blind vote",
             info="Hide who wrote what until you have chosen.",
             elem_id="px-blind",
             container=False,
         )
-        link = gr.Button("Copy link", size="sm", elem_id="px-link", scale=0)
-    link_box = gr.Textbox(
+        parts["link"] = gr.Button("Copy link", size="sm", elem_id="px-link", scale=0)
+    parts["link_box"] = gr.Textbox(
         label="Link to these inputs",
         visible=False,
         interactive=False,
         buttons=["copy"],
         elem_id="px-link-box",
     )
-    return {"run": run, "stop": stop, "blind": blind, "link": link, "link_box": link_box}
+    return parts
 
 
-def _sampling(settings: Settings) -> dict[str, Any]:
+def _sampling(settings: Settings, default: Selection) -> dict[str, Any]:
     parts: dict[str, Any] = {}
-    most = settings.max_new_tokens
+    limits = sampling_limits(settings)
 
-    def slider(name: str, low: float, high: float, step: float, label: str, info: str) -> None:
-        elem_id = "px-tokens" if name == "max_new_tokens" else None
-        value = getattr(DEFAULT_SAMPLING, name)
+    def slider(name: str, step: float, info: str, elem_id: str | None = None) -> None:
+        label, low, high = limits[name]
+        value = getattr(default.sampling, name)
         parts[name] = typed_slider(
             low, high, value=value, step=step, label=label, info=info, elem_id=elem_id
         )
 
     with gr.Row(elem_classes="px-row"):
-        cut = "Where an answer is cut at the latest."
-        slider("max_new_tokens", 1, most, 1, "Most new tokens", cut)
-        slider("temperature", 0, 2, 0.05, "Temperature", "0 always takes the likeliest token.")
-        allowed = "1 allows every repetition."
-        slider("repetition_penalty", 1, 2, 0.05, "Repetition penalty", allowed)
+        slider("max_new_tokens", 1, "Where an answer is cut at the latest.", "px-tokens")
+        slider("temperature", 0.05, "0 always takes the likeliest token.")
+        slider("repetition_penalty", 0.05, "1 allows every repetition.")
     with gr.Row(elem_classes="px-row"):
-        slider("top_p", 0.05, 1, 0.05, "Top-p", "1 keeps every token.")
-        slider("top_k", 0, 1000, 1, "Top-k", "0 keeps every token.")
+        slider("top_p", 0.05, "1 keeps every token.")
+        slider("top_k", 1, "0 keeps every token.")
         parts["seed"] = gr.Number(
-            value=0,
+            value=default.seed,
             precision=0,
             label="Seed",
             info="The same seed gives the same answers.",

@@ -12,9 +12,9 @@ import gradio as gr
 from app.common.persona_choices import control_choices, merge_personas, persona_choices
 from app.common.shared import Updates
 from app.common.text import notice
-from app.compare.composer import Composer, selection_of, values_of
+from app.compare.composer import Composer
 from app.compare.examples import Example, labels, pick
-from app.compare.form import Selection, check_selection, read_query
+from app.compare.form import Selection, check_selection, read_query, selection_of, values_of
 from app.compare.views.cards import persona_note
 from app.services.adapter_shelf import AdapterShelf
 from app.services.settings import Settings

@@ -1,15 +1,15 @@
 """What a visitor has chosen, checked once and frozen.
 
-Raw values come from form fields, from the API and from links; `check_selection` turns them into a
-`Selection` or says in one sentence what is wrong. A `Selection` becomes a link with `to_query` and
-comes back with `read_query`. Nothing here knows Gradio.
+Raw values come from form fields, from the API and from links; `check_selection` says in one
+sentence what is wrong with them. A `Selection` becomes a link with `to_query` and comes back with
+`read_query`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,7 +37,13 @@ DEFAULT_SAMPLING = Sampling(
 )
 """Temperature and top-p as the embedded model's authors advise; a little less repetition."""
 _ADAPTER = re.compile(r"[A-Za-z0-9._-]{0,100}")
-_SAMPLING_FIELDS = tuple(f.name for f in fields(Sampling))
+SAMPLING_FIELDS = tuple(Sampling.__dataclass_fields__)
+FIELDS = (
+    *("question", "persona", "length", "placement", "arms", "control"),
+    *SAMPLING_FIELDS,
+    *("seed", "model", "adapter"),
+)
+"""The inputs by name, in the order in which listeners get their values."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,6 @@ class Selection:
     arms: tuple[ArmKind, ...] = DEFAULT_ARMS
     """The arms to answer, in the order of `ARMS`."""
     control: str = "neutral_text"
-    """Name of the persona that the control arm uses."""
     sampling: Sampling = DEFAULT_SAMPLING
     seed: int = 0
     model: str = EMBEDDED
@@ -79,21 +84,24 @@ class Selection:
 
     def to_query(self) -> str:
         """Return the query string of a link that brings these inputs back."""
-        sampling = {name: f"{getattr(self.sampling, name):.10g}" for name in _SAMPLING_FIELDS}
-        return urlencode(
-            {
-                "question": self.question,
-                "persona": self.persona,
-                "length": self.length,
-                "placement": self.placement,
-                "arms": ",".join(self.arms),
-                "control": self.control,
-                **sampling,
-                "seed": self.seed,
-                "model": self.model,
-                **({"adapter": self.adapter} if self.adapter else {}),
-            }
-        )
+        values = values_of(self) | {"arms": ",".join(self.arms)}
+        values |= {name: f"{values[name]:.10g}" for name in SAMPLING_FIELDS}
+        return urlencode({name: value for name, value in values.items() if value is not None})
+
+
+def selection_of(*values: Any) -> Selection:
+    """Return the selection in the values of `FIELDS`, not checked yet."""
+    raw = dict(zip(FIELDS, values, strict=True))
+    sampling = Sampling(**{name: raw.pop(name) for name in SAMPLING_FIELDS})
+    texts = {n: raw[n] or "" for n in ("question", "persona", "control", "model", "adapter")}
+    return Selection(**raw | texts | {"arms": tuple(raw["arms"] or ()), "sampling": sampling})
+
+
+def values_of(selection: Selection) -> dict[str, Any]:
+    """Return the values of `FIELDS`, by name, that show a selection."""
+    flat = {**vars(selection), **asdict(selection.sampling)}
+    shown = {"arms": list(selection.arms), "adapter": selection.adapter or None}
+    return {name: flat[name] for name in FIELDS} | shown
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,6 @@ class LinkReading:
     problems: tuple[str, ...]
     """One sentence for each value that was not allowed."""
     is_empty: bool
-    """Whether the link named no input at all."""
 
 
 def check_selection(
@@ -128,20 +135,16 @@ def check_selection(
     return replace(
         selection,
         question=question,
-        arms=check_arms(selection.arms),
-        sampling=check_sampling(selection.sampling, settings),
+        arms=_check_arms(selection.arms),
+        sampling=_check_sampling(selection.sampling, settings),
         seed=read_whole("Seed", selection.seed, 0, MAX_SEED),
         model=check_model(selection.model),
-        adapter=check_adapter(selection.adapter),
+        adapter=_check_adapter(selection.adapter),
     )
 
 
-def check_arms(arms: Sequence[str]) -> tuple[ArmKind, ...]:
-    """Return the arms in the order in which they are shown, each once.
-
-    Raises:
-        InputError: none, or one that does not exist.
-    """
+def _check_arms(arms: Sequence[str]) -> tuple[ArmKind, ...]:
+    """Return the arms in the order in which they are shown, each once."""
     for arm in arms:
         _one_of("arm", arm, ARMS)
     if not arms:
@@ -149,28 +152,30 @@ def check_arms(arms: Sequence[str]) -> tuple[ArmKind, ...]:
     return tuple(arm for arm in ARMS if arm in arms)
 
 
-def check_sampling(sampling: Sampling, settings: Settings) -> Sampling:
-    """Return the sampling if it is allowed here.
-
-    Raises:
-        InputError: a number is missing or out of range.
-    """
-    most = settings.max_new_tokens
-    return Sampling(
-        max_new_tokens=read_whole("Most new tokens", sampling.max_new_tokens, 1, most),
-        temperature=read_number("Temperature", sampling.temperature, 0, 2),
-        top_p=read_number("Top-p", sampling.top_p, 0.05, 1),
-        top_k=read_whole("Top-k", sampling.top_k, 0, 1000),
-        repetition_penalty=read_number("Repetition penalty", sampling.repetition_penalty, 1, 2),
-    )
+def sampling_limits(settings: Settings) -> dict[str, tuple[str, float, float]]:
+    """Return what the page calls each number of a `Sampling`, its least and its most."""
+    return {
+        "max_new_tokens": ("Most new tokens", 1, settings.max_new_tokens),
+        "temperature": ("Temperature", 0, 2),
+        "top_p": ("Top-p", 0.05, 1),
+        "top_k": ("Top-k", 0, 1000),
+        "repetition_penalty": ("Repetition penalty", 1, 2),
+    }
 
 
-def check_adapter(name: str) -> str:
-    """Return an adapter's id, which may be empty; whether it exists is known when it is loaded.
+def _check_sampling(sampling: Sampling, settings: Settings) -> Sampling:
+    checked: dict[str, Any] = {}
+    for name, (label, low, high) in sampling_limits(settings).items():
+        value = getattr(sampling, name)
+        if isinstance(getattr(DEFAULT_SAMPLING, name), int):
+            checked[name] = read_whole(label, value, int(low), int(high))
+        else:
+            checked[name] = read_number(label, value, low, high)
+    return Sampling(**checked)
 
-    Raises:
-        InputError: it does not have the form of an id.
-    """
+
+def _check_adapter(name: str) -> str:
+    """Return an adapter's id, which may be empty; whether it exists is known when it is loaded."""
     text = str(name or "").strip()
     if not _ADAPTER.fullmatch(text):
         raise InputError(f"'{text[:60]}' is not an adapter; choose one from the list.")
@@ -181,8 +186,7 @@ def read_query(
     query: Mapping[str, str], personas: Mapping[str, Persona], settings: Settings
 ) -> LinkReading:
     """Read what a link asks for, value by value, so that one mistake does not cost all."""
-    names = ("persona", "length", "placement", "arms", "control", "seed", "model", "adapter")
-    used = [n for n in ("question", *names, *_SAMPLING_FIELDS) if n in query]
+    used = [name for name in FIELDS if name in query]
     selection = Selection(question="?", model=settings.default_model)
     question = ""
     problems: list[str] = []
@@ -201,8 +205,8 @@ def read_query(
 def _with(selection: Selection, name: str, value: str) -> Selection:
     changes: dict[str, Any] = {name: value}
     if name == "arms":
-        changes = {"arms": check_arms([a.strip() for a in value.split(",") if a.strip()])}
-    elif name in _SAMPLING_FIELDS:
+        changes = {"arms": _check_arms([a.strip() for a in value.split(",") if a.strip()])}
+    elif name in SAMPLING_FIELDS:
         changes = {"sampling": replace(selection.sampling, **changes)}
     return replace(selection, **changes)
 

@@ -18,8 +18,7 @@ import gradio as gr
 from app.common.persona_choices import merge_personas
 from app.common.shared import QUEUE_SIZE, Updates
 from app.common.text import count, loading, notice
-from app.compare.composer import selection_of
-from app.compare.form import check_selection
+from app.compare.form import check_selection, selection_of
 from app.compare.running import Running
 from app.compare.shown import Order, Shown, new_order
 from app.compare.views.cards import blind_cards, cards_of, intro_cards

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from app.compare.form import values_of
 from app.compare.shown import Shown
 from prism_core.compare.comparison import ARMS, ArmKind
 from prism_core.errors import InputError
@@ -34,14 +35,12 @@ class HistoryArm:
 
     arm: ArmKind
     label: str
-    """The arm's name as it was shown."""
     text: str
     tokens: int
     seconds: float
     """From the start to the last token."""
     first_token_seconds: float | None
     finish: str
-    """Why the answer ended."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +75,12 @@ class HistoryEntry:
 def entry_of(shown: Shown) -> HistoryEntry:
     """Return the history entry of what is on the screen."""
     order = shown.order
-    chosen = order.selection
+    inputs = values_of(order.selection) | {"adapter": order.selection.adapter}
+    del inputs["arms"]
     return HistoryEntry(
         id=order.id,
         at=order.at,
-        model=chosen.model,
-        question=chosen.question,
-        persona=chosen.persona,
-        length=chosen.length,
-        placement=chosen.placement,
-        control=chosen.control,
-        adapter=chosen.adapter,
-        **asdict(chosen.sampling),
-        seed=chosen.seed,
+        **inputs,
         blind=order.shuffle is not None,
         vote=shown.vote,
         arms=tuple(

@@ -8,16 +8,18 @@ tab that hears of it adds it to its own list, so that none overwrites what anoth
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gradio as gr
+import pandas as pd
 
 from app.common.shared import QUIET, Updates, fragment, then_script
 from app.common.text import count, notice
-from app.compare.composer import FIELDS, Composer
+from app.compare.composer import Composer
+from app.compare.form import FIELDS
 from app.compare.history import (
     HistoryEntry,
     entry_of,
@@ -30,7 +32,7 @@ from app.compare.history import (
     write_history,
 )
 from app.compare.shown import Shown
-from app.compare.views.history import HISTORY_COLUMNS, history_frame
+from app.compare.views.cards import arm_title
 
 EXPORTS: tuple[tuple[str, str, str, Callable[[list[HistoryEntry]], str]], ...] = (
     ("Export CSV", "prism-history.csv", "text/csv", to_csv),
@@ -40,6 +42,7 @@ EXPORTS: tuple[tuple[str, str, str, Callable[[list[HistoryEntry]], str]], ...] =
 
 TELL = "(entries) => window.prism.tell(entries)"
 """The page's script that tells the visitor's other tabs what has been saved."""
+HISTORY_COLUMNS = ["When (UTC)", "Question", "Persona", "Arms", "Tokens", "Vote"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,27 @@ class HistoryHandlers:
         else:
             said = notice("info", "There is no vote yet that prefers one answer to another.")
         return {self.panel.payload: text, self.panel.status: said}
+
+
+def history_frame(entries: Sequence[HistoryEntry]) -> pd.DataFrame:
+    """Return a row for each comparison, the latest first."""
+    rows = [
+        (
+            entry.at[:16].replace("T", " "),
+            _short(entry.question),
+            f"{entry.persona}, {entry.length}",
+            ", ".join(arm_title(a.arm) for a in entry.arms),
+            sum(a.tokens for a in entry.arms),
+            "No preference" if entry.vote == "none" else arm_title(entry.vote or ""),
+        )
+        for entry in reversed(entries)
+    ]
+    return pd.DataFrame(rows, columns=HISTORY_COLUMNS)
+
+
+def _short(text: str, width: int = 90) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def wire_history(handlers: HistoryHandlers, page: gr.Blocks) -> None:

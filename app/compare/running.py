@@ -40,10 +40,8 @@ class Running:
     def stop(self, session: str, order: str) -> None:
         """Tell what runs on a page to stop, if anything does."""
         with self._guard:
-            event = self._events.pop(session, None)
             self._stopped.put(order, True)
-        if event is not None:
-            event.set()
+        self.forget(session)
 
     def was_stopped(self, order: str) -> bool:
         """Whether somebody pressed Stop for this comparison."""

@@ -24,8 +24,7 @@ from app.explore.form import filter_choices
 from app.explore.views import about_panel, csv_text
 from app.services.downloads import download_path, file_name
 from app.services.settings import Settings
-from app.services.study_imports import IMPORT_PREFIX
-from app.services.study_shelf import StudyShelf
+from app.services.study_shelf import IMPORT_PREFIX, StudyShelf
 from app.services.visitor import need_visitor, read_visitor
 from prism_core.errors import InputError, PrismError
 from prism_core.study.file import save_study

@@ -5,6 +5,8 @@ What a visitor did wrong ends in one sentence and changes nothing.
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,35 @@ from app.common.text import notice
 from app.personas.form import free_name, persona_of, values_of
 from app.personas.own import import_yaml, keep, read_own, read_uploads, write_own
 from app.personas.panel import Editor, Panel
-from app.personas.token_counter import TokenCounter
 from app.personas.views import choices, counts_line, sheet
+from app.services.model_pool import ModelPool
 from prism_core.errors import PrismError
+from prism_core.models.chat import encode_text
 from prism_core.personas.library import dump_personas
 from prism_core.types import LENGTHS, Persona
+
+
+class TokenCounter:
+    """Counts a text's tokens by the default model's own tokenizer, once that model is there.
+
+    A copy of the tokenizer is used: counting must not disturb, nor wait for, the model at work.
+    """
+
+    def __init__(self, pool: ModelPool, reference: str) -> None:
+        self._pool = pool
+        self._reference = reference
+        self._tokenizer: Any = None
+        self._lock = threading.Lock()
+
+    def count(self, text: str) -> int | None:
+        """Count the tokens; None before the model is loaded, or where it has no tokenizer."""
+        with self._lock:
+            if self._tokenizer is None and self._pool.is_loaded(self._reference):
+                model = self._pool.get(self._reference)
+                self._tokenizer = copy.deepcopy(getattr(model, "tokenizer", None))
+            if self._tokenizer is None:
+                return None
+            return len(encode_text(self._tokenizer, text)) if text.strip() else 0
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from functools import partial
 import gradio as gr
 
 from app.common.shared import QUIET, Shared, then_script
-from app.personas.handlers import PersonaHandlers
+from app.personas.handlers import PersonaHandlers, TokenCounter
 from app.personas.panel import build_editor, build_panel
-from app.personas.token_counter import TokenCounter
 from prism_core.personas.library import load_personas
 from prism_core.types import LENGTHS
 

@@ -16,8 +16,7 @@ from app.services.jobs import Jobs
 from app.services.model_pool import ModelPool
 from app.services.settings import Settings, browser_secret
 from app.services.speed_probes import ProbeBook
-from app.services.study_imports import StudyImports
-from app.services.study_shelf import StudyShelf
+from app.services.study_shelf import StudyImports, StudyShelf
 from app.services.visitor import VISITOR_KEY
 from app.study import layout as study
 from app.train import layout as train
@@ -66,10 +65,9 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
     ) as page:
         personas_state = gr.BrowserState([], storage_key=PERSONAS_KEY, secret=secret)
         history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
-        shelf = AdapterShelf(store)
-        studies = StudyShelf(store, StudyImports(store.home / "studies", settings))
-        add_api(settings, pool, shelf)  # first, so that no listener takes one of its names
         visitor_state = gr.BrowserState("", storage_key=VISITOR_KEY, secret=secret)
+        shelf = AdapterShelf(store)
+        add_api(settings, pool, shelf)  # first, so that no listener takes one of its names
         tried = gr.Textbox(visible="hidden", show_label=False, elem_id="px-tried")
         explored = gr.Textbox(visible="hidden", show_label=False, elem_id="px-explored")
         fragment(HEADER)
@@ -85,7 +83,7 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 store=store,
                 jobs=jobs,
                 shelf=shelf,
-                studies=studies,
+                studies=StudyShelf(store, StudyImports(store.home / "studies", settings)),
                 tried=tried,
                 explored=explored,
                 tabs=tabs,

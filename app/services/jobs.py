@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +18,12 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import prism_core
-from app.services.log_file import LogFile
 from prism_core.errors import InputError, StorageError
 from prism_core.storage import RunRow, Store
+from prism_core.storage.folders import make_folder
 from prism_core.storage.liveness import this_host
 from prism_core.worker.watch import EXIT_CANCELLED
 
@@ -31,6 +32,9 @@ MAX_WAITING = 100
 MAX_WORKERS = 16
 IDLE_EXIT_SECONDS = 300.0
 """A worker without work leaves after this time, and gives its memory back."""
+MAX_LOG_BYTES = 5_000_000
+LOG_PIECES = 3
+"""How many older pieces stay beside the log: `worker.log.1` is the newest of them."""
 CANCEL_SECONDS = 3.0
 """A worker that has not obeyed a cancel by then is killed."""
 _TICK_SECONDS = 1.0
@@ -231,6 +235,38 @@ class _Child:
             return
         finally:
             self._process.wait()
+
+
+class LogFile:
+    """The workers' output: any of them appends, the process that holds this object cuts."""
+
+    def __init__(self, path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
+        self.path = path
+        self._max_bytes = max_bytes
+
+    def open(self) -> BinaryIO:
+        """Open the file for a child's output; close it here once the child has it."""
+        make_folder(self.path.parent)
+        return self.path.open("ab")
+
+    def rotate(self) -> None:
+        """Move the content aside once the file is too long.
+
+        The file is copied and emptied, not renamed: the children keep their handle, and since it
+        appends, they go on at the new end.
+        """
+        if not self.path.exists() or self.path.stat().st_size <= self._max_bytes:
+            return
+        for number in range(LOG_PIECES - 1, 0, -1):
+            older = self._piece(number)
+            if older.exists():
+                older.replace(self._piece(number + 1))
+        shutil.copyfile(self.path, self._piece(1))
+        with self.path.open("r+b") as file:
+            file.truncate()
+
+    def _piece(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
 
 
 def _check_workers(workers: int | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator as Yields
 
 import psutil
@@ -21,7 +20,6 @@ class ProbeBook:
         self._pool = pool
         self._probes: dict[str, SpeedProbe] = {}
         self._busy: dict[str, bool] = {}
-        self._guard = threading.Lock()
 
     def was_busy(self, reference: str) -> bool:
         """Whether other work ran on the machine while it was measured."""
@@ -29,13 +27,11 @@ class ProbeBook:
 
     def known(self, reference: str) -> SpeedProbe | None:
         """Return the probe of a model, or None before it was measured."""
-        with self._guard:
-            return self._probes.get(reference)
+        return self._probes.get(reference)
 
     def forget(self, reference: str) -> None:
         """Let the model be measured again."""
-        with self._guard:
-            self._probes.pop(reference, None)
+        self._probes.pop(reference, None)
 
     def is_ready(self, reference: str) -> bool:
         """Whether measuring would not have to load the model first."""
@@ -55,10 +51,8 @@ class ProbeBook:
             raise InputError(f"The model '{model.name}' is remote and cannot be trained here.")
         yield ProgressReport("probe", 0, 1, "measuring this machine for about ten seconds", None)
         found = probe_speed(model)
-        is_busy = psutil.getloadavg()[0] > 1.5 * (psutil.cpu_count() or 1)
-        with self._guard:
-            self._busy[reference] = is_busy
-            self._probes[reference] = found
+        self._busy[reference] = psutil.getloadavg()[0] > 1.5 * (psutil.cpu_count() or 1)
+        self._probes[reference] = found
         return found
 
 

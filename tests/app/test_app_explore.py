@@ -34,8 +34,7 @@ from app.explore.views import (
     shown_table,
 )
 from app.services.settings import Settings
-from app.services.study_imports import MAX_OWN, StudyImports
-from app.services.study_shelf import OpenStudy, StudyShelf
+from app.services.study_shelf import MAX_OWN, OpenStudy, StudyImports, StudyShelf
 from app.study.composer import build_study_form
 from app.study.form import PUBLIC_LIMITS, check_size, study_of, study_of_yaml
 from app.study.views import study_panel, study_plan_panel

@@ -11,8 +11,8 @@ import gradio as gr
 import pytest
 
 from app.compare import history
-from app.compare.composer import FIELDS, build_composer, values_of
-from app.compare.form import Selection
+from app.compare.composer import build_composer
+from app.compare.form import FIELDS, Selection, values_of
 from app.compare.history import (
     HistoryEntry,
     entry_of,

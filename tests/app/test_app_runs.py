@@ -18,8 +18,7 @@ from app.rl.handlers import RlStarter
 from app.rl.watch import RlWatcher, build_rl_watch
 from app.server.landing import Landing
 from app.services.settings import Settings
-from app.services.study_imports import StudyImports
-from app.services.study_shelf import StudyShelf
+from app.services.study_shelf import StudyImports, StudyShelf
 from app.study.composer import YAML, build_study_form
 from app.study.handlers import StudyStarter
 from app.study.watch import StudyWatcher, build_study_watch

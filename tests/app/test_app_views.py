@@ -12,11 +12,11 @@ from app.common.text import count, escape, loading, notice
 from app.compare.form import Selection
 from app.compare.handlers import Screen
 from app.compare.history import entry_of
+from app.compare.history_panel import HISTORY_COLUMNS, history_frame
 from app.compare.running import REMEMBERED, Running
 from app.compare.shown import Shown, new_order
 from app.compare.views.cards import blind_cards, cards_of, intro_cards, open_cards
 from app.compare.views.closer import diff_panel, pull_panel, verdict_panel
-from app.compare.views.history import HISTORY_COLUMNS, history_frame
 from app.compare.vote import VoteHandlers, build_ballot
 from prism_core.compare.comparison import ArmAnswer
 from prism_core.compare.logprob_shift import LogprobShift

@@ -10,10 +10,9 @@ import pytest
 
 from app.common.persona_choices import MAX_OWN_PERSONAS
 from app.personas.form import FIELDS, free_name, name_from, persona_of, values_of
-from app.personas.handlers import PersonaHandlers
+from app.personas.handlers import PersonaHandlers, TokenCounter
 from app.personas.own import import_yaml, keep, read_own, read_uploads, write_own
 from app.personas.panel import build_editor, build_panel
-from app.personas.token_counter import TokenCounter
 from app.personas.views import counts_line, sheet
 from app.services.model_pool import ModelPool
 from prism_core.errors import InputError

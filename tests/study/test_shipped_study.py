@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.services.settings import Settings
-from app.services.study_imports import StudyImports
-from app.services.study_shelf import StudyShelf
+from app.services.study_shelf import StudyImports, StudyShelf
 from prism_core.analysis import Filters, make_grid, make_view
 from prism_core.figures import FIGURES, FigureOptions
 from prism_core.models.local import LocalModel

@@ -16,8 +16,7 @@ import support.worker_handlers
 from support.paths import PYTHONPATH, ROOT
 from support.postgres_server import postgres_url
 
-from app.services.jobs import Jobs
-from app.services.log_file import LogFile
+from app.services.jobs import Jobs, LogFile
 from prism_core.errors import InputError, NotFoundError
 from prism_core.storage import RunRow, Store
 from prism_core.storage.liveness import process_lives
