@@ -1,0 +1,1 @@
+"""What several benchmarks share: a served app, a visitor, questions."""
