@@ -18,7 +18,7 @@ from app.common.text import loading, notice
 from app.services.speed_probes import machine_sentence
 from app.services.visitor import need_visitor
 from prism_core.errors import InputError, PrismError
-from prism_core.models.sources import REMOTE
+from prism_core.models.sources import is_remote
 from prism_core.prism.speed_probe import SpeedProbe
 from prism_core.storage import RunKind, RunStatus, Store, pack
 from prism_core.types import Persona
@@ -213,7 +213,7 @@ class MeasuredStarter(RunStarter[SpecT]):
     def _planned(self, spec: SpecT) -> Updates:
         model = self.model(spec)
         label = MEASURE if self.shared.probes.known(model) is None else MEASURE_AGAIN
-        button = gr.Button(label, visible=not model.startswith(REMOTE))
+        button = gr.Button(label, visible=not is_remote(model))
         return {self.form.plan: self.panel(spec), self.form.measure: button}
 
     def wire_plan(self, edits: Sequence[Any], tab: gr.Tab) -> None:

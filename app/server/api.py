@@ -19,7 +19,7 @@ from app.services.settings import Settings
 from prism_core.compare.comparison import ArmAnswer
 from prism_core.compare.comparison import compare as run_comparison
 from prism_core.errors import PrismError
-from prism_core.models.sources import EMBEDDED, REMOTE, resolve
+from prism_core.models.sources import EMBEDDED, is_remote, resolve
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import clean_question
 from prism_core.scorers.judges import judge_pair
@@ -203,7 +203,7 @@ def _typed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _label(reference: str) -> str:
-    return reference if reference.startswith(REMOTE) else resolve(reference).label
+    return reference if is_remote(reference) else resolve(reference).label
 
 
 def _result(answer: ArmAnswer) -> ArmResult:

@@ -26,7 +26,7 @@ from app.services.model_pool import Loader, ModelPool
 from app.services.settings import Settings, read_settings
 from prism_core.errors import InputError, PrismError
 from prism_core.models.generator import Generator
-from prism_core.models.sources import REMOTE, open_model
+from prism_core.models.sources import is_remote, open_model
 from prism_core.progress import Progress
 from prism_core.storage import Store
 
@@ -100,11 +100,10 @@ def _launch(page: gr.Blocks, options: argparse.Namespace, settings: Settings) ->
 
 
 def model_loader(settings: Settings) -> Loader:
-    """Return how the pool loads a model: from this machine, or `remote:NAME` from an endpoint."""
+    """Return how the pool loads a model: from this machine, or `NAME:MODEL` at an endpoint."""
 
     def load(reference: str, progress: Progress | None) -> Generator:
-        is_remote = reference.startswith(REMOTE)
-        if is_remote and settings.public and reference not in settings.models:
+        if settings.public and is_remote(reference) and reference not in settings.models:
             allowed = ", ".join(settings.models)
             raise InputError(f"The model '{reference}' cannot be used here. Allowed: {allowed}.")
         return open_model(reference, progress)

@@ -17,7 +17,7 @@ from app.study.composer import FORM, YAML, StudyForm, study_personas
 from app.study.form import check_size, study_of, study_of_yaml
 from app.study.views import study_plan_panel
 from prism_core.errors import PrismError
-from prism_core.models.sources import REMOTE, resolve
+from prism_core.models.sources import is_remote, resolve
 from prism_core.study.plan import plan_study
 from prism_core.study.resolve import find_adapter
 from prism_core.study.spec import StudySpec, to_yaml
@@ -56,7 +56,7 @@ class StudyStarter(MeasuredStarter[StudySpec]):
         """See `RunStarter.check`."""
         check_size(plan_study(spec), self.shared.settings)
         for model in spec.models:
-            if not model.startswith(REMOTE):
+            if not is_remote(model):
                 resolve(model)
         for arm in spec.adapters:
             find_adapter(arm.reference, self.shared.store, owner)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prism_core.cli.output import open_model
 from prism_core.errors import InputError
-from prism_core.models.sources import REMOTE
+from prism_core.models.sources import is_remote
 
 if TYPE_CHECKING:
     from prism_core.models.generator import Generator
@@ -39,7 +39,7 @@ def open_base(info: BundleInfo, reference: str | None) -> LocalModel:
     from prism_core.prism.bundle import check_base
 
     wanted = reference or info.base.reference
-    if wanted.startswith(REMOTE):
+    if is_remote(wanted):
         raise InputError(f"An adapter needs a model on this machine; '{wanted[:80]}' is not.")
     model = local_model(open_model(wanted))
     check_base(info, model)

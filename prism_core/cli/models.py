@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 
 from prism_core.cli.options import add_json
 from prism_core.cli.output import clean_stdout, emit_json
-from prism_core.models.sources import REMOTE
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def known_models() -> list[KnownModel]:
     known = [KnownModel("embedded", LABEL, ready, "comes with PRISM Studio")]
     known += [KnownModel(n, n.split("/")[-1], True, "Hub cache") for n in _cached_hub_models()]
     if url := os.environ.get("PRISM_REMOTE_URL", "").strip():
-        known.append(KnownModel(f"{REMOTE}NAME", "any model of the endpoint", True, url))
+        known.append(KnownModel("remote:NAME", "any model of the endpoint", True, url))
     return known
 
 

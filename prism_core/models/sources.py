@@ -1,7 +1,8 @@
 """What a person's reference to a model means, and whether it may be loaded.
 
-A reference is the embedded model, a Hub id, a local folder or a GGUF file. On a public deployment
-only what its owner listed is accepted, and no path is ever looked at.
+A reference is the embedded model, a Hub id, a local folder, a GGUF file, or `NAME:MODEL` for a
+model at an endpoint, split at the first colon. On a public deployment only what its owner listed is
+accepted, and no path is ever looked at.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"
 """Reference of the model that comes with PRISM Studio."""
-REMOTE = "remote:"
-"""A reference that begins so names a model at the endpoint of `PRISM_REMOTE_URL`."""
+_ENDPOINT = re.compile(r"(?!hub:|embedded:|self:)([a-z][a-z0-9_-]{1,39}):(.*)", re.A | re.S)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?", re.ASCII)
-ALLOWED = "'embedded', a Hub id like 'org/name', a folder with safetensors, or a .gguf file"
+ALLOWED = (
+    "'embedded', a Hub id like 'org/name', a folder with safetensors, a .gguf file, or "
+    "'NAME:MODEL' for a model at an endpoint"
+)
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,33 @@ def resolve(reference: str) -> ModelSource:
     return _resolve_hub(name)
 
 
+def split_remote(reference: str) -> tuple[str, str] | None:
+    """Return the endpoint's name and the model of `NAME:MODEL`; None for any other reference.
+
+    `remote` names the endpoint of `PRISM_REMOTE_URL`. Further colons belong to the model
+    (`ollama:llama3:8b`). Whether there is such an endpoint is not looked at.
+    """
+    found = _ENDPOINT.fullmatch(reference.strip())
+    return (found[1], found[2].strip()) if found else None
+
+
+def is_remote(reference: str) -> bool:
+    """Tell whether a reference names a model at an endpoint."""
+    return split_remote(reference) is not None
+
+
 def open_model(reference: str, progress: Progress | None = None) -> Generator:
-    """Load the model of a reference, or `remote:NAME` from the endpoint of the environment.
+    """Load the model of a reference; a model at an endpoint (`NAME:MODEL`) is asked nothing yet.
 
     Raises:
-        PrismError: there is no such model, or it cannot be loaded.
+        PrismError: there is no such model or endpoint, or it cannot be loaded.
     """
-    if reference.startswith(REMOTE):
-        from prism_core.models.remote import from_environment
+    if (parts := split_remote(reference)) is not None:
+        from prism_core.models.remote import RemoteGenerator, find_endpoint
 
-        return from_environment(reference.removeprefix(REMOTE))
+        if os.environ.get("PRISM_PUBLIC", "").strip() == "1":
+            _check_listed(reference.strip(), os.environ.get("PRISM_MODEL", "").strip())
+        return RemoteGenerator(find_endpoint(parts[0]), parts[1])
     from prism_core.models.local import LocalModel
 
     return LocalModel.load(reference, progress=progress)
@@ -83,12 +103,17 @@ def open_model(reference: str, progress: Progress | None = None) -> Generator:
 
 def _resolve_public(name: str) -> ModelSource:
     """Accept what the deployment's owner listed, as Hub ids only."""
-    listed = os.environ.get("PRISM_MODEL_ALLOWLIST", "").split(",")
-    allowed = [entry.strip() for entry in listed if entry.strip()]
-    if name not in allowed:
-        choices = ", ".join([EMBEDDED, *allowed])
-        raise InputError(f"model {name[:100]!r} cannot be loaded here. Allowed: {choices}")
+    _check_listed(name)
     return _resolve_hub(name)
+
+
+def _check_listed(name: str, *others: str) -> None:
+    """Refuse what a public deployment's owner did not list."""
+    listed = os.environ.get("PRISM_MODEL_ALLOWLIST", "").split(",")
+    allowed = [entry for entry in (*others, *map(str.strip, listed)) if entry]
+    if name not in allowed:
+        choices = ", ".join(dict.fromkeys([EMBEDDED, *allowed]))
+        raise InputError(f"model {name[:100]!r} cannot be loaded here. Allowed: {choices}")
 
 
 def _resolve_hub(name: str) -> ModelSource:

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from prism_core.models.cached import CachedModel
 from prism_core.models.generator import Generator
-from prism_core.models.sources import REMOTE, open_model
+from prism_core.models.sources import is_remote, open_model
 from prism_core.progress import Progress
 from prism_core.scorers.judge_check import check_judge
 from prism_core.scorers.judges import JudgePair, ModelJudge, RemoteJudge
@@ -99,7 +99,7 @@ class _Judging:
         reference = spec.judges[0]
         model = own if reference == "self" else open_model(reference, progress)
         self.model = CachedModel(model, records.store)
-        remote = reference.startswith(REMOTE)
+        remote = is_remote(reference)
         self.pairwise = RemoteJudge(self.model) if remote else ModelJudge(self.model)
         self.asked = spec.judgements
         self.items = {(task, one.id): one for task, had in items.items() for one in had}

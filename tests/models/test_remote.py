@@ -18,13 +18,25 @@ from support.paths import free_port
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
 from prism_core.models.embedded import embedded_folder
 from prism_core.models.generator import Generator
-from prism_core.models.remote import RemoteGenerator, from_environment
+from prism_core.models.remote import Endpoint, RemoteGenerator, from_environment
 from prism_core.models.sources import EMBEDDED, resolve
 from prism_core.models.weights import load_weights
 from prism_core.types import Message, Sampling
 
 KEY = "sk-very-secret-0123456789"
 SHORT = Sampling(max_new_tokens=8)
+
+
+def remote_at(url, model="m", **fields):
+    """A model behind a URL; its key is in the environment."""
+    return RemoteGenerator(Endpoint("remote", url, "PRISM_REMOTE_KEY", **fields), model)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def key():
+    os.environ["PRISM_REMOTE_KEY"] = KEY
+    yield
+    del os.environ["PRISM_REMOTE_KEY"]
 
 
 def ask(text):
@@ -75,7 +87,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def remote(server):
     url, model = server
-    return RemoteGenerator(model, url, KEY, retries=0)
+    return remote_at(url, model, retries=0)
 
 
 # a real server
@@ -150,7 +162,7 @@ def test_this_server_cannot_score_choices(remote):
 
 def test_another_model_is_refused_in_a_sentence(server):
     with pytest.raises(RemoteError, match=r"^127\.0\.0\.1 (refused|does not know)"):
-        RemoteGenerator("nobody/nothing", server[0], KEY, retries=0).generate([ask("Hi")], SHORT)
+        remote_at(server[0], "nobody/nothing", retries=0).generate([ask("Hi")], SHORT)
 
 
 def test_a_setting_the_server_does_not_know_is_said(remote):
@@ -164,13 +176,14 @@ def test_a_setting_the_server_does_not_know_is_said(remote):
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://host/v1", "http://", "/v1"])
 def test_bad_addresses_are_quoted(url):
     with pytest.raises(InputError) as error:
-        RemoteGenerator("m", url)
+        remote_at(url)
     assert repr(url) in str(error.value)
 
 
-def test_a_malformed_key_is_not_quoted():
+def test_a_malformed_key_is_not_quoted(monkeypatch):
+    monkeypatch.setenv("PRISM_REMOTE_KEY", f"{KEY}\nX-Other: 1")
     with pytest.raises(InputError) as error:
-        RemoteGenerator("m", "http://host/v1", f"{KEY}\nX-Other: 1")
+        remote_at("http://host/v1")
     assert KEY not in str(error.value)
 
 
@@ -187,7 +200,7 @@ def test_from_environment(monkeypatch):
 
 
 def test_empty_prompts_and_wrong_seeds():
-    generator = RemoteGenerator("m", "http://127.0.0.1:9/v1")
+    generator = remote_at("http://127.0.0.1:9/v1")
     assert generator.generate([], SHORT) == []
     with pytest.raises(InputError, match="prompt is empty"):
         generator.stream([()], SHORT)
@@ -256,7 +269,7 @@ def test_refusals_are_plain_and_never_hold_the_key(status, said):
         reply(handler, status, {"error": {"message": f"bad {handler.headers['Authorization']}"}})
 
     with serving(respond) as url, pytest.raises(RemoteError) as error:
-        RemoteGenerator("m", url, KEY, retries=0).generate([ask("Hi")], SHORT)
+        remote_at(url, retries=0).generate([ask("Hi")], SHORT)
     assert said in str(error.value)
     assert KEY not in str(error.value)
     assert error.value.__suppress_context__  # a traceback would print what the server said
@@ -273,19 +286,19 @@ def test_a_passing_failure_is_retried():
             send_pieces(handler, [{"content": "Here."}])
 
     with serving(respond) as url:
-        assert RemoteGenerator("m", url, retries=2).generate([ask("Hi")], SHORT)[0].text == "Here."
+        assert remote_at(url, retries=2).generate([ask("Hi")], SHORT)[0].text == "Here."
     assert len(calls) == 3
 
 
 def test_nobody_there():
-    generator = RemoteGenerator("m", f"http://127.0.0.1:{free_port()}/v1", KEY, retries=0)
+    generator = remote_at(f"http://127.0.0.1:{free_port()}/v1", retries=0)
     with pytest.raises(RemoteError, match="cannot be reached"):
         generator.generate([ask("Hi")], SHORT)
 
 
 def test_a_silent_server_runs_into_the_timeout():
     with serving(lambda handler, body: time.sleep(2)) as url:
-        generator = RemoteGenerator("m", url, KEY, timeout=0.3, retries=0)
+        generator = remote_at(url, timeout=0.3, retries=0)
         begin = time.perf_counter()
         with pytest.raises(RemoteError, match="did not answer in time"):
             generator.generate([ask("Hi")], SHORT)
@@ -297,7 +310,7 @@ def test_an_answer_cut_off_is_not_taken_for_a_whole_one():
         serving(lambda handler, body: send_pieces(handler, [{"content": "Half"}], None)) as url,
         pytest.raises(RemoteError, match="broke off"),
     ):
-        RemoteGenerator("m", url, KEY, retries=0).generate([ask("Hi")], SHORT)
+        remote_at(url, retries=0).generate([ask("Hi")], SHORT)
 
 
 def test_rubbish_is_an_error_not_a_hang():
@@ -308,7 +321,7 @@ def test_rubbish_is_an_error_not_a_hang():
         handler.wfile.write(b"data: <html>\n\n")
 
     with serving(respond) as url, pytest.raises(RemoteError, match="protocol"):
-        RemoteGenerator("m", url, KEY, retries=0).generate([ask("Hi")], SHORT)
+        remote_at(url, retries=0).generate([ask("Hi")], SHORT)
 
 
 def test_thoughts_in_tags_and_in_a_field_of_their_own():
@@ -327,7 +340,7 @@ def test_thoughts_in_tags_and_in_a_field_of_their_own():
             )
 
     with serving(respond) as url:
-        completions = RemoteGenerator("m", url).generate([ask("tags"), ask("field")], SHORT)
+        completions = remote_at(url).generate([ask("tags"), ask("field")], SHORT)
     assert [(c.thought, c.text) for c in completions] == [("Add them.", "Four.")] * 2
 
 
@@ -339,7 +352,7 @@ def test_a_server_that_knows_only_the_newer_name_of_the_limit():
             send_pieces(handler, [{"content": str(body["max_completion_tokens"])}])
 
     with serving(respond) as url:
-        generator = RemoteGenerator("m", url, retries=0)
+        generator = remote_at(url, retries=0)
         assert [c.text for c in generator.generate([ask("Hi")] * 4, SHORT)] == ["8"] * 4
         assert generator.generate([ask("Hi")], Sampling(max_new_tokens=7))[0].text == "7"
 
@@ -357,7 +370,7 @@ def test_many_prompts_run_side_by_side_within_the_limit():
         send_pieces(handler, [{"content": body["messages"][0]["content"]}])
 
     with serving(respond) as url:
-        generator = RemoteGenerator("m", url, parallel=3)
+        generator = remote_at(url, concurrency=3)
         completions = generator.generate([ask(str(i)) for i in range(9)], SHORT)
     assert [c.text for c in completions] == [str(i) for i in range(9)]
     assert most[0] == 3
@@ -390,7 +403,7 @@ def test_choices_are_scored_where_the_server_can(weights):
         reply(handler, 200, echo_logprobs(weights, body["prompt"]))
 
     with serving(respond) as url:
-        scores = RemoteGenerator("m", url).score_choices(
+        scores = remote_at(url).score_choices(
             [ask("What is the capital of France?"), ask("And of Norway?")],
             [["Paris", "Berlin in the east", "Oslo"], ["Oslo", "Rome"]],
         )
@@ -409,7 +422,7 @@ def test_choices_are_scored_where_the_server_can(weights):
 
 
 def test_scoring_refuses_empty_choices_and_stops_on_request():
-    generator = RemoteGenerator("m", "http://127.0.0.1:9/v1", retries=0)
+    generator = remote_at("http://127.0.0.1:9/v1", retries=0)
     with pytest.raises(InputError, match=r"A choice is empty: \['a', ' '\]"):
         generator.score_choices([ask("x")], [["a", " "]])
     cancel = threading.Event()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import queue
 import threading
 import time
@@ -21,13 +20,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from openai import BadRequestError, OpenAI, OpenAIError
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
 from prism_core.models.generator import Prompts, Seed, check_choices, seeds_of
-from prism_core.models.remote_answer import RemoteAnswer, explain
+from prism_core.models.remote.answer import RemoteAnswer
+from prism_core.models.remote.catalogue import unnamed_endpoint
+from prism_core.models.remote.endpoint import Endpoint, check_endpoint, read_key
+from prism_core.models.remote.errors import explain
 from prism_core.progress import Cancel
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 from prism_core.utils.validation import check
@@ -50,44 +51,24 @@ class RemoteGenerator:
     has_system_role = True
     """Such an endpoint takes system turns and places them itself."""
 
-    def __init__(
-        self,
-        model: str,
-        url: str,
-        key: str = "",
-        *,
-        timeout: float = 120.0,
-        retries: int = 2,
-        parallel: int = 8,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, model: str) -> None:
         """Connect nothing yet; the first request does.
-
-        Args:
-            model: its name at the endpoint.
-            url: base address, such as `http://127.0.0.1:8000/v1`.
-            key: empty where the server asks for none.
-            timeout: seconds to wait for a connection and for each piece of an answer.
-            retries: how often the client repeats a request that failed for a passing reason.
-            parallel: requests under way at the same time.
 
         Raises:
             InputError: a value cannot be used; the key itself is never quoted.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"{url!r} is no address; it must look like https://host/v1")
+        self.endpoint = check_endpoint(endpoint)
         if not model.strip():
-            raise InputError("The remote model's name is empty.")
-        if not (key.isascii() and (key.isprintable() or not key)):
-            raise InputError("The remote key holds characters that no key has (not quoted here).")
-        if parallel < 1:
-            raise InputError(f"parallel is {parallel}; it must be at least 1.")
-        self.name, self.host, self.parallel = model, parts.hostname, parallel
-        self._key, self._limit_field = key, "max_tokens"
-        identity = f"{url}\0{model}".encode()
+            raise InputError(f"The model's name at the endpoint '{endpoint.name}' is empty.")
+        self.name, self.host, self.parallel = model, endpoint.host, endpoint.concurrency
+        self._key, self._limit_field = read_key(endpoint), "max_tokens"
+        identity = f"{endpoint.base_url}\0{model}".encode()
         self.fingerprint = f"remote-{hashlib.sha256(identity).hexdigest()[:16]}"
         self._client = OpenAI(
-            base_url=url, api_key=key or "none", timeout=timeout, max_retries=retries
+            base_url=endpoint.base_url,
+            api_key=self._key or "none",
+            timeout=endpoint.timeout,
+            max_retries=endpoint.retries,
         )
 
     def generate(
@@ -183,7 +164,7 @@ class RemoteGenerator:
                     if answer.take(chunk):
                         yield answer.completion("running")
         except OpenAIError as error:
-            said = explain(error, self.host, self.name, self._key, has_begun=answer.has_begun)
+            said = explain(error, self.endpoint, self.name, self._key, has_begun=answer.has_begun)
             raise said from None
         except json.JSONDecodeError:
             raise RemoteError(f"{self.host} does not speak the OpenAI protocol.") from None
@@ -229,7 +210,7 @@ class RemoteGenerator:
         except BadRequestError as error:
             raise ModelError(UNSCORABLE.format(host=self.host)) from error
         except OpenAIError as error:
-            raise explain(error, self.host, self.name, self._key) from None
+            raise explain(error, self.endpoint, self.name, self._key) from None
         found = reply.choices[0].logprobs if reply.choices else None
         if found is None or not found.tokens or not found.token_logprobs or not found.text_offset:
             raise ModelError(UNSCORABLE.format(host=self.host))
@@ -250,10 +231,7 @@ def from_environment(model: str) -> RemoteGenerator:
     Raises:
         InputError: the address is missing or malformed.
     """
-    url = os.environ.get("PRISM_REMOTE_URL", "").strip()
-    if not url:
-        raise InputError("PRISM_REMOTE_URL is not set; it must look like https://host/v1")
-    return RemoteGenerator(model, url, os.environ.get("PRISM_REMOTE_KEY", "").strip())
+    return RemoteGenerator(unnamed_endpoint(), model)
 
 
 def _drain(updates: _Updates, done: list[Completion]) -> bool:
