@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from prism_core.analysis.effects import Call, effects_at, p_values
+from prism_core.analysis.effects import Call, effects_at
 from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName
 from prism_core.analysis.view import View
 from prism_core.stats import (
@@ -50,7 +50,7 @@ class CellEffect:
     value: float | None
     difference: Estimate
     p: float | None
-    """Two-sided p: exact McNemar for right/wrong, else Wilcoxon or a permutation."""
+    """Two-sided p of `stats.paired_p`: exact McNemar for right/wrong."""
     p_holm: float | None
     """The same after Holm's correction; None for the `all` rows, which repeat the others."""
     verdict: Call
@@ -105,7 +105,6 @@ def cell_regions(view: View) -> tuple[CellRegion, ...]:
 def _of_model(
     view: View, cells: Sequence[tuple[_Place, Pairs]], score: ComparedScore, delta: float
 ) -> list[CellEffect]:
-    tests = p_values([pairs for _, pairs in cells if pairs.n])
     names = view.grid.cells[["model", "cell", "arm"]].astype(str).to_dict("records")
     return _corrected(
         [
@@ -117,12 +116,12 @@ def _of_model(
                 neutral=effect.before,
                 value=effect.after,
                 difference=effect.estimate,
-                p=p,
+                p=effect.p,
                 p_holm=None,
                 verdict=effect.call,
                 no_worse=noninferiority(effect.estimate, delta),
             )
-            for (place, effect), p in zip(effects_at(cells), tests, strict=True)
+            for place, effect in effects_at(cells)
         ]
     )
 

@@ -1,27 +1,18 @@
 """Effects: a paired difference with its interval, and what may be said about it.
 
-The intervals of a whole figure are computed in one go (`stats.paired_differences`). A difference is
-called an effect only if its interval leaves out 0, and on fewer than `MINIMUM_ITEMS` items no
-verdict is given at all.
+A difference is called an effect where the exact test of it rejects "no difference" at 5 %
+(`stats.paired_p`), and on fewer than `MINIMUM_ITEMS` items no verdict is given at all. Where the
+test rejects, the interval beside it leaves out 0; the other way round the exact test can be the
+stricter one, as where 5 of 96 items change and all get worse, and then no effect is claimed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, TypeVar
 
-from prism_core.stats import (
-    MINIMUM_ITEMS,
-    Pairs,
-    holm,
-    mcnemar,
-    means_of,
-    paired_differences,
-    permutation,
-    wilcoxon,
-)
+from prism_core.stats import ALPHA, MINIMUM_ITEMS, Pairs, holm, mean_of, paired_difference, paired_p
 from prism_core.stats.checks import FloatArray
 from prism_core.types import Estimate
 
@@ -34,7 +25,6 @@ CALL_WORDS: dict[Call, str] = {
 }
 _ZERO = 1e-9
 """Ends this close to 0 differ from it by rounding alone."""
-_FEW_CHANGED = 13
 _Place = TypeVar("_Place")
 
 
@@ -45,20 +35,27 @@ class Effect:
     estimate: Estimate
     before: float | None
     after: float | None
+    p: float | None
+    """Two-sided, uncorrected, of `stats.paired_p`; None without items."""
 
     @property
     def call(self) -> Call:
-        """What may be said about it; see `call_of`."""
-        return call_of(self.estimate)
+        """What may be said about it: never anything else than its p says."""
+        value = self.estimate.value
+        if value is None or self.p is None or self.estimate.n < MINIMUM_ITEMS:
+            return "too few"
+        if self.p >= ALPHA:
+            return "none"
+        return "up" if value > 0 else "down"
 
     @property
     def is_clear(self) -> bool:
-        """Whether its interval leaves out 0, on enough items."""
+        """Whether it may be called an effect."""
         return self.call in ("up", "down")
 
 
 def call_of(estimate: Estimate) -> Call:
-    """Return what may be said about a difference."""
+    """Return what may be said about a difference that has an interval alone, by that."""
     if estimate.value is None or estimate.n < MINIMUM_ITEMS:
         return "too few"
     if estimate.low is None or estimate.high is None:
@@ -70,10 +67,14 @@ def call_of(estimate: Estimate) -> Call:
 
 def effects_of(cells: Sequence[Pairs]) -> list[Effect]:
     """Return the effects of many paired samples of scores between 0 and 1."""
-    found = paired_differences(cells, bounds=(0.0, 1.0))
     return [
-        Effect(estimate, _mean(pairs.control), _mean(pairs.treatment))
-        for estimate, pairs in zip(found, cells, strict=True)
+        Effect(
+            paired_difference(pairs, bounds=(0.0, 1.0)),
+            _mean(pairs.control),
+            _mean(pairs.treatment),
+            paired_p(pairs),
+        )
+        for pairs in cells
     ]
 
 
@@ -86,30 +87,12 @@ def effects_at(cells: Iterable[tuple[_Place, Pairs]]) -> list[tuple[_Place, Effe
 
 def rates_of(cells: Sequence[FloatArray]) -> tuple[Estimate, ...]:
     """Return mean scores between 0 and 1, each with its interval."""
-    return means_of(cells, bounds=(0.0, 1.0))
+    return tuple(mean_of(cell, bounds=(0.0, 1.0)) for cell in cells)
 
 
-def holm_p(cells: Sequence[Pairs]) -> tuple[float | None, ...]:
-    """Return the p of every cell with enough items, corrected over all of them by Holm.
-
-    Exact McNemar where every item is right or wrong, Wilcoxon's signed ranks otherwise.
-    """
-    return holm([_p_value(p) if p.n >= MINIMUM_ITEMS else None for p in cells])
-
-
-def p_values(cells: Sequence[Pairs]) -> tuple[float | None, ...]:
-    """Return the uncorrected p of every cell, by the same tests."""
-    return tuple(_p_value(pairs) for pairs in cells)
-
-
-@lru_cache(maxsize=4_096)
-def _p_value(pairs: Pairs) -> float | None:
-    differences = pairs.differences
-    if {*pairs.treatment, *pairs.control} <= {0.0, 1.0}:
-        return mcnemar(pairs)
-    # Exact ranks of few tied items cost seconds; flipping their signs is exact and quick.
-    few = (abs(differences) > _ZERO).sum() <= _FEW_CHANGED
-    return permutation(pairs) if few else wilcoxon(pairs)
+def holm_p(effects: Sequence[Effect]) -> tuple[float | None, ...]:
+    """Return the p of every effect on enough items, corrected over all of them by Holm."""
+    return holm([e.p if e.estimate.n >= MINIMUM_ITEMS else None for e in effects])
 
 
 def _mean(values: Sequence[float]) -> float | None:

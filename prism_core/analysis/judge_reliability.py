@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prism_core.analysis.effects import Call
+from prism_core.analysis.effects import Call, rates_of
 from prism_core.analysis.view import View, mean_rows
-from prism_core.stats import MINIMUM_ITEMS, length_controlled, means_of, pearson
+from prism_core.stats import MINIMUM_ITEMS, length_controlled, mean_of, pearson
 from prism_core.stats.checks import FloatArray
 from prism_core.study.table import NEUTRAL
 from prism_core.types import Estimate
@@ -62,16 +62,15 @@ def judge_numbers(view: View) -> list[JudgeNumber]:
     preference = at("preference")
     if not np.isfinite(preference).any():
         return []
-    consistent, agreed, refused, wins = means_of(
+    consistent, agreed, refused, wins = rates_of(
         [
             _by_item(at("consistent")),
             _by_item(_agreement(minus_neutral("accuracy"), preference)),
             _by_item(1 - np.abs(at("refused") - at("refused_judge"))),
             _by_item(preference),
-        ],
-        bounds=(0.0, 1.0),
+        ]
     )
-    spread = means_of([_by_item(grid.preference_spread[rows][:, view.columns])])[0]
+    spread = mean_of(_by_item(grid.preference_spread[rows][:, view.columns]))
     longer = minus_neutral("words")
     known = np.isfinite(longer) & np.isfinite(preference)
     won = _by_item(np.where(known, preference, np.nan)).tolist()

@@ -1,7 +1,7 @@
 """Steps from neutral to an arm on both scores at once, in one category or in all.
 
-A step says something where its joint region leaves out "no change on either score", or where one
-effect does so alone and the items leave no region.
+A step says something where one score's exact test does, and the joint region, if there is one,
+leaves out "no change on either score".
 """
 
 from __future__ import annotations
@@ -43,10 +43,8 @@ class Step:
             return next(effect.call for _, effect in self.measured)
         if self.region.n < MINIMUM_ITEMS:
             return "too few"
-        if self.region.holds(0.0, 0.0) is False:
-            return "up"
-        clear = self.region.major is None and any(e.is_clear for e in self.effects.values())
-        return "up" if clear else "none"
+        clear = any(e.is_clear for e in self.effects.values())
+        return "up" if clear and self.region.holds(0.0, 0.0) is not True else "none"
 
 
 def steps_of(view: View, arms: Sequence[Arm]) -> list[Step]:

@@ -24,7 +24,7 @@ from prism_core.analysis.cell_effects import (
 from prism_core.analysis.effects import CALL_WORDS
 from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName, make_grid
 from prism_core.analysis.view import View, make_view
-from prism_core.stats import against_oracle, group_interaction, interaction, paired_differences
+from prism_core.stats import against_oracle, group_interaction, interaction, paired_difference
 from prism_core.stats.checks import BoolArray
 from prism_core.study.table import Study
 from prism_core.types import LENGTHS, PLACEMENTS, Estimate
@@ -167,7 +167,7 @@ def _by_category(
         outside = view.within(task=task) & ~inside
         pairs = [view.pairs(rows, score, known & where) for where in (inside, outside)]
         if min(p.n for p in pairs) >= 2:
-            one, two = paired_differences(pairs, bounds=(0.0, 1.0))
+            one, two = (paired_difference(p, bounds=(0.0, 1.0)) for p in pairs)
             yield "category", f"{task}/{category} - others", group_interaction(one, two)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from prism_core.analysis.grid import SCORE_NAMES, IntArray, ScoreName
 from prism_core.analysis.pick import Pick
 from prism_core.analysis.view import View, mean_rows
-from prism_core.stats import means_of
+from prism_core.stats import mean_of
 from prism_core.stats.checks import BoolArray, FloatArray
 from prism_core.types import Estimate
 
@@ -142,7 +142,7 @@ def thresholds_of(items: list[SweepItems]) -> list[float]:
 
 def sweep_points(items: SweepItems, thresholds: list[float]) -> list[SweepPoint]:
     """Return one score along the thresholds, each with its paired interval."""
-    estimates = means_of([items.change(t) for t in thresholds], bounds=(-1.0, 1.0))
+    estimates = [mean_of(items.change(t), bounds=(-1.0, 1.0)) for t in thresholds]
     base = float(items.off.mean())
     return [
         SweepPoint(t, float((items.gate >= t).mean()), base + (e.value or 0.0), e)

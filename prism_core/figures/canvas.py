@@ -24,8 +24,8 @@ _AXIS: dict[str, Any] = {
 }
 ZERO_LINE: dict[str, Any] = {"color": INK, "width": 1.2, "dash": "dot"}
 HOLLOW_NOTE = (
-    "Filled: the 95 % interval leaves out 0. Hollow and grey: it holds 0, so no effect is claimed. "
-    "Dotted: fewer than 20 items, too few for a verdict."
+    "Filled: an effect (exact p < 0.05, and the 95 % interval leaves out 0). Hollow and grey: no "
+    "effect is claimed. Dotted: fewer than 20 items, too few for a verdict."
 )
 
 

@@ -1,7 +1,7 @@
 """Figure 2: each category's score by the length of the persona's text (the paper's figure 1a-c).
 
 Bars are mean scores with 95 % intervals; a persona's bar is solid only where its paired difference
-from neutral leaves out 0. Accuracy and alignment have a panel each.
+from neutral is an effect (exact p < 0.05). Accuracy and alignment have a panel each.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def categories(view: View, options: FigureOptions) -> FigureResult:
     made.update_layout(barmode="group", bargap=0.28, bargroupgap=0.06)
     note = (
         "Mean scores with 95 % intervals. Solid bars: the difference from neutral on the same "
-        "items has an interval that leaves out 0; pale ones: it does not, or there are fewer than "
-        "20 items. A category is shown under each score that it has; one that several tasks share "
+        "items is an effect (exact p < 0.05); pale ones: it is none, or there are fewer than 20 "
+        "items. A category is shown under each score that it has; one that several tasks share "
         "is one category, unless a filter chooses a task."
     )
     return FigureResult(

@@ -1,7 +1,7 @@
 """Colours and signs: one place, so that an arm looks the same in all figures, light and dark.
 
-Every colour is readable on white and on near-black. Colour never stands alone: an effect whose
-interval holds 0 is hollow and grey, one on too few items dotted, and arms differ in their symbol.
+Every colour is readable on white and on near-black. Colour never stands alone: a change
+that is no effect is hollow and grey, one on too few items dotted, and arms differ in their symbol.
 """
 
 from __future__ import annotations

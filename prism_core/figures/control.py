@@ -166,10 +166,7 @@ def _verdict(persona: Effect, text: Effect, gap: Effect, delta: float) -> str:
         return "part of it is just the prompt: the control text moves it too, but not as far"
     bound = max(abs(gap.estimate.low or 0.0), abs(gap.estimate.high or 0.0))
     if text.is_clear and bound <= delta:
-        return (
-            f"a text that describes nobody does the same, within {delta * 100:g} points, so it is "
-            "the prompt, not the persona"
-        )
+        return f"a text that describes nobody does the same, within {delta * 100:g} points"
     if text.is_clear:
         return (
             "a text that describes nobody moves it too; whether the persona adds to that, or takes "

@@ -36,7 +36,8 @@ def lift(view: View, options: FigureOptions) -> FigureResult:
             "the filters."
         )
     pairs = [by_category[c][i] for i in range(len(arms)) for c in columns]
-    effects, corrected = effects_of(pairs), holm_p(pairs)
+    effects = effects_of(pairs)
+    corrected = holm_p(effects)
     places = [(arm, category) for arm in arms for category in columns]
     made = _heatmap(arms, columns, effects)
     for y, arm in enumerate(arms):
@@ -65,10 +66,10 @@ def lift(view: View, options: FigureOptions) -> FigureResult:
     ]
     note = (
         f"Points of {options.score} (of 100) gained or lost against neutral on the same items, "
-        "averaged over the lengths and placements shown. Coloured: the 95 % interval leaves out 0. "
-        "Grey: it holds 0, or there are fewer than 20 items (number in brackets). Outlined: the "
-        "persona's own domain. Holm: corrected p over all cells "
-        "with enough items (exact McNemar, or Wilcoxon)."
+        "averaged over the lengths and placements shown. Coloured: an effect (exact p < 0.05). "
+        "Grey: none is claimed, or there are fewer than 20 items (number in brackets). Outlined: "
+        "the persona's own domain. Holm: corrected p over all cells "
+        "with enough items (exact McNemar, sign flips or Student's t)."
     )
     own = [e for (arm, category), e in zip(places, effects, strict=True) if _is_own(arm, category)]
     reading = _reading(effects, own, corrected, options.score)
@@ -148,7 +149,7 @@ def _reading(
     clear = [e for e in judged if e.is_clear]
     kept = sum(p is not None and p < 0.05 for p in corrected)
     said = (
-        f"{len(clear)} of {len(judged)} cells have an interval without 0, "
+        f"{len(clear)} of {len(judged)} cells differ from neutral at p < 0.05, "
         f"{kept} of them stand after Holm's correction"
         if clear
         else f"none of the {len(judged)} cells shows a clear change in {score}"

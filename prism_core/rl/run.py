@@ -270,9 +270,9 @@ class _RlRun:
         self, level: int, before: dict[str, Rewards], after: dict[str, Rewards]
     ) -> RlResult:
         def mean(rewards: Rewards) -> Estimate:
-            return mean_of(scores_of(rewards).means, bounds=(0.0, 1.0), seed=self.spec.seed)
+            return mean_of(scores_of(rewards).means, bounds=(0.0, 1.0))
 
-        gain = gain_of(after[_SAMPLED], before[_SAMPLED], self.spec.seed)
+        gain = gain_of(after[_SAMPLED], before[_SAMPLED])
         if gain.low is None or gain.low <= 0:
             self.notes.append("The reward on held-out questions did not clearly rise.")
         return RlResult(
@@ -284,7 +284,7 @@ class _RlRun:
             gain=gain,
             greedy_base=mean(before[_GREEDY]),
             greedy_trained=mean(after[_GREEDY]),
-            greedy_gain=gain_of(after[_GREEDY], before[_GREEDY], self.spec.seed),
+            greedy_gain=gain_of(after[_GREEDY], before[_GREEDY]),
             seconds=0.0,
             notes=tuple(self.notes),
         )

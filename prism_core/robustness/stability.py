@@ -23,8 +23,7 @@ import numpy as np
 from prism_core.errors import InputError, StatisticsError
 from prism_core.personas.pool import Attitude, Part
 from prism_core.stats import mean_of
-from prism_core.stats.bootstrap import RESAMPLES
-from prism_core.stats.checks import FloatArray
+from prism_core.stats.checks import RESAMPLES, FloatArray
 from prism_core.types import Estimate
 
 
@@ -96,12 +95,12 @@ def measure(table: StabilityTable, part: Part | None = None, seed: int = 0) -> S
         personas=len(rows),
         score=estimate(stability_scores),
         mean=estimate(lambda a: a.mean(axis=1)),
-        worst=mean_of(rows[worst].correct, bounds=(0.0, 1.0), seed=seed),
+        worst=mean_of(rows[worst].correct, bounds=(0.0, 1.0)),
         worst_name=rows[worst].name,
-        best=mean_of(rows[best].correct, bounds=(0.0, 1.0), seed=seed),
+        best=mean_of(rows[best].correct, bounds=(0.0, 1.0)),
         best_name=rows[best].name,
         spread=estimate(lambda a: a.max(axis=1) - a.min(axis=1)),
-        neutral=mean_of(table.neutral.correct, bounds=(0.0, 1.0), seed=seed),
+        neutral=mean_of(table.neutral.correct, bounds=(0.0, 1.0)),
     )
 
 

@@ -7,12 +7,11 @@ finite or out of its range; a docstring says only what it raises besides.
 """
 
 from prism_core.stats.best_of import expected_best_of
-from prism_core.stats.bootstrap import mean_of, paired_difference
 from prism_core.stats.calibration_bins import Calibration, calibration
 from prism_core.stats.correlation import pearson, spearman
 from prism_core.stats.interactions import group_interaction, interaction
 from prism_core.stats.length_control import length_controlled
-from prism_core.stats.mean_grid import means_of, paired_differences
+from prism_core.stats.means import mean_of, paired_difference
 from prism_core.stats.planning import Detectable, right_wrong_sd, smallest_detectable
 from prism_core.stats.ranking import average_precision, precision_recall_curve, roc_auc, roc_curve
 from prism_core.stats.rates import order_consistency, rate, rate_of
@@ -26,16 +25,16 @@ from prism_core.stats.routing_quality import (
 )
 from prism_core.stats.samples import ItemScores, Pairs, item_scores, pair
 from prism_core.stats.significance import (
+    ALPHA,
     MINIMUM_ITEMS,
     NonInferiorityVerdict,
     holm,
-    mcnemar,
     noninferiority,
-    permutation,
-    wilcoxon,
+    paired_p,
 )
 
 __all__ = [
+    "ALPHA",
     "MINIMUM_ITEMS",
     "Calibration",
     "Confusion",
@@ -57,16 +56,13 @@ __all__ = [
     "item_scores",
     "joint_region",
     "length_controlled",
-    "mcnemar",
     "mean_of",
-    "means_of",
     "noninferiority",
     "order_consistency",
     "pair",
     "paired_difference",
-    "paired_differences",
+    "paired_p",
     "pearson",
-    "permutation",
     "precision_recall_curve",
     "rate",
     "rate_of",
@@ -75,5 +71,4 @@ __all__ = [
     "roc_curve",
     "smallest_detectable",
     "spearman",
-    "wilcoxon",
 ]

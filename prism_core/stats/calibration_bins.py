@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prism_core.stats.bootstrap import mean_of
 from prism_core.stats.checks import (
     BoolArray,
     FloatArray,
@@ -26,6 +25,7 @@ from prism_core.stats.checks import (
     same_length,
     undefined,
 )
+from prism_core.stats.means import mean_of
 from prism_core.stats.rates import rate
 from prism_core.types import Estimate
 
@@ -67,7 +67,7 @@ def calibration(
         labels: Whether each row turned out positive, length n.
         probabilities: The probability each row was given, length n.
         bins: Bins of equal width between 0 and 1.
-        seed: Seed of the drawn labels and of the Brier score's resampling.
+        seed: Seed of the drawn labels.
     """
     at_least(bins, 1, "bins")
     positive = binary_array(labels, "labels")
@@ -83,7 +83,7 @@ def calibration(
         _filled_bins(positive, given, where, bins),
         Estimate(error, None, None, n),
         Estimate(float(chance.mean()), *central_range(chance), n),
-        mean_of(((given - positive) ** 2).tolist(), bounds=(0.0, 1.0), seed=seed),
+        mean_of((given - positive) ** 2, bounds=(0.0, 1.0)),
     )
 
 

@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 LEVEL = 0.95
 """Coverage of every interval."""
+RESAMPLES = 2_000
+"""Bootstrap samples, where an interval needs them."""
 
 
 def finite_array(values: Sequence[float] | FloatArray, name: str) -> FloatArray:

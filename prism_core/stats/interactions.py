@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 
-from prism_core.stats.bootstrap import Bounds, mean_of
 from prism_core.stats.checks import undefined
+from prism_core.stats.means import Bounds, mean_of
 from prism_core.stats.samples import ItemScores, Pairs, pair
 from prism_core.types import Estimate
 
@@ -27,7 +27,7 @@ def interaction(first: Pairs, second: Pairs, *, bounds: Bounds | None = None) ->
     """
     both = pair(_effects(first), _effects(second))
     span = None if bounds is None else 2 * (bounds[1] - bounds[0])
-    return mean_of(both.differences.tolist(), bounds=None if span is None else (-span, span))
+    return mean_of(both.differences, bounds=None if span is None else (-span, span))
 
 
 def group_interaction(first: Estimate, second: Estimate) -> Estimate:

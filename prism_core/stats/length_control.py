@@ -14,8 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prism_core.stats.bootstrap import RESAMPLES, Bounds
-from prism_core.stats.checks import FloatArray, central_range, finite_array, same_length, undefined
+from prism_core.stats.checks import (
+    RESAMPLES,
+    FloatArray,
+    central_range,
+    finite_array,
+    same_length,
+    undefined,
+)
+from prism_core.stats.means import Bounds
 from prism_core.types import Estimate
 
 _FEWEST = 5

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scipy.stats import binomtest
-
 from prism_core.errors import InputError
-from prism_core.stats.checks import LEVEL, at_least, binary_array, undefined
+from prism_core.stats.checks import at_least, binary_array, undefined
+from prism_core.stats.proportions import wilson
 from prism_core.types import Estimate, Verdict
 
 
@@ -24,8 +23,7 @@ def rate(successes: int, n: int) -> Estimate:
         raise InputError(f"{successes} successes in {n} trials; there cannot be more than trials")
     if n == 0:
         return undefined(0)
-    interval = binomtest(int(successes), int(n)).proportion_ci(LEVEL, method="wilson")
-    return Estimate(successes / n, float(interval.low), float(interval.high), int(n))
+    return Estimate(successes / n, *wilson(int(successes), int(n)), int(n))
 
 
 def rate_of(outcomes: Sequence[bool]) -> Estimate:

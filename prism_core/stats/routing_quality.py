@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from prism_core.errors import InputError, StatisticsError
-from prism_core.stats.bootstrap import Bounds, mean_of
 from prism_core.stats.checks import (
     LEVEL,
     BoolArray,
@@ -24,6 +23,7 @@ from prism_core.stats.checks import (
     probability_array,
     same_length,
 )
+from prism_core.stats.means import Bounds, mean_of
 from prism_core.stats.rates import rate
 from prism_core.stats.samples import Pairs
 from prism_core.types import Estimate
@@ -143,7 +143,7 @@ def against_oracle(
     helps, ties = treated > control, int((treated == control).sum())
     lost = np.maximum(treated, control) - np.where(decisions, treated, control)
     span = None if bounds is None else (0.0, bounds[1] - bounds[0])
-    return OracleComparison(_confusion(helps, decisions), mean_of(lost.tolist(), bounds=span), ties)
+    return OracleComparison(_confusion(helps, decisions), mean_of(lost, bounds=span), ties)
 
 
 def _confusion(truth: BoolArray, opened: BoolArray) -> Confusion:

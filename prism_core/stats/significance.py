@@ -1,10 +1,13 @@
 """Tests of "no difference" between two arms on the same items, Holm's correction, and "no worse".
 
-McNemar for one right/wrong answer an item (exact: the discordant items are coin flips under the
-null); Wilcoxon's signed ranks or a sign-flip permutation of the mean for scores and for averaged
-repeats. All return a two-sided p: the probability of a difference at least as large under no
-difference. Where no item differs, p is 1: the data say nothing against the null. Without items p is
-None.
+The test of a pair of arms is the one that its interval (`means.py`) belongs to:
+1. All changes are of one size, as with right and wrong: exact McNemar. Under the null each change
+   is a coin flip, so `better` ~ Binomial(better + worse, 1/2).
+2. At most 13 items change: all flips of their signs, exactly.
+3. At most half of the items change: the flips' normal limit, sum(d) / sqrt(sum(d^2)).
+4. Otherwise Student's t.
+All give a two-sided p: the probability of a difference at least as large under no difference. Where
+no item differs p is 1: the data say nothing against the null. Without items p is None.
 
 A large p is never evidence of equality, so "no worse than neutral by more than delta" looks at the
 whole interval. With the 95 % two-sided one it is a one-sided test at 2.5 %, the usual choice:
@@ -14,69 +17,55 @@ before the data are seen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, stdtr
+from scipy.stats import binom
 
 from prism_core.errors import InputError
-from prism_core.stats.checks import FloatArray, binary_array, positive
+from prism_core.stats.checks import FloatArray, positive
+from prism_core.stats.means import is_sparse
 from prism_core.stats.samples import Pairs
 from prism_core.types import Estimate
 
+ALPHA = 0.05
+"""A two-sided p below this is called an effect."""
 MINIMUM_ITEMS = 20
 """Below this many items the app shows numbers but gives no verdict."""
 NonInferiorityVerdict = Literal["non-inferior", "inferior", "inconclusive", "too few items"]
-_FLIPS = 9_999
+_FEW_CHANGED = 13
 
 
-def mcnemar(pairs: Pairs) -> float | None:
-    """Test right/wrong pairs exactly: `better` ~ Binomial(better + worse, 1/2) under the null.
-
-    Raises:
-        InputError: A score is not 0 or 1 (for instance averaged repeats).
-    """
-    treated = binary_array(pairs.treatment, "treatment")
-    control = binary_array(pairs.control, "control")
-    better, worse = int((treated & ~control).sum()), int((~treated & control).sum())
+@lru_cache(maxsize=4_096)
+def paired_p(pairs: Pairs) -> float | None:
+    """Test whether two arms differ, see the module header; None without items."""
     if not pairs.n:
         return None
-    return float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    # Means of repeats differ by rounding (0.1 + 0.2 - 0.3); that must not count as a change.
+    differences = np.round(pairs.differences, 12)
+    changed = differences[differences != 0]
+    if not changed.size:
+        return 1.0
+    if np.ptp(np.abs(changed)) == 0:
+        better = int((changed > 0).sum())
+        return sign_p(better, int(changed.size) - better)
+    if changed.size <= _FEW_CHANGED:
+        return _all_flips(changed)
+    if is_sparse(differences):
+        return float(2 * ndtr(-abs(changed.sum()) / math.sqrt((changed**2).sum())))
+    n = len(differences)
+    t = differences.mean() / (differences.std(ddof=1) / math.sqrt(n))
+    return float(2 * stdtr(n - 1, -abs(t)))
 
 
-def wilcoxon(pairs: Pairs) -> float | None:
-    """Test scores by Wilcoxon's signed ranks; items without a difference are dropped (Wilcoxon).
-
-    Exact where scipy can be, the normal approximation otherwise.
-    """
-    if not pairs.n:
-        return None
-    changed = _changed(pairs)
-    return float(stats.wilcoxon(changed).pvalue) if changed.size else 1.0
-
-
-def permutation(pairs: Pairs, *, seed: int = 0) -> float | None:
-    """Test the mean difference by flipping the signs of the items' differences.
-
-    Exact where 2^n is at most 9,999, seeded random flips otherwise (the observed one counts too, so
-    p is never below 1 / 10,000).
-    """
-    if not pairs.n:
-        return None
-    changed = _changed(pairs)  # the others do not move under a flip
-    if changed.size < 2:
-        return 1.0  # both flips of one item are equally far from 0, and scipy wants two items
-    result = stats.permutation_test(
-        (changed, np.zeros_like(changed)),
-        _mean_gap,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_FLIPS,
-        batch=max(1, 2_000_000 // len(changed)),
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
+def sign_p(better: int, worse: int) -> float:
+    """Return the exact two-sided p of McNemar's test; 1 where nothing changed."""
+    return float(min(1.0, 2 * binom.cdf(min(better, worse), better + worse, 0.5)))
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -111,12 +100,13 @@ def noninferiority(difference: Estimate, delta: float) -> NonInferiorityVerdict:
     return "inconclusive"
 
 
-def _changed(pairs: Pairs) -> FloatArray:
-    """Return the differences that are not 0."""
-    # Means of repeats differ by rounding (0.1 + 0.2 - 0.3); that must not count as a sign.
-    differences = np.round(pairs.differences, 12) + 0.0
-    return differences[differences != 0]
+def _all_flips(changed: FloatArray) -> float:
+    """Return the share of sign flips whose sum is at least as far from 0 as the one seen."""
+    sums = np.abs(_signs(len(changed)) @ changed)
+    return float((sums >= abs(changed.sum()) - 1e-12).mean())
 
 
-def _mean_gap(first: FloatArray, second: FloatArray, axis: int) -> FloatArray:
-    return np.asarray((first - second).mean(axis=axis))
+@lru_cache(maxsize=_FEW_CHANGED)
+def _signs(count: int) -> FloatArray:
+    """Return all choices of `count` signs, shape (2 ** count, count)."""
+    return np.array(list(product((-1.0, 1.0), repeat=count)))

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -27,14 +27,13 @@ from prism_core.stats import (
     interaction,
     item_scores,
     joint_region,
-    mcnemar,
     mean_of,
     noninferiority,
     order_consistency,
     pair,
     paired_difference,
+    paired_p,
     pearson,
-    permutation,
     precision_recall_curve,
     rate,
     rate_of,
@@ -43,8 +42,9 @@ from prism_core.stats import (
     roc_curve,
     smallest_detectable,
     spearman,
-    wilcoxon,
 )
+from prism_core.stats.proportions import tango
+from prism_core.stats.significance import sign_p
 from prism_core.types import Estimate, Verdict
 
 
@@ -145,19 +145,8 @@ def test_a_missing_score_is_refused_where_it_enters():
         item_scores(["a"], [1.0, 2.0])
 
 
-def test_bootstrap_equals_scipy_with_the_same_seed():
-    values = np.random.default_rng(3).exponential(1.0, 50)
-    expected = sp.bootstrap(
-        (values,), np.mean, n_resamples=2_000, method="BCa", rng=np.random.default_rng(7)
-    ).confidence_interval
-    found = mean_of(values.tolist(), seed=7)
-    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
-    assert found == mean_of(values.tolist(), seed=7)
-    assert found != mean_of(values.tolist(), seed=8)
-
-
-@pytest.mark.parametrize("n", [2, 19, 2_001])
-def test_few_and_very_many_items_use_students_t(n):
+@pytest.mark.parametrize("n", [2, 19, 60, 2_001])
+def test_scores_use_students_t(n):
     values = normal(n)
     low, high = weightstats.DescrStatsW(values).tconfint_mean(alpha=0.05)
     found = mean_of(values)
@@ -198,8 +187,8 @@ def test_rounding_is_not_spread():
 
 
 def test_bounds_clip_the_interval_and_refuse_what_lies_outside():
-    assert mean_of([1, 1, 1, 0], bounds=(0, 1)).high == 1.0
-    assert mean_of([1, 1, 1, 0]).high > 1.0
+    assert mean_of([1, 0.9, 0.8, 0.1], bounds=(0, 1)).high == 1.0
+    assert mean_of([1, 0.9, 0.8, 0.1]).high > 1.0
     with pytest.raises(InputError, match="outside the bounds"):
         mean_of([0, 7], bounds=(0, 1))
     with pytest.raises(InputError, match="below the second"):
@@ -217,15 +206,48 @@ def test_paired_difference_is_narrower_than_unpaired_arms():
     assert alone.high - alone.low > 2.0
 
 
-def test_the_interval_covers_as_often_as_it_says():
-    # 300 samples of 40 differences that are -1, 0, 1 with mean 0: 95 % +- 3 s.e. (1.26 %) each.
-    rng = np.random.default_rng(5)
-    held = 0
-    for seed in range(300):
-        sample = rng.choice([-1.0, 0.0, 1.0], 40, p=[0.2, 0.6, 0.2])
-        found = mean_of(sample.tolist(), bounds=(-1, 1), seed=seed)
-        held += found.low <= 0 <= found.high
-    assert held / 300 == pytest.approx(0.95, abs=0.04)
+def test_right_and_wrong_have_wilsons_interval():
+    found = mean_of([1.0] * 31 + [0.0] * 29, bounds=(0, 1))
+    assert (found.low, found.high) == (pytest.approx(rate(31, 60).low), rate(31, 60).high)
+
+
+def test_tangos_interval_is_every_difference_that_the_score_test_does_not_reject():
+    # Tango (1998), section 2: (b - c - n D) / sqrt(n (2 q + D (1 - D))), q the larger root of
+    # 2 n q^2 + (-b - c + (2 n - b + c) D) q - c D (1 - D) = 0.
+    up, down, n = 12, 5, 40
+    for end in tango(up, down, n):
+        roots = np.roots([2 * n, -up - down + (2 * n - up + down) * end, -down * end * (1 - end)])
+        spread = math.sqrt(n * (2 * roots.max() + end * (1 - end)))
+        assert abs(up - down - n * end) / spread == pytest.approx(1.959964, abs=1e-6)
+    pairs = make_pairs([1] * 12 + [0] * 28, [0] * 12 + [1] * 5 + [0] * 23)
+    found = paired_difference(pairs, bounds=(0, 1))
+    assert (found.value, found.low, found.high) == (7 / 40, *tango(up, down, n))
+    assert paired_difference(make_pairs([1] * 9), bounds=(0, 1)).high == pytest.approx(1)
+
+
+@pytest.mark.parametrize("n", [20, 38, 60, 500])
+def test_where_exact_mcnemar_rejects_the_interval_leaves_out_zero(n):
+    for up in range(n + 1):
+        # The most even outcome that is rejected; any less even one lies further out.
+        rejected = [down for down in range(min(up, n - up) + 1) if sign_p(up, down) < 0.05]
+        if rejected:
+            assert tango(up, max(rejected), n)[0] > 0
+
+
+def test_few_changes_of_several_sizes_count_as_so_many_of_a_typical_size():
+    # Six of 30 items change: 1, 1, 1/2, 1/2, 1/2, -1/2. sum|d| = 4, sum d^2 = 3, sum d = 3;
+    # a typical change is 3/4, 16/3 items change by it, net 3 / (3/4) = 4: up 14/3, down 2/3.
+    values = [1, 1, 0.5, 0.5, 0.5, -0.5] + [0] * 24
+    found = mean_of(values, bounds=(-1, 1))
+    low, high = tango(14 / 3, 2 / 3, 30)
+    assert (found.low, found.high) == (pytest.approx(0.75 * low), pytest.approx(0.75 * high))
+    # A score that is mostly 1 is mirrored: 1 - score is mostly 0.
+    marks = mean_of([1.0] * 16 + [0.5, 0.2, 0.8, 0.4], bounds=(0, 1))
+    losses = mean_of([0.0] * 16 + [0.5, 0.8, 0.2, 0.6], bounds=(0, 1))
+    assert (marks.low, marks.high) == (
+        pytest.approx(1 - losses.high),
+        pytest.approx(1 - losses.low),
+    )
 
 
 # ---------------------------------------------------------------- interactions
@@ -274,55 +296,42 @@ def test_exact_mcnemar_by_hand():
     # 6 better, 1 worse, 5 the same. Of 7 coin flips, P(6 or more) = (7 + 1) / 128 = 1/16;
     # two-sided 1/8 = 0.125.
     pairs = make_pairs([1] * 6 + [0] + [1] * 5, [0] * 6 + [1] + [1] * 5)
-    found = mcnemar(pairs)
+    found = paired_p(pairs)
     assert found == pytest.approx(0.125)
     table = [[5, 6], [1, 0]]
     expected = contingency_tables.mcnemar(table, exact=True).pvalue
     assert found == pytest.approx(expected)
 
 
-def test_mcnemar_refuses_averaged_repeats():
-    with pytest.raises(InputError, match=r"treatment\[0\] is 0\.5"):
-        mcnemar(make_pairs([0.5, 1]))
+def test_no_items_no_p_and_no_difference_p_of_one():
+    assert paired_p(make_pairs([])) is None
+    assert paired_p(make_pairs([1, 0, 1], [1, 0, 1])) == 1.0
+    assert paired_p(make_pairs([1, 0, 0])) == 1.0  # one coin flip proves nothing
 
 
-@pytest.mark.parametrize("test", [mcnemar, wilcoxon, permutation])
-def test_no_items_no_p_and_no_difference_p_of_one(test):
-    assert test(make_pairs([])) is None
-    assert test(make_pairs([1, 0, 1], [1, 0, 1])) == 1.0
-
-
-def test_permutation_by_hand():
+def test_few_changes_flip_all_their_signs():
     # Differences 1, 2, 3, 4: of 2^4 = 16 flips only +++++ and ----- reach |sum| = 10: p = 2/16.
-    assert permutation(make_pairs([1, 2, 3, 4])) == pytest.approx(2 / 16)
+    assert paired_p(make_pairs([1, 2, 3, 4])) == pytest.approx(2 / 16)
     # 3, -1, 2 (sum 4). All 8 sums: 6 4 2 0 and their negatives, each once: |sum| >= 4 are 4 of 8.
-    assert permutation(make_pairs([3, -1, 2])) == pytest.approx(4 / 8)
+    assert paired_p(make_pairs([3, -1, 2, 0, 0])) == pytest.approx(4 / 8)
+    values = normal(13, 0.6)
+    exact = sp.permutation_test(
+        (np.array(values), np.zeros(13)),
+        lambda a, b, axis: (a - b).mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=10_000,
+    )
+    assert paired_p(make_pairs(values)) == pytest.approx(exact.pvalue)
 
 
-@pytest.mark.parametrize("test", [mcnemar, wilcoxon, permutation])
-def test_one_differing_item_gives_p_of_one(test):
-    assert test(make_pairs([1, 0, 0])) == 1.0
-
-
-def test_exact_permutation_against_all_flips_and_seeded_beyond():
-    values = normal(9, 0.6)
-    sums = [abs(np.dot(signs, values)) for signs in product([-1, 1], repeat=9)]
-    exact = np.mean(np.array(sums) >= abs(sum(values)) - 1e-12)
-    assert permutation(make_pairs(values)) == pytest.approx(exact)
-    many = make_pairs(normal(80, 0.3))
-    found = permutation(many, seed=1)
-    assert found == permutation(many, seed=1)
-    # Monte Carlo error: sqrt(p (1-p) / 9999), and for normal data the t test is close.
-    expected = sp.ttest_1samp(many.differences, 0).pvalue
-    assert found == pytest.approx(expected, abs=0.005)
-
-
-def test_wilcoxon_against_scipy_and_by_hand():
-    # Ranks 1..5 all positive: only the two extremes of 2^5 = 32 sign patterns: p = 2/32.
-    assert wilcoxon(make_pairs([1, 2, 3, 4, 5])) == pytest.approx(2 / 32)
+def test_many_changes_use_students_t_and_few_of_many_the_flips_limit():
     values = normal(25, 0.4)
-    found = wilcoxon(make_pairs([*values, 0.0]))  # the tied item is dropped
-    assert found == pytest.approx(sp.wilcoxon(values).pvalue)
+    assert paired_p(make_pairs(values)) == pytest.approx(sp.ttest_1samp(values, 0).pvalue)
+    spread = normal(20, 0.5)
+    z = sum(spread) / math.sqrt(sum(v * v for v in spread))
+    found = paired_p(make_pairs([*spread, *[0.0] * 40]))
+    assert found == pytest.approx(2 * sp.norm.sf(abs(z)))
 
 
 def test_holm_by_hand_and_against_statsmodels():
@@ -371,7 +380,7 @@ def test_not_significant_is_not_non_inferior():
 def test_noninferiority_is_the_one_sided_t_test(delta):
     values = normal(15, -0.1, seed=2)
     p = weightstats.DescrStatsW(values).ttest_mean(-delta, alternative="larger")[1]
-    # Below 20 values the interval is Student's; a verdict needs 20, so say that there are as many.
+    # A verdict needs 20 items, so say that there are as many.
     found = noninferiority(replace(mean_of(values), n=20), delta)
     assert (found == "non-inferior") == (p < 0.025)
 

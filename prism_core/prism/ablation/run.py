@@ -239,7 +239,7 @@ class _Comparison:
         rows = []
         for system in inputs.systems:
             mine = outcomes[system.name]
-            cells = make_cells(mine, base, inputs.held_out, inputs.behaviour, self.config.seed)
+            cells = make_cells(mine, base, inputs.held_out, inputs.behaviour)
             rows.append(AblationRow(system.name, system.label, cells, system.note))
         used = {key for row in rows for key in row.cells}
         return AblationTable(

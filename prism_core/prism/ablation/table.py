@@ -195,7 +195,6 @@ def make_cells(
     base: Sequence[QueryOutcome],
     held_out: Sequence[JudgedPair],
     behaviour: Behaviour | None = None,
-    seed: int = 0,
 ) -> dict[str, AblationCell]:
     """Compute one system's cells by the column's key.
 
@@ -211,8 +210,8 @@ def make_cells(
         if not values:
             continue
         compared = outcomes is not base and column.key not in _NEVER_COMPARED
-        change = _change(column, values, theirs[column.key], seed) if compared else None
-        cells[column.key] = AblationCell(_estimate(column, values, seed), change)
+        change = _change(column, values, theirs[column.key]) if compared else None
+        cells[column.key] = AblationCell(_estimate(column, values), change)
     return cells
 
 
@@ -253,21 +252,21 @@ def _values(
     }
 
 
-def _estimate(column: AblationColumn, values: _Values, seed: int) -> Estimate:
+def _estimate(column: AblationColumn, values: _Values) -> Estimate:
     numbers = [values[i] for i in sorted(values)]
     if column.kind == "rate":
         return rate_of([number == 1.0 for number in numbers])
     if column.kind == "score":
-        return mean_of(numbers, bounds=(0.0, 1.0), seed=seed)
-    found = mean_of(numbers, seed=seed)
+        return mean_of(numbers, bounds=(0.0, 1.0))
+    found = mean_of(numbers)
     # Tokens, seconds and KL cannot be negative, whatever a few values' spread suggests.
     return found if found.low is None else replace(found, low=max(found.low, 0.0))
 
 
-def _change(column: AblationColumn, values: _Values, base: _Values, seed: int) -> Estimate | None:
+def _change(column: AblationColumn, values: _Values, base: _Values) -> Estimate | None:
     """Estimate the paired difference; None where no query has both."""
     if not values.keys() & base.keys():
         return None
     scores = [item_scores(list(v), list(v.values())) for v in (values, base)]
     bounds = None if column.kind == "number" else (0.0, 1.0)
-    return paired_difference(pair(*scores), bounds=bounds, seed=seed)
+    return paired_difference(pair(*scores), bounds=bounds)

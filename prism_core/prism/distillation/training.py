@@ -244,9 +244,9 @@ class _Run:
         change = [a - b for a, b in zip(after, self.before, strict=True)]
         return DistillReport(
             curve=tuple(self.curve),
-            kl_before=mean_of(self.before, seed=self.config.seed),
-            kl_after=mean_of(after, seed=self.config.seed),
-            kl_change=mean_of(change, seed=self.config.seed),
+            kl_before=mean_of(self.before),
+            kl_after=mean_of(after),
+            kl_change=mean_of(change),
             trained=tuple(s.key for s in self.data.train),
             held_out=tuple(s.key for s in self.data.held_out),
             dropped=self.data.dropped,
