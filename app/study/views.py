@@ -35,8 +35,9 @@ def _seen(plan: StudyPlan) -> str:
     rows = "".join(_row(task) for task in plan.tasks)
     return (
         '<h3>What it can see</h3><p class="px-help">The smallest difference in right or wrong '
-        "answers that each task would find four times out of five, all comparisons together. "
-        "Anything smaller stays hidden: ask more items to see it.</p>"
+        "answers that the exact test would find four times out of five, after Holm's correction "
+        "over all cells and categories. Anything smaller stays hidden: ask more items, or fewer "
+        "cells, to see it. Fewer than 20 items a category allow no verdict.</p>"
         '<div class="px-scroll"><table class="px-table px-facts"><thead><tr><th scope="col">Task'
         '</th><th scope="col">Items</th><th scope="col">Smallest effect in a category</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"
@@ -44,16 +45,11 @@ def _seen(plan: StudyPlan) -> str:
 
 
 def _row(task: PlannedTask) -> str:
-    effects = {c: d.effect for c, d in task.smallest.items()}
-    if not effects:
-        shown = "a category has fewer than two items"
-    else:
-        low, high = min(effects.values()), max(effects.values())
-        shown = f"{low * 100:.0f} points"
-        if round(high * 100) > round(low * 100):
-            shown += f" to {high * 100:.0f}"
-        if high >= 1:
-            shown += " (none: too few items)"
+    said: dict[str, list[str]] = {}
+    for category, seen in task.smallest.items():
+        said.setdefault(seen.words, []).append(title_of(category))
+    shown = "; ".join(f"{words} ({', '.join(names)})" for words, names in said.items())
+    shown = shown or "nothing that a program grades"
     return (
         f'<tr><th scope="row">{escape(title_of(task.task))}</th><td>{task.items:,}</td>'
         f"<td>{escape(shown)}</td></tr>"

@@ -79,7 +79,7 @@ def run_plan(args: argparse.Namespace) -> None:
     for task in plan.tasks:
         print(f"{task.task}: {task.items} items")
         for category, seen in task.smallest.items():
-            print(f"  {category}: n={seen.n}, shows effects from {seen.effect:.2f}")
+            print(f"  {category}: n={seen.n}, smallest effect: {seen.words}")
     for note in plan.notes:
         print(one_line(note))
 

@@ -12,7 +12,7 @@ from prism_core.stats.correlation import pearson, spearman
 from prism_core.stats.interactions import group_interaction, interaction
 from prism_core.stats.length_control import length_controlled
 from prism_core.stats.means import mean_of, paired_difference
-from prism_core.stats.planning import Detectable, right_wrong_sd, smallest_detectable
+from prism_core.stats.planning import Detectable, mcnemar_power, smallest_detectable
 from prism_core.stats.ranking import average_precision, precision_recall_curve, roc_auc, roc_curve
 from prism_core.stats.rates import order_consistency, rate, rate_of
 from prism_core.stats.region import JointRegion, joint_region
@@ -56,6 +56,7 @@ __all__ = [
     "item_scores",
     "joint_region",
     "length_controlled",
+    "mcnemar_power",
     "mean_of",
     "noninferiority",
     "order_consistency",
@@ -66,7 +67,6 @@ __all__ = [
     "precision_recall_curve",
     "rate",
     "rate_of",
-    "right_wrong_sd",
     "roc_auc",
     "roc_curve",
     "smallest_detectable",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from prism_core.prism.forecast import Span, span_text
 from prism_core.prism.speed_probe import SpeedProbe
-from prism_core.stats import Detectable, right_wrong_sd, smallest_detectable
+from prism_core.stats import MINIMUM_ITEMS, Detectable, smallest_detectable
 from prism_core.study.batches import MAX_ROWS
 from prism_core.study.cells import AdapterFact, Cell, cells_of
 from prism_core.study.resolve import items_of, personas_of
@@ -24,7 +24,7 @@ from prism_core.tasks import Item
 CHARACTERS_PER_TOKEN = 4.2
 """Of English text; the exact number needs the model's tokenizer."""
 DISAGREEMENT = 0.2
-"""Share of choice items on which two arms are assumed to differ, for the smallest effect seen."""
+"""Share of items on which two equally good arms are assumed to differ, for the smallest effect."""
 _TEMPLATE_TOKENS = 30
 _SHORTEST, _JUDGE_TOKENS = 0.5, 130
 _SHARED_AT_LEAST = 48
@@ -38,7 +38,8 @@ class PlannedTask:
     task: str
     items: int
     smallest: Mapping[str, Detectable]
-    """By category: the smallest effect on right/wrong answers that its items can show."""
+    """By category: the smallest effect on right/wrong answers that its items can show, at Holm's
+    first step over all cells and categories of the same score."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,6 @@ def plan_study(spec: StudySpec, probe: SpeedProbe | None = None) -> StudyPlan:
     adapters = [AdapterFact(a.reference, a.reference[-40:], 0.5) for a in spec.adapters]
     cells, notes = cells_of(spec, personas, adapters)
     models = len(spec.models)
-    comparisons = max(1, len(cells) - 1)
     answers = len(cells) * sum(_rows(spec, had) for had in items.values())
     read = sum(_read(spec, cell, had) for cell in cells for had in items.values())
     write = sum(
@@ -99,7 +99,7 @@ def plan_study(spec: StudySpec, probe: SpeedProbe | None = None) -> StudyPlan:
         new_tokens=models * write,
         judged=models * judged,
         time=time,
-        tasks=tuple(_planned(task, had, comparisons) for task, had in items.items()),
+        tasks=_planned(items, max(1, len(cells) - 1)),
         notes=notes,
     )
 
@@ -109,16 +109,34 @@ def text_tokens(text: str) -> int:
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
-def _planned(task: str, items: Sequence[Item], comparisons: int) -> PlannedTask:
-    """Return the smallest effects by category, in Holm's worst case."""
-    sd = right_wrong_sd(DISAGREEMENT)
-    counts = Counter(item.category for item in items)
-    smallest = {
-        category: smallest_detectable(n, sd, comparisons=comparisons)
-        for category, n in counts.items()
-        if n >= 2
-    }
-    return PlannedTask(task, len(items), smallest)
+def _planned(items: Mapping[str, Sequence[Item]], cells: int) -> tuple[PlannedTask, ...]:
+    """Return each task's smallest effects, with the family that Holm's correction will run over."""
+    counts = {task: _counts(had) for task, had in items.items()}
+    blocks = Counter(
+        score for found in counts.values() for (_, score), n in found.items() if n >= MINIMUM_ITEMS
+    )
+    planned = []
+    for task, found in counts.items():
+        smallest: dict[str, Detectable] = {}
+        for (category, score), n in sorted(found.items(), key=lambda one: one[0][1]):
+            family = cells * max(1, blocks[score])
+            seen = smallest_detectable(n, DISAGREEMENT, comparisons=family)
+            smallest.setdefault(category, seen)  # accuracy comes first
+        planned.append(PlannedTask(task, len(items[task]), smallest))
+    return tuple(planned)
+
+
+def _counts(items: Sequence[Item]) -> Counter[tuple[str, str]]:
+    """Count the items that a program grades, by category and by what the grade is."""
+    found: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        if item.kind == "choice":
+            found[item.category, "accuracy"] += 1
+        elif item.kind == "safety":
+            found[item.category, "alignment"] += 1
+        elif item.check is not None:
+            found[item.category, item.check.aspect] += 1
+    return found
 
 
 def _written(items: Sequence[Item]) -> list[Item]:

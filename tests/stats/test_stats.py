@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats as sp
 from statsmodels.stats import contingency_tables, multitest, multivariate, proportion, weightstats
-from statsmodels.stats.power import NormalIndPower
 
 from prism_core.errors import InputError, StatisticsError
 from prism_core.stats import (
@@ -27,6 +26,7 @@ from prism_core.stats import (
     interaction,
     item_scores,
     joint_region,
+    mcnemar_power,
     mean_of,
     noninferiority,
     order_consistency,
@@ -37,7 +37,6 @@ from prism_core.stats import (
     precision_recall_curve,
     rate,
     rate_of,
-    right_wrong_sd,
     roc_auc,
     roc_curve,
     smallest_detectable,
@@ -391,28 +390,37 @@ def test_a_margin_must_be_above_zero(delta):
         noninferiority(Estimate(0.0, -0.1, 0.1, 60), delta)
 
 
-def test_smallest_detectable_effect_by_hand():
-    # 60 items, arms disagree on 20 %: sd = sqrt(0.2) = 0.447214
-    # (1.959964 + 0.841621) * 0.447214 / sqrt(60) = 2.801585 * 0.057735 = 0.161750
-    assert right_wrong_sd(0.2) == pytest.approx(0.447214, abs=1e-6)
-    found = smallest_detectable(60, right_wrong_sd(0.2))
-    assert found.effect == pytest.approx(0.161750, abs=1e-5)
+def test_power_by_hand():
+    # 6 items, all of which change, and each for the better with 0.9: (0.9 + 1) / 2 = 0.95.
+    # Only 6 of 6 has p = 2/64 < 0.05: power = 0.95^6 + 0.05^6.
+    assert mcnemar_power(6, 0.9, 1.0) == pytest.approx(0.95**6 + 0.05**6)
+    # With two comparisons p = 2 * 2/64 is too much, and nothing is ever found.
+    assert mcnemar_power(6, 0.9, 1.0, comparisons=2) == 0.0
+    # Without an effect it is the false alarms: never above 5 %.
+    assert 0 < mcnemar_power(60, 0.0, 0.3) < 0.05
 
 
-@pytest.mark.parametrize("n", [20, 60, 500])
-def test_power_against_statsmodels(n):
-    expected = NormalIndPower(ddof=0).solve_power(
-        nobs1=n, alpha=0.05 / 12, power=0.8, ratio=0, alternative="two-sided"
+def test_the_normal_approximation_promised_too_much():
+    # 24 items, 92 cells, four categories: alpha / 368 takes 14 changed items, all for the better.
+    assert mcnemar_power(24, 0.39, 0.2, comparisons=368) == pytest.approx(
+        sp.binom.sf(13, 24, 0.39), abs=0.001
     )
-    found = smallest_detectable(n, 2.0, comparisons=12)
-    assert found.effect / 2.0 == pytest.approx(expected, rel=1e-4)
+    assert smallest_detectable(24, 0.2, comparisons=368).effect == pytest.approx(0.645)
+
+
+def test_below_the_minimum_there_is_no_number():
+    few = smallest_detectable(19, 0.2)
+    assert few.effect is None and few.words == "no verdict possible: fewer than 20 items"
+    # 20 of 20 changed: p = 2 / 2^20 = 1.9e-6, times 100,000 comparisons 0.19.
+    none = smallest_detectable(20, 0.2, comparisons=100_000)
+    assert none.effect is None and "ask more items" in none.words
 
 
 def test_planning_refuses_the_impossible():
     with pytest.raises(InputError, match="disagreement is 0"):
-        right_wrong_sd(0)
-    with pytest.raises(InputError, match="n is 1"):
-        smallest_detectable(1, 1.0)
+        mcnemar_power(20, 0.1, 0)
+    with pytest.raises(InputError, match="n is 0"):
+        smallest_detectable(0, 0.2)
 
 
 # ---------------------------------------------------------------- joint region

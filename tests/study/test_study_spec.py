@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scipy.stats import norm
 from support.study_parts import small_tasks
 
 from prism_core.cli.main import main
@@ -108,10 +106,20 @@ def test_a_plan_counts_cells_answers_and_tokens() -> None:
     assert repeated.answers == 5 * (12 + 2 * 5) and repeated.new_tokens == 2 * plan.new_tokens
     judged = plan_study(replace(spec, judges=("self",)))
     assert judged.judged == 4 * 5
-    (choices, _, _) = plan.tasks
-    # Six items, 20 % disagreement, four comparisons: (z[1 - .05 / 8] + z[.8]) sqrt(.2 / 6).
-    quantiles = norm.ppf(1 - 0.05 / 8) + norm.ppf(0.8)
-    assert choices.smallest["stem"].effect == pytest.approx(quantiles * math.sqrt(0.2 / 6))
+    (choices, written, _) = plan.tasks
+    assert choices.smallest["stem"].words == "no verdict possible: fewer than 20 items"
+    assert set(written.smallest) == {"writing", "math"}  # "talk" is graded by no program
+
+
+def test_a_plan_knows_the_family_that_holm_will_run_over() -> None:
+    spec = from_yaml(SHIPPED.read_text(encoding="utf-8"))
+    by_task = {task.task: task.smallest for task in plan_study(spec).tasks}
+    # 92 cells beside neutral; accuracy has four categories of 24 choices, alignment two of 20
+    # safety prompts; ten open questions a category get no verdict and do not count.
+    assert {d.comparisons for d in by_task["knowledge"].values()} == {92 * 4}
+    assert {d.comparisons for d in by_task["safety"].values()} == {92 * 2}
+    assert {d.effect for d in by_task["knowledge"].values()} == {0.645}
+    assert {d.effect for d in by_task["open"].values()} == {None}
 
 
 @pytest.mark.usefixtures("small_tasks")
