@@ -117,6 +117,8 @@ class Completion:
     finish: Finish = "running"
     gate: GateReading | None = None
     """None unless a gated model answered."""
+    reasoning_tokens: int = 0
+    """Those of `tokens` that were thoughts, where a provider counts them apart."""
 
     @property
     def tokens_per_second(self) -> float | None:

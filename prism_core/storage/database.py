@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Database:
             make_folder(Path(str(self._url.database)).parent)
         self._engine = _make_engine(self._url)
         self._writer = self._engine.execution_options(prism_write=True)
+        self._mine = threading.local()
         self._create_tables()
 
     @property
@@ -58,11 +60,28 @@ class Database:
 
     @contextmanager
     def write(self, *, alone: bool = False) -> Iterator[sa.Connection]:
-        """A transaction that writes; `alone` lets no other such block run at the same time."""
+        """A transaction that writes; `alone` lets no other such block run at the same time.
+
+        Within `together` it is a part of that transaction.
+        """
+        outer: sa.Connection | None = getattr(self._mine, "connection", None)
+        if outer is not None:
+            yield outer
+            return
         with self._translated(), self._writer.begin() as connection:
             if alone and not self.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
             yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one transaction of all that this thread writes: it is kept whole, or not at all."""
+        with self.write() as connection:
+            self._mine.connection = connection
+            try:
+                yield
+            finally:
+                self._mine.connection = None
 
     def upsert(
         self, table: sa.Table, keys: Sequence[str], update: Sequence[str] = ()

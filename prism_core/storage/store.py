@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from prism_core.storage.completions import CompletionTables
@@ -36,6 +37,10 @@ class Store(RunTable, RecordTable, CompletionTables):
         """
         url = "" if self._db.is_default else self._db.url
         return {"PRISM_DATA_HOME": str(self.home), "PRISM_DATABASE_URL": url}
+
+    def together(self) -> AbstractContextManager[None]:
+        """Make one transaction of all that this thread writes: it is kept whole, or not at all."""
+        return self._db.together()
 
     @property
     def label(self) -> str:

@@ -35,6 +35,10 @@ class Answer:
     check: float | None = None
     refused: bool | None = None
     """Whether a rule takes it for a refusal."""
+    reasoning_tokens: int = 0
+    """Those of `tokens` that were thoughts, where a provider counts them apart."""
+    cost: float | None = None
+    """What its tokens cost at the price that was known then; None without one."""
 
     @property
     def key(self) -> str:

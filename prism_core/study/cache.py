@@ -15,7 +15,14 @@ from prism_core.storage import Store, completion_key, score_key
 from prism_core.study.batches import Batch, Request
 from prism_core.study.cells import Cell
 from prism_core.study.choice_scoring import ChoiceScores
-from prism_core.study.engine import ModelFacts, Response, row_seed, sampling_of, turn_prompt
+from prism_core.study.engine import (
+    ModelFacts,
+    Response,
+    is_whole,
+    row_seed,
+    sampling_of,
+    turn_prompt,
+)
 from prism_core.study.spec import StudySpec
 from prism_core.types import ChoiceScore, Completion
 
@@ -31,9 +38,16 @@ class AnswerCache:
         self._store, self._facts, self._spec = store, facts, spec
         self._names = {one.reference: one.fingerprint for one in facts.adapters}
 
-    def find(self, batch: Batch) -> dict[int, Response]:
-        """Return what is known of a batch's requests, by their place in it."""
-        return self._find_choices(batch) if batch.kind == "choice" else self._find_texts(batch)
+    def find(self, batch: Batch) -> tuple[dict[int, Response], dict[int, Response]]:
+        """Return what is known of a batch's requests by their place in it: whole ones, begun ones.
+
+        A conversation is begun where its first turns are known, and not all.
+        """
+        if batch.kind == "choice":
+            return self._find_choices(batch), {}
+        known = self._find_texts(batch)
+        whole = {i: had for i, had in known.items() if is_whole(batch.requests[i], had)}
+        return whole, {i: had for i, had in known.items() if had.turns and i not in whole}
 
     def keep(self, batch: Batch, responses: Mapping[int, Response]) -> None:
         """Keep what was computed, in one transaction."""
@@ -59,7 +73,7 @@ class AnswerCache:
             for i in places:
                 turns[i].append(known[keys[i]])
             places = [i for i in places if len(turns[i]) < wanted[i]]
-        return {i: Response(tuple(had)) for i, had in turns.items() if len(had) == wanted[i]}
+        return {i: Response(tuple(had)) for i, had in turns.items()}
 
     def _keep_choices(self, batch: Batch, responses: Mapping[int, Response]) -> None:
         keys = self._choice_keys(batch)

@@ -6,11 +6,13 @@ worker of a Ray cluster. It answers a batch's requests whole, follow-up turns in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from prism_core.errors import CancelledError, InputError, ModelError
+from prism_core.models.buying.arrivals import Task, as_they_arrive
+from prism_core.models.buying.dealer import Dealt
 from prism_core.models.cached import CachedModel
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
@@ -24,6 +26,7 @@ from prism_core.storage.journal import seed_of
 from prism_core.study.batches import Batch, Request
 from prism_core.study.cells import AdapterFact
 from prism_core.study.choice_scoring import ChoiceScores, Way, probe_scoring, score_choice_items
+from prism_core.study.purchases import Purchases
 from prism_core.study.resolve import short_name
 from prism_core.study.spec import StudySpec
 from prism_core.types import Completion, Message, Prompt, Sampling
@@ -50,6 +53,17 @@ class Response:
 
     turns: tuple[Completion, ...] = ()
     choice: ChoiceScores | None = None
+
+
+Piece = tuple[int, int, Response]
+"""The place of a batch, the place of a request in it, and its response so far."""
+Arrived = Mapping[int, Mapping[int, Response]]
+"""Responses by the place of their batch, and of their request in it."""
+
+
+def is_whole(request: Request, response: Response) -> bool:
+    """Tell whether a response answers all turns of its request."""
+    return response.choice is not None or len(response.turns) > len(request.item.follow_ups)
 
 
 def sampling_of(spec: StudySpec, batch: Batch) -> Sampling:
@@ -81,6 +95,7 @@ class Engine:
         spec: StudySpec,
         progress: Progress | None = None,
         store: Store | None = None,
+        purchases: Purchases | None = None,
     ) -> None:
         """Prepare; nothing is loaded before it is needed.
 
@@ -89,9 +104,11 @@ class Engine:
             spec: the study's choices.
             progress: told of a model that is being fetched; its cancel event stops the work.
             store: keeps what a probe asked, so that the next study need not ask again.
+            purchases: how models at endpoints are asked and paid; None where there is none.
         """
         self._folders, self._spec, self._store = dict(adapters), spec, store
         self._progress = progress or Progress()
+        self._purchases = purchases
         self._reference = ""
         self._model: Generator | None = None
         self._gated: dict[str, GatedModel] = {}
@@ -99,6 +116,8 @@ class Engine:
     def use(self, reference: str, model: Generator) -> None:
         """Take a model that is loaded already."""
         self._reference, self._model, self._gated = reference, model, {}
+        if self._purchases is not None:
+            self._purchases.equip(reference, model)
 
     def model(self, reference: str) -> Generator:
         """Return the model, loaded if need be; another one is let go first.
@@ -108,8 +127,9 @@ class Engine:
         """
         if self._model is None or reference != self._reference:
             self._model, self._gated = None, {}
-            self._model = open_model(reference, self._progress)
-            self._reference = reference
+            model = open_model(reference, self._progress)
+            self.use(reference, model)
+            return model
         return self._model
 
     def facts(self, reference: str, has_choices: bool = True) -> ModelFacts:
@@ -142,11 +162,60 @@ class Engine:
         return self.model(reference).fingerprint
 
     def answer_all(
-        self, batches: Sequence[Batch], scoring: Way
-    ) -> Iterator[tuple[int, list[Response]]]:
-        """Yield (place in `batches`, its responses), one batch after another."""
+        self, batches: Sequence[Batch], scoring: Way, begun: Arrived
+    ) -> Iterator[Arrived]:
+        """Yield responses: batch by batch, or from an endpoint as they arrive, turn by turn.
+
+        A conversation that was `begun` at an endpoint goes on from there.
+        """
+        if batches and isinstance(model := self.model(batches[0].model), Dealt):
+            yield from self._buy(model, batches, scoring, begun)
+            return
         for place, batch in enumerate(batches):
-            yield place, self.answer(batch, scoring)
+            yield {place: dict(enumerate(self.answer(batch, scoring)))}
+
+    def _buy(
+        self, model: Generator, batches: Sequence[Batch], scoring: Way, begun: Arrived
+    ) -> Iterator[Arrived]:
+        tasks = [
+            self._task(model, batch, (place, i), scoring, begun.get(place, {}).get(i))
+            for place, batch in enumerate(batches)
+            for i in range(len(batch.requests))
+        ]
+        for pieces in as_they_arrive(tasks, self._spec.concurrency, self._progress.cancel):
+            found: dict[int, dict[int, Response]] = {}
+            for place, i, response in pieces:
+                found.setdefault(place, {})[i] = response
+            yield found
+
+    def _task(
+        self,
+        model: Generator,
+        batch: Batch,
+        where: tuple[int, int],
+        scoring: Way,
+        begun: Response | None,
+    ) -> Task[Piece]:
+        """Return what answers one request, handing on each turn as soon as it is there."""
+        request, cancel = batch.requests[where[1]], self._progress.cancel
+        sampling = sampling_of(self._spec, batch)
+
+        def choose(hand_on: Callable[[Piece], None]) -> None:
+            variant = request.cell.variant
+            (score,) = score_choice_items(model, variant, [request.item], scoring, cancel=cancel)
+            hand_on((*where, Response(choice=score)))
+
+        def converse(hand_on: Callable[[Piece], None]) -> None:
+            response = begun or Response()
+            while not is_whole(request, response):
+                prompt = turn_prompt(request, response.turns, model.has_system_role)
+                (answer,) = model.generate([prompt], sampling, row_seed(request), cancel=cancel)
+                if answer.finish in ("cancelled", "running"):
+                    raise CancelledError("stopped while answers were being written")
+                response = Response((*response.turns, answer))
+                hand_on((*where, response))
+
+        return choose if batch.kind == "choice" else converse
 
     def close(self) -> None:
         """Let the model go."""

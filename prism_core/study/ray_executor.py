@@ -18,7 +18,7 @@ from typing import Any
 from prism_core.errors import CancelledError, InputError, ModelError, PrismError
 from prism_core.study.batches import Batch
 from prism_core.study.choice_scoring import Way
-from prism_core.study.engine import Engine, ModelFacts, Response
+from prism_core.study.engine import Arrived, Engine, ModelFacts
 from prism_core.study.spec import StudySpec
 
 RETRIES = 3
@@ -74,9 +74,9 @@ class RayExecutor:
         return str(self._wait(self._ask("fingerprint", reference)))
 
     def answer_all(
-        self, batches: Sequence[Batch], scoring: Way
-    ) -> Iterator[tuple[int, list[Response]]]:
-        """Yield (place in `batches`, its responses) as workers return them.
+        self, batches: Sequence[Batch], scoring: Way, begun: Arrived
+    ) -> Iterator[Arrived]:
+        """Yield responses batch by batch, as workers return them.
 
         Raises:
             PrismError: a worker said why it cannot answer.
@@ -98,7 +98,7 @@ class RayExecutor:
                 done, _ = self._ray.wait(list(at_work), timeout=WAIT_SECONDS)
                 for task in done:
                     place = at_work.pop(task)
-                    yield place, self._result(task)
+                    yield {place: dict(enumerate(self._result(task)))}
                 if self._cancel.is_set():
                     raise CancelledError("stopped on request")
         finally:

@@ -1,8 +1,9 @@
-"""A study from start to finish: every item in every cell, cached, committed batch by batch.
+"""A study from start to finish: every item in every cell, cached, committed as it is answered.
 
 1. What the spec names is found: personas, items, adapters; each model's facts are read.
 2. Batches in the order of the cells: known answers come from the cache, the rest from an executor.
-3. Each batch's answers are graded by program and committed, so a kill loses one batch at most.
+3. Answers are graded by program and committed as they come: batch by batch from a model here, each
+   turn from an endpoint. A kill loses one batch, or what was under way at the endpoint.
 4. A judge, if there is one, compares every written answer with the neutral one.
 The executor is this process, or a Ray cluster (`ray_executor`); both call the same `Engine`.
 """
@@ -18,6 +19,7 @@ from typing import Protocol
 
 from prism_core.errors import InputError
 from prism_core.models.generator import Generator
+from prism_core.models.sources import is_remote
 from prism_core.progress import Progress
 from prism_core.scorers.graders import grade, is_refusal
 from prism_core.storage import RunRow, Store, unpack
@@ -28,12 +30,13 @@ from prism_core.study.batches import Batch, Request, batches_of
 from prism_core.study.cache import AnswerCache
 from prism_core.study.cells import cells_of
 from prism_core.study.choice_scoring import Way
-from prism_core.study.engine import Engine, ModelFacts, Response
+from prism_core.study.engine import Arrived, Engine, ModelFacts, Response, is_whole
 from prism_core.study.file import save_study
 from prism_core.study.judging import judge_answers
+from prism_core.study.purchases import Purchases, cost_of_turns
 from prism_core.study.records import ModelPart, StudyEnd, StudyRecords, read_study, versions_here
 from prism_core.study.resolve import find_adapter, items_of, personas_of
-from prism_core.study.spec import StudySpec, check_spec
+from prism_core.study.spec import StudySpec, check_spec, deciding
 from prism_core.study.table import Study
 from prism_core.tasks import Item
 
@@ -53,9 +56,9 @@ class Executor(Protocol):
         """Return the identity of a model."""
 
     def answer_all(
-        self, batches: Sequence[Batch], scoring: Way
-    ) -> Iterator[tuple[int, list[Response]]]:
-        """Yield (place in `batches`, its responses) as they are done."""
+        self, batches: Sequence[Batch], scoring: Way, begun: Arrived
+    ) -> Iterator[Arrived]:
+        """Yield responses as they are done; of a conversation perhaps the first turns alone."""
 
     def close(self) -> None:
         """Let go what it holds."""
@@ -133,22 +136,28 @@ class StudyRun:
         owner = run.owner or None
         self.folders = {one: find_adapter(one, store, owner)[0] for one in references}
         self._given = dict(models or {})
-        self._engine = Engine(self.folders, self.spec, progress, store)
+        self.purchases = Purchases(store, run.id, self.spec)
+        self._engine = Engine(self.folders, self.spec, progress, store, self.purchases)
         self._grades: dict[tuple[str, str, tuple[str, ...]], tuple[float | None, bool]] = {}
         self._done = self._total = 0
+        self._note = ""
         self._said: tuple[str, ...] = ()
 
     def run(self) -> None:
         """Answer and judge with all models, one after another."""
         started = time.monotonic()
         journal = StoreJournal(self.store, self.records.run_id)
-        begin(journal, "study", self.spec, [i for had in self.items.values() for i in had])
+        items = [i for had in self.items.values() for i in had]
+        begin(journal, "study", deciding(self.spec), items)
         self.records.keep_items(self.items)
         try:
             with contextlib.closing(self._executor()) as executor:
                 for place, reference in enumerate(self.spec.models):
-                    self._run_model(place, reference, executor)
+                    # An endpoint is asked from here: what it sells is booked in one place.
+                    asks = self._engine if is_remote(reference) else executor
+                    self._run_model(place, reference, asks)
         finally:
+            self.purchases.ledger.flush()
             spent = time.monotonic() - started
             self.store.put_records(self.records.run_id, TIME_STAGE, {f"{time.time():.3f}": spent})
         seconds = sum(self.store.get_records(self.records.run_id, TIME_STAGE).values())
@@ -170,18 +179,25 @@ class StudyRun:
         self._total = sum(len(b.requests) for b in batches)
         todo = self._unrecorded(place, batches)
         self._done = self._total - sum(len(b.requests) for b in todo)
-        self._tell(reference)
+        self._note = reference
+        self._tell()
         cache = AnswerCache(self.store, part.facts, self.spec)
         missing: list[Batch] = []
+        begun: dict[int, dict[int, Response]] = {}
         for batch in todo:
             self.progress.check()
-            found = cache.find(batch)
-            self._commit(place, batch, found)
-            missing += _only(batch, [i for i in range(len(batch.requests)) if i not in found])
-        for at, responses in executor.answer_all(missing, part.facts.scoring):
-            found = dict(enumerate(responses))
-            cache.keep(missing[at], found)
-            self._commit(place, missing[at], found)
+            whole, started = cache.find(batch)
+            self._commit(place, batch, whole)
+            left = [i for i in range(len(batch.requests)) if i not in whole]
+            begun[len(missing)] = {at: started[i] for at, i in enumerate(left) if i in started}
+            missing += _only(batch, left)
+        for arrived in executor.answer_all(missing, part.facts.scoring, begun):
+            with self.store.together():
+                for at, found in arrived.items():
+                    cache.keep(missing[at], found)
+                    self._commit(place, missing[at], found)
+                self.purchases.ledger.flush()
+            self._tell()
             self.progress.check()
         if self.spec.judges:
             own = self._engine.model(reference)
@@ -223,13 +239,14 @@ class StudyRun:
         return self.records.models()[place]
 
     def _commit(self, place: int, batch: Batch, found: Mapping[int, Response]) -> None:
-        if not found:
-            return
-        requests = [batch.requests[i] for i in found]
-        pairs = zip(requests, found.values(), strict=True)
-        self.records.keep_answers(self._answer(place, asked, told) for asked, told in pairs)
-        self._done += len(requests)
-        self._tell(requests[-1].cell.label)
+        """Keep the answers that are whole."""
+        pairs = [(batch.requests[i], told) for i, told in found.items()]
+        pairs = [(asked, told) for asked, told in pairs if is_whole(asked, told)]
+        if pairs:
+            self.records.keep_answers(self._answer(place, asked, told) for asked, told in pairs)
+            self._done += len(pairs)
+            self._note = pairs[-1][0].cell.label
+            self._tell()
 
     def _answer(self, place: int, request: Request, response: Response) -> Answer:
         item, choice = request.item, response.choice
@@ -249,7 +266,17 @@ class StudyRun:
         turns = tuple(one.text for one in response.turns)
         check, refused = self._grade(item, turns)
         tokens = sum(one.tokens for one in response.turns)
-        return replace(answer, turns=turns, tokens=tokens, check=check, refused=refused)
+        thoughts = sum(one.reasoning_tokens for one in response.turns)
+        rate = self.purchases.rates.get(self.spec.models[place])
+        return replace(
+            answer,
+            turns=turns,
+            tokens=tokens,
+            check=check,
+            refused=refused,
+            reasoning_tokens=thoughts,
+            cost=None if rate is None else cost_of_turns(response.turns, rate),
+        )
 
     def _grade(self, item: Item, turns: tuple[str, ...]) -> tuple[float | None, bool]:
         """Return check score and refusal by rule; the same text is looked at once."""
@@ -259,7 +286,8 @@ class StudyRun:
             self._grades[key] = (score, is_refusal(turns[0]))
         return self._grades[key]
 
-    def _tell(self, note: str) -> None:
+    def _tell(self) -> None:
+        note = " · ".join(filter(None, (self._note, self.purchases.note())))
         self.progress.update(STAGE, self._done, self._total, note)
 
     def _notes(self) -> tuple[str, ...]:

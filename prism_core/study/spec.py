@@ -16,11 +16,15 @@ from pydantic import BeforeValidator, Field
 
 from prism_core.errors import InputError
 from prism_core.personas.library import PERSONA_NAME
+from prism_core.storage.values import pack
 from prism_core.types import Length, Placement
 from prism_core.utils.plain_yaml import plain_documents
 from prism_core.utils.validation import PLAIN, Seed, build, check, check_name, json_schema
 
 Scoring = Literal["auto", "letters", "cloze"]
+Effort = Literal["", "none", "minimal", "low", "medium", "high", "xhigh"]
+LATER = ("concurrency", "retries", "most_cost", "effort")
+"""Fields that earlier versions did not have. Of them, the effort alone decides answers."""
 Items = Annotated[int, Field(ge=0, le=5_000), PLAIN]
 Tokens = Annotated[int, Field(ge=1, le=4_096), PLAIN]
 
@@ -102,6 +106,14 @@ class StudySpec:
     """The largest loss against neutral that is still called no worse; chosen before the start."""
     executor: Literal["local", "ray"] = "local"
     """Whether cells run in this process or on a Ray cluster."""
+    concurrency: Annotated[int, Field(ge=1, le=256), PLAIN] = 8
+    """Requests under way at the same time at an endpoint, at the most."""
+    retries: Annotated[int, Field(ge=0, le=20), PLAIN] = 5
+    """How often a request is repeated that failed; one that is put off waits its turn instead."""
+    most_cost: Annotated[float, Field(gt=0, le=1_000_000), PLAIN] | None = None
+    """The most that may be spent, in the currency of the prices; None sets no limit."""
+    effort: Effort = ""
+    """How much a reasoning model is to think; empty leaves it to the model."""
 
     def items_of(self, task: str) -> int:
         """Return the items of each category of a task; 0 for all."""
@@ -118,6 +130,12 @@ class StudySpec:
 
 
 _LISTS = tuple(name for name, value in asdict(StudySpec()).items() if isinstance(value, tuple))
+
+
+def deciding(spec: StudySpec) -> dict[str, Any]:
+    """Return the choices that decide a study's answers, in the form that earlier versions wrote."""
+    data: dict[str, Any] = pack(spec)
+    return {name: v for name, v in data.items() if name not in LATER or (name == "effort" and v)}
 
 
 def check_spec(spec: StudySpec) -> StudySpec:

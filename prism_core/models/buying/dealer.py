@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from prism_core.errors import CancelledError, PassingError
 from prism_core.models.buying.ledger import Ledger
 from prism_core.models.buying.pace import Pace
 from prism_core.models.buying.prices import Usage
 from prism_core.progress import Cancel
-from prism_core.types import Prompt
+from prism_core.types import Completion, Prompt
 
 T = TypeVar("T")
 
 TURN_TOKENS, PROMPT_TOKENS = 16, 64
 """Tokens that a chat template may add to each turn and to a prompt, at the most."""
+
+
+@runtime_checkable
+class Dealt(Protocol):
+    """A model at an endpoint: it sends every request through its dealer."""
+
+    dealer: Dealer | None
+    """None sends them at once, unpaid and unpaced, as for a visitor who waits."""
 
 
 class Dealer:
@@ -49,15 +57,19 @@ class Dealer:
             found, used = ask()
         except CancelledError:
             raise
-        except PassingError as error:
-            used = None if error.kind == "lost" else Usage()
-            raise
-        except Exception:  # a refusal, which no provider charges
-            used = Usage()
+        except Exception as error:  # refusals and failures are not charged, lost answers may be
+            used = None if isinstance(error, PassingError) and error.kind == "lost" else Usage()
             raise
         finally:
             self.ledger.close(key, used)
         return found
+
+
+def counted(answer: Completion) -> Usage | None:
+    """Return the tokens of an answer as the provider counted them; None where it did not."""
+    if not answer.prompt_tokens:
+        return None
+    return Usage(answer.prompt_tokens, answer.tokens, answer.reasoning_tokens)
 
 
 def most_tokens(prompt: Prompt, new: int) -> Usage:
