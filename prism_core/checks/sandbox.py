@@ -1,32 +1,38 @@
 """Run a stranger's Python function on given arguments, in a process that can do little else.
 
-1. A fresh isolated interpreter (`python -I`) with an empty environment in an empty folder.
-2. The child limits itself before it reads the code: processor time, memory, file size, open files,
-   no further processes; as root it becomes `nobody` first; where the kernel lets it, it leaves the
-   network and the other processes behind. An audit hook refuses files, sockets and processes.
-3. The parent kills it when the wall clock says so, and reads a bounded file of results.
+1. The kernel confines a fresh isolated interpreter before it runs a line (`confinement.py`): it may
+   read Python's library, and has no network, no `/proc`, no signals and no second process.
+2. The child loads the modules that solutions use, and limits itself before it reads the code:
+   processor time, memory, file size, no new file descriptor of any sort, no process; root becomes
+   `nobody`. An audit hook says in Python's own words what the kernel would refuse anyway.
+3. The parent reads a bounded report, and kills the child when the wall clock says so.
 4. The expected results never enter the child: it computes, and the parent compares.
-Layers because none is perfect. It stops what a model may write, not a determined attacker: a public
-service should put a container around the app as well.
+Where the kernel cannot confine a process, the other layers have to do for the owner of a machine;
+a public copy, whose strangers may be determined, runs no code there.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
+import selectors
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
+
+from prism_core.checks.confinement import start, why_not
+from prism_core.errors import PrismError
 
 _CHILD = Path(__file__).with_name("sandbox_child.py")
 MAX_CODE_CHARACTERS = 50_000
 """Longer programs are not run."""
+
+
+class SandboxError(PrismError, RuntimeError):
+    """Code may not be run here; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Limits:
     memory_bytes: int = 512_000_000
     """Address space."""
     result_bytes: int = 200_000
-    """Size of any file the run writes, its results included."""
+    """Size of the run's report."""
 
 
 @dataclass(frozen=True)
@@ -57,61 +63,57 @@ def run_function(
     """Define `code` in a sandbox and call its function `entry` with each list of arguments.
 
     The arguments of each of `calls` are JSON values.
+
+    Raises:
+        SandboxError: this is a public copy, and the kernel cannot confine the code.
     """
     limits = limits or Limits()
     if os.name != "posix":
         return SandboxResult("refused", error="Code is run only where process limits exist (Unix).")
     if len(code) > MAX_CODE_CHARACTERS:
         return SandboxResult("refused", error=f"The code has {len(code):,} characters.")
-    request = json.dumps(
-        {
-            "code": code,
-            "entry": entry,
-            "calls": [list(arguments) for arguments in calls],
-            "cpu_seconds": int(limits.seconds) + 1,
-            "memory_bytes": limits.memory_bytes,
-            "file_bytes": limits.result_bytes,
-        }
-    )
-    with (
-        tempfile.TemporaryDirectory(prefix="prism-sandbox-") as folder,
-        tempfile.TemporaryFile() as results,
-        tempfile.TemporaryFile() as asked,
-    ):
-        asked.write(request.encode("utf-8", "surrogatepass"))
-        asked.seek(0)
-        timed_out = _run_child(folder, asked, results, limits.seconds)
-        if timed_out:
-            return SandboxResult("timeout", error=f"It ran longer than {limits.seconds:g} s.")
-        results.seek(0)
-        return _read(results.read(limits.result_bytes + 1), len(calls))
+    reason = why_not()
+    if reason and os.environ.get("PRISM_PUBLIC", "").strip() == "1":
+        raise SandboxError(f"A public copy runs code only if the kernel confines it: {reason}.")
+    request = {
+        "code": code,
+        "entry": entry,
+        "calls": [list(arguments) for arguments in calls],
+        "cpu_seconds": int(limits.seconds) + 1,
+        "memory_bytes": limits.memory_bytes,
+        "file_bytes": limits.result_bytes,
+    }
+    with tempfile.TemporaryDirectory(prefix="prism-sandbox-") as folder:
+        asked = os.path.join(folder, "request.json")
+        with open(asked, "w", encoding="ascii") as file:
+            json.dump(request, file)
+        readable = [str(_CHILD), asked]
+        with start([str(_CHILD), asked], folder, readable, confined=not reason) as output:
+            # A second for the interpreter to start.
+            written = _read_bounded(output, limits.result_bytes + 1, limits.seconds + 1.0)
+    if written is None:
+        return SandboxResult("timeout", error=f"It ran longer than {limits.seconds:g} s.")
+    return _result(written, len(calls))
 
 
-def _run_child(folder: str, asked: Any, results: Any, seconds: float) -> bool:
-    """Run the child to its end, or kill its whole group; say whether it took too long."""
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", str(_CHILD)],
-        stdin=asked,
-        stdout=results,
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-        env={},
-        close_fds=True,
-        start_new_session=True,
-    )
-    try:
-        process.wait(seconds + 1.0)  # a second for the interpreter to start
-        return False
-    except subprocess.TimeoutExpired:
-        return True
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.wait()
+def _read_bounded(output: IO[bytes], most: int, seconds: float) -> bytes | None:
+    """Read until the end or `most` bytes, or return None when the time is over."""
+    end, parts, size = time.monotonic() + seconds, [], 0
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        while size < most:
+            left = end - time.monotonic()
+            if left <= 0 or not selector.select(left):
+                return None
+            part = os.read(output.fileno(), min(65_536, most - size))
+            if not part:
+                break
+            parts.append(part)
+            size += len(part)
+    return b"".join(parts)
 
 
-def _read(written: bytes, calls: int) -> SandboxResult:
+def _result(written: bytes, calls: int) -> SandboxResult:
     """Read the child's report, which the stranger's code may have spoilt."""
     try:
         report = json.loads(written)
