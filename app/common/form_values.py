@@ -109,6 +109,18 @@ def check_listed(model: str, settings: Settings) -> None:
         raise InputError(f"The model '{model[:80]}' cannot be used here. Allowed: {allowed}.")
 
 
+def check_offered(model: str, settings: Settings) -> str:
+    """Return a readable model reference; on a public copy only one that it lists.
+
+    Raises:
+        InputError: it is not readable, or not listed.
+    """
+    readable = check_model(model)
+    if settings.public:
+        check_listed(readable, settings)
+    return readable
+
+
 def find_preset(presets: Mapping[Any, T], name: str) -> T:
     """Return a preset by name; an `InputError` if there is none."""
     if name not in presets:

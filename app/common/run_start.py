@@ -15,16 +15,17 @@ import gradio as gr
 
 from app.common.shared import QUIET, USES_MODEL, Shared, Updates, fragment
 from app.common.text import loading, notice
+from app.services.clients import client_of
+from app.services.run_limits import UNFINISHED
 from app.services.speed_probes import machine_sentence
 from app.services.visitor import need_visitor
 from prism_core.errors import InputError, PrismError
 from prism_core.models.sources import is_remote
 from prism_core.prism.speed_probe import SpeedProbe
-from prism_core.storage import RunKind, RunStatus, Store, pack
+from prism_core.storage import RunKind, Store, pack
 from prism_core.types import Persona
 
 MEASURE, MEASURE_AGAIN = "Measure this machine (about 10 s)", "Measure again (about 10 s)"
-UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "cancelling")
 
 
 class Named(Protocol):
@@ -129,7 +130,7 @@ class RunStarter(ABC, Generic[SpecT]):
             PrismError: something that the run needs is missing.
         """
 
-    def start(self, visitor: object, *values: Any) -> Updates:
+    def start(self, request: gr.Request, visitor: object, *values: Any) -> Updates:
         """Put the run in the queue."""
         try:
             owner = need_visitor(visitor)
@@ -137,7 +138,8 @@ class RunStarter(ABC, Generic[SpecT]):
             self.check(spec, owner)
             counted = self.kind if self.counts_alone else None
             check_unfinished(self.shared.store, owner, self.shared.settings.max_unfinished, counted)
-            run_id = self.shared.jobs.submit(self.kind, spec.name, pack(spec), owner)
+            client = client_of(request)
+            run_id = self.shared.jobs.submit(self.kind, spec.name, pack(spec), owner, client)
         except PrismError as error:
             return {self.form.status: notice("error", str(error))}
         return {self.form.status: "", self.run_id: run_id, self.form.fold: gr.Accordion(open=False)}

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
 
 import gradio as gr
@@ -26,6 +27,7 @@ from app.common.shared import (
     then_script,
 )
 from app.common.text import notice
+from app.services.clients import client_of
 from app.services.jobs import Jobs
 from app.services.visitor import need_visitor, read_visitor
 from prism_core.errors import PrismError
@@ -199,9 +201,10 @@ class RunWatcher(ABC):
         """Stop the run."""
         return {self.watch.status: self._change(self.jobs.cancel, run_id, stored)}
 
-    def resume(self, run_id: str, stored: object) -> Updates:
+    def resume(self, run_id: str, stored: object, request: gr.Request) -> Updates:
         """Let the run go on."""
-        return {self.watch.status: self._change(self.jobs.resume, run_id, stored)}
+        again = partial(self.jobs.resume, client=client_of(request))
+        return {self.watch.status: self._change(again, run_id, stored)}
 
     def delete(self, run_id: str, stored: object) -> Updates:
         """Delete the run and show the latest of the others."""

@@ -30,8 +30,6 @@ Updates = dict[Any, Any]
 
 A listener that changes nothing at all returns `gr.skip()`; Gradio refuses an empty dict.
 """
-QUEUE_SIZE = 32
-"""How many requests may wait; more are refused with a clear line."""
 PERSONAS_KEY = "prism-personas-v1"
 """Where a visitor's own personas live in the browser."""
 HISTORY_KEY = "prism-history-v1"

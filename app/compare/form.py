@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from app.common.form_values import check_model, read_number, read_whole
+from app.common.form_values import check_offered, read_number, read_whole
 from app.services.settings import Settings
 from prism_core.compare.comparison import ARMS, ArmKind, ComparisonRequest
 from prism_core.errors import InputError, PrismError
@@ -138,7 +138,7 @@ def check_selection(
         arms=_check_arms(selection.arms),
         sampling=_check_sampling(selection.sampling, settings),
         seed=read_whole("Seed", selection.seed, 0, MAX_SEED),
-        model=check_model(selection.model),
+        model=check_offered(selection.model, settings),
         adapter=_check_adapter(selection.adapter),
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from app.common.persona_choices import merge_personas
-from app.common.shared import QUEUE_SIZE, Updates
+from app.common.shared import Updates
 from app.common.text import count, loading, notice
 from app.compare.form import check_selection, selection_of
 from app.compare.running import Running
@@ -170,7 +170,7 @@ class CompareHandlers:
     def refuse(self) -> Updates:
         """Say that the queue takes no more."""
         line = (
-            f"The queue is full: {QUEUE_SIZE} requests are waiting already. "
+            "The queue is full: too many requests are waiting already, here or from your address. "
             "Please press Compare again in a minute."
         )
         return self.screen.idle(notice("warn", line))

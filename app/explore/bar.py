@@ -22,6 +22,7 @@ from app.common.shared import (
 from app.common.text import notice
 from app.explore.form import filter_choices
 from app.explore.views import about_panel, csv_text
+from app.services.clients import client_of
 from app.services.downloads import download_path, file_name
 from app.services.settings import Settings
 from app.services.study_shelf import IMPORT_PREFIX, StudyShelf
@@ -179,12 +180,12 @@ class StudyBarHandlers:
             **{one: gr.Dropdown(offered[name], value=[]) for name, one in self.filters.items()},
         }
 
-    def bring(self, path: str | None, stored: object) -> Updates:
+    def bring(self, path: str | None, stored: object, request: gr.Request) -> Updates:
         """Keep a visitor's file."""
         try:
             if not path:
                 raise InputError("No file arrived. Try again.")
-            found = self.shelf.imports.add(Path(path), need_visitor(stored))
+            found = self.shelf.imports.add(Path(path), need_visitor(stored), client_of(request))
         except PrismError as error:
             return {self.bar.status: notice("error", str(error))}
         line = notice("done", f"'{found.title}' is open. Only who has its link can see it.")

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, get_type_hints
 
 import gradio as gr
 
+from app.common.form_values import check_offered
 from app.common.shared import USES_MODEL
 from app.compare.form import DEFAULT_SAMPLING, Selection, check_selection
 from app.services.adapter_shelf import AdapterShelf
@@ -18,10 +19,10 @@ from app.services.model_pool import ModelPool
 from app.services.settings import Settings
 from prism_core.compare.comparison import ArmAnswer
 from prism_core.compare.comparison import compare as run_comparison
-from prism_core.errors import PrismError
+from prism_core.errors import InputError, PrismError
 from prism_core.models.sources import EMBEDDED, is_remote, resolve
 from prism_core.personas.library import load_personas
-from prism_core.personas.prompts import clean_question
+from prism_core.personas.prompts import MAX_QUESTION_CHARACTERS, clean_question
 from prism_core.scorers.judges import judge_pair
 from prism_core.types import Length, Placement, Sampling
 
@@ -152,17 +153,19 @@ def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
         """Ask a model which of two answers is better, in both orders. Its opinion, not a fact.
 
         Args:
-            question: The question that was answered.
-            persona_answer: The answer given with the persona.
-            neutral_answer: The answer given without.
+            question: The question that was answered, at most 8,000 characters.
+            persona_answer: The answer given with the persona, as long at most.
+            neutral_answer: The answer given without, as long at most.
             model: Reference of the judging model, as listed by `models`.
 
         Returns:
             The winner (persona, neutral or tie) and P(persona's answer is better) in each order.
         """
         try:
-            generator = pool.get(model)
             asked = clean_question(question)
+            for name, text in (("persona", persona_answer), ("neutral", neutral_answer)):
+                _check_answer(f"The {name} answer", text)
+            generator = pool.get(check_offered(model, settings))
             verdict = judge_pair(asked, persona_answer, neutral_answer, generator)
         except PrismError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -200,6 +203,16 @@ def _typed(function: Callable[..., Any]) -> Callable[..., Any]:
     """Turn a function's annotations into types: Gradio reads the result's type no other way."""
     function.__annotations__ = get_type_hints(function)
     return function
+
+
+def _check_answer(name: str, text: object) -> None:
+    """Refuse, by an `InputError`, what is no answer that Compare could have given."""
+    if not isinstance(text, str):
+        raise InputError(f"{name} is {str(text)[:40]!r}; it must be a text.")
+    if len(text) > MAX_QUESTION_CHARACTERS:
+        raise InputError(
+            f"{name} has {len(text):,} characters; at most {MAX_QUESTION_CHARACTERS:,} are allowed."
+        )
 
 
 def _label(reference: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app.common.shared import HISTORY_KEY, PERSONAS_KEY, QUEUE_SIZE, Shared, fragment
+from app.common.shared import HISTORY_KEY, PERSONAS_KEY, Shared, fragment
 from app.compare import layout as compare
 from app.explore import layout as explore
 from app.personas import layout as personas
@@ -14,6 +14,7 @@ from app.server.landing import wire_landing
 from app.services.adapter_shelf import AdapterShelf
 from app.services.jobs import Jobs
 from app.services.model_pool import ModelPool
+from app.services.quotas import Quotas
 from app.services.settings import Settings, browser_secret
 from app.services.speed_probes import ProbeBook
 from app.services.study_shelf import StudyImports, StudyShelf
@@ -53,8 +54,10 @@ HEADER = """
 """
 
 
-def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) -> gr.Blocks:
-    """Build the whole page, not launched yet.
+def build_page(
+    settings: Settings, pool: ModelPool, store: Store, jobs: Jobs, quotas: Quotas | None = None
+) -> gr.Blocks:
+    """Build the whole page, not launched yet; without `quotas` nothing is counted.
 
     Raises:
         StorageError: the secret of the browser storage cannot be kept.
@@ -67,6 +70,7 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
         history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
         visitor_state = gr.BrowserState("", storage_key=VISITOR_KEY, secret=secret)
         shelf = AdapterShelf(store)
+        imports = StudyImports(store.home / "studies", settings, quotas)
         add_api(settings, pool, shelf)  # first, so that no listener takes one of its names
         tried = gr.Textbox(visible="hidden", show_label=False, elem_id="px-tried")
         explored = gr.Textbox(visible="hidden", show_label=False, elem_id="px-explored")
@@ -83,7 +87,7 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 store=store,
                 jobs=jobs,
                 shelf=shelf,
-                studies=StudyShelf(store, StudyImports(store.home / "studies", settings)),
+                studies=StudyShelf(store, imports),
                 tried=tried,
                 explored=explored,
                 tabs=tabs,
@@ -92,5 +96,6 @@ def build_page(settings: Settings, pool: ModelPool, store: Store, jobs: Jobs) ->
                 with gr.Tab(title, id=title.lower()) as tab:
                     room.build(shared, tab)
         wire_landing(shared)
-    page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1)
+    # Closed: what waits for a model cannot be asked for beside the queue.
+    page.queue(max_size=(quotas or Quotas()).queue, default_concurrency_limit=1, api_open=False)
     return page

@@ -1,7 +1,7 @@
 """From the command line to a served page.
 
-Every bad value ends in one clear line and exit status 2. The default model is loaded in the
-background as soon as the page is served, so that the first visitor need not wait for it.
+The default model is loaded in the background as soon as the page is served, so that the first
+visitor need not wait for it.
 """
 
 from __future__ import annotations
@@ -13,90 +13,110 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import gradio as gr
 from starlette.middleware import Middleware
 
+from app.server.door import Door, DoorRules
 from app.server.headers import SecurityHeaders
+from app.server.hosts import host_rule, is_loopback
+from app.server.options import login_of, parse
 from app.server.page import build_page
+from app.server.sessions import Sessions, use_lean_sessions, waiting_scopes
 from app.server.theme import css, head, theme
+from app.services.block_list import BlockList
+from app.services.clients import SPACE_PROXIES, Clients
+from app.services.event_log import EventLog
 from app.services.jobs import Jobs
 from app.services.model_pool import Loader, ModelPool
-from app.services.settings import Settings, read_settings
+from app.services.quotas import Quotas, quotas_of
+from app.services.settings import Settings, kept_secret, read_settings
 from prism_core.errors import InputError, PrismError
 from prism_core.models.generator import Generator
 from prism_core.models.sources import is_remote, open_model
 from prism_core.progress import Progress
 from prism_core.storage import Store
 
-DEFAULT_PORT = 7860
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage in front."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the command line's values, checked; exit with status 2 on a bad one."""
-    parser = _Parser(description="Serve PRISM Studio.")
-    host = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
-    parser.add_argument("--host", default=host, help=f"address to listen on (default: {host})")
-    parser.add_argument(
-        "--port",
-        type=_port,
-        default=os.environ.get("GRADIO_SERVER_PORT") or str(DEFAULT_PORT),
-        help=f"port to listen on (default: {DEFAULT_PORT})",
-    )
-    parser.add_argument("--share", action="store_true", help="open a public gradio.live tunnel")
-    parser.add_argument("--mcp", action="store_true", help="serve the API as MCP tools as well")
-    parser.add_argument("--auth", type=_auth, metavar="USER:PASSWORD", help="ask for a password")
-    return parser.parse_args(arguments)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; return the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    settings = read_settings()
+    exposed = options.share or not is_loopback(options.host)
+    settings = read_settings(exposed=exposed, trusted=options.trusted)
+    quotas = quotas_of(settings.public, options.room)
     pool = ModelPool(model_loader(settings))
     try:
         _check_address(options.host, options.port)
+        _tell_surroundings(settings, options)
         store = Store()
-        jobs = Jobs(store)
-        page = build_page(settings, pool, store, jobs)
+        jobs = Jobs(store, quotas=quotas)
+        page = build_page(settings, pool, store, jobs, quotas)
+        rules = door_rules(page, options, store, quotas)
     except PrismError as error:
         _complain(error)
         return 2
     threading.Thread(target=_warm_up, args=(pool, settings), daemon=True).start()
     jobs.start()
     try:
-        _launch(page, options, settings)
+        _launch(page, options, settings, rules)
+        page.block_thread()
     finally:
         jobs.stop()
     return 0
 
 
-def _launch(page: gr.Blocks, options: argparse.Namespace, settings: Settings) -> None:
+def _tell_surroundings(settings: Settings, options: argparse.Namespace) -> None:
+    """Let the worker, which inherits the environment, and uvicorn know what was decided."""
+    if settings.public:
+        os.environ["PRISM_PUBLIC"] = "1"
+    proxies = [*options.proxy, *([SPACE_PROXIES] if os.environ.get("SPACE_ID") else [])]
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(proxies)
+
+
+def door_rules(
+    page: gr.Blocks, options: argparse.Namespace, store: Store, quotas: Quotas
+) -> DoorRules:
+    """Return what the door goes by.
+
+    Raises:
+        StorageError: the app's home cannot be written.
+    """
+    space = os.environ.get("SPACE_HOST", "") if os.environ.get("SPACE_ID") else None
+    folder = store.home / "server"
+    return DoorRules(
+        hosts=host_rule(options.host, options.allow_host, share=options.share, space=space),
+        clients=Clients(kept_secret(folder / "client-secret"), space is not None),
+        quotas=quotas,
+        blocks=BlockList(folder / "blocked.json"),
+        log=EventLog(store.home / "logs", echo=space is not None),
+        sessions=Sessions(),
+        waiting=lambda: waiting_scopes(page),
+    )
+
+
+def _launch(
+    page: gr.Blocks, options: argparse.Namespace, settings: Settings, rules: DoorRules
+) -> None:
     page.launch(
         server_name=options.host,
         server_port=options.port,
         share=options.share,
         mcp_server=options.mcp,
-        auth=options.auth,
+        auth=login_of(options.auth),
         theme=theme(),
         css=css(),
         head=head(),
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,
+        enable_monitoring=False,
         allowed_paths=[],
         max_file_size=settings.max_upload_bytes,
         strict_cors=True,
-        app_kwargs={"middleware": [Middleware(SecurityHeaders)]},
+        prevent_thread_lock=True,
+        app_kwargs={"middleware": [Middleware(SecurityHeaders), Middleware(Door, rules=rules)]},
     )
+    use_lean_sessions(page, rules.sessions)
 
 
 def model_loader(settings: Settings) -> Loader:
@@ -121,19 +141,6 @@ def _warm_up(pool: ModelPool, settings: Settings) -> None:
 
 def _complain(what: object) -> None:
     print(f"{Path(sys.argv[0]).name}: {what}", file=sys.stderr)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port; use a number from 1 to 65535")
-    return int(text)
-
-
-def _auth(text: str) -> tuple[str, str]:
-    user, colon, password = text.partition(":")
-    if not (user and colon and password):
-        raise argparse.ArgumentTypeError(f"'{user}' is not of the form user:password")
-    return user, password
 
 
 def _check_address(host: str, port: int) -> None:

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import prism_core
+from app.services.quotas import Quotas
+from app.services.run_limits import RunLimits
 from prism_core.errors import InputError, StorageError
 from prism_core.storage import RunRow, Store
 from prism_core.storage.folders import make_folder
@@ -51,7 +53,11 @@ class Jobs:
     """The app's side of the queue; its methods may be called from any thread."""
 
     def __init__(
-        self, store: Store, workers: int | None = None, handlers: str | None = None
+        self,
+        store: Store,
+        workers: int | None = None,
+        handlers: str | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         """Prepare; nothing is started before `start`.
 
@@ -59,11 +65,13 @@ class Jobs:
             store: where the runs are.
             workers: how many processes at most; by default `PRISM_WORKERS`, or 1.
             handlers: `module:NAME` of other handlers than the worker's own.
+            quotas: what one client may have; by default nothing is counted.
 
         Raises:
             InputError: the number of workers is not allowed.
         """
         self._store = store
+        self.limits = RunLimits(store, quotas or Quotas())
         self._workers = _check_workers(workers)
         self._handlers = handlers
         self._log_file = LogFile(store.home / "logs" / "worker.log")
@@ -100,14 +108,18 @@ class Jobs:
             self._children.clear()
         atexit.unregister(self.stop)
 
-    def submit(self, kind: str, title: str, spec: Mapping[str, Any], owner: str = "") -> str:
-        """Put a new run in the queue and return its id.
+    def submit(
+        self, kind: str, title: str, spec: Mapping[str, Any], owner: str = "", client: str = ""
+    ) -> str:
+        """Put a new run of a visitor and a client in the queue and return its id.
 
         Raises:
             InputError: a value is not allowed, or too many runs wait already.
         """
-        self._check_room()
-        run = self._store.create_run(kind, title, spec, owner)
+        with self.limits.one_more(client):
+            self._check_room()
+            run = self._store.create_run(kind, title, spec, owner)
+            self.limits.note(run.id, client)
         self._wake.set()
         return run.id
 
@@ -119,15 +131,17 @@ class Jobs:
         """
         return self._store.request_cancel(run_id, owner)
 
-    def resume(self, run_id: str, owner: str | None = None) -> RunRow:
+    def resume(self, run_id: str, owner: str | None = None, client: str = "") -> RunRow:
         """Let a cancelled or failed run go on where it was.
 
         Raises:
             NotFoundError: there is none, or it is another visitor's.
             InputError: it is waiting, at work or done, or too many runs wait already.
         """
-        self._check_room()
-        run = self._store.requeue(run_id, owner)
+        with self.limits.one_more(client):
+            self._check_room()
+            run = self._store.requeue(run_id, owner)
+            self.limits.note(run.id, client)
         self._wake.set()
         return run
 
@@ -158,6 +172,7 @@ class Jobs:
     def _tick(self) -> None:
         self._bury_dead()
         self._kill_deaf()
+        self._stop_overdue()
         self._log_file.rotate()
         if len(self._children) < self._workers and time.monotonic() >= self._pause_until:
             if self._stopping.is_set() or not self._store.has_work():
@@ -187,6 +202,13 @@ class Jobs:
             if time.time() - run.updated > CANCEL_SECONDS:
                 child.end(patience=0.0)
                 self._store.finish(run.id, "cancelled", worker_id=run.worker)
+
+    def _stop_overdue(self) -> None:
+        """Fail runs whose time is up; their worker sees it with its next sign of life."""
+        for run in self.limits.overdue(self._store.list_runs(statuses=["running"])):
+            sentence = self.limits.overdue_sentence()
+            if self._store.finish(run.id, "failed", sentence, worker_id=run.worker):
+                _log.info("Run %s was stopped: its time was up", run.id)
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-m", "prism_core.worker"]

@@ -1,8 +1,10 @@
 """What the surroundings decide: read once from the environment when the app starts.
 
-A public deployment (`PRISM_PUBLIC=1`) takes models from an allowlist only, offers no folder paths
-and shortens answers. Limits live here and are enforced where inputs are checked (each tab's
-`form.py`), since a private listener can still be called over HTTP.
+A public deployment takes models from an allowlist only, offers no folder paths and shortens
+answers. It is public wherever strangers can come: on a Space, behind `--share`, on an address that
+other machines reach, or with `PRISM_PUBLIC=1`; `--trusted` says that nobody but friends does.
+Limits live here and in `quotas`, and are enforced where inputs are checked (each tab's `form.py`),
+since a private listener can still be called over HTTP.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from prism_core.errors import StorageError
 from prism_core.models.sources import EMBEDDED
+from prism_core.study.file import FileLimits
 from prism_core.utils.cache_folder import cache_dir
 
 SHIPPED_PREFIX = "shipped-"
@@ -52,10 +55,26 @@ class Settings:
         """The largest file that a visitor may bring along."""
         return 8_000_000 if self.public else 64_000_000
 
+    @property
+    def study_file(self) -> FileLimits:
+        """How large a study file of a visitor may be."""
+        if self.public:
+            return FileLimits(self.max_upload_bytes, rows=100_000, plain_bytes=64_000_000)
+        return FileLimits(self.max_upload_bytes, rows=2_000_000, plain_bytes=1_000_000_000)
 
-def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings that the environment asks for."""
-    public = environment.get("PRISM_PUBLIC", "").strip() == "1"
+
+def read_settings(
+    environment: Mapping[str, str] = os.environ, *, exposed: bool = False, trusted: bool = False
+) -> Settings:
+    """Return the settings that the environment asks for.
+
+    Args:
+        environment: the variables; on a Space there is `SPACE_ID` among them.
+        exposed: whether other machines reach the app by the address that it is served on.
+        trusted: whether whoever reaches it may do all that the operator may.
+    """
+    asked = environment.get("PRISM_PUBLIC", "").strip() == "1"
+    public = asked or (not trusted and (exposed or bool(environment.get("SPACE_ID"))))
     first = environment.get("PRISM_MODEL", "").strip()
     listed = environment.get("PRISM_MODEL_ALLOWLIST", "").split(",")
     offered = [first, EMBEDDED, *(name.strip() for name in listed)]
@@ -69,9 +88,17 @@ def browser_secret(settings: Settings) -> str:
     Raises:
         StorageError: the cache folder cannot be written.
     """
-    path = settings.cache / "browser-secret"
+    return kept_secret(settings.cache / "browser-secret")
+
+
+def kept_secret(path: Path) -> str:
+    """Return the 128 random bits that a file keeps, in hexadecimal; made at the first call.
+
+    Raises:
+        StorageError: the file's folder cannot be written.
+    """
     try:
-        settings.cache.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -81,4 +108,4 @@ def browser_secret(settings: Settings) -> str:
             file.write(secret)
         return secret
     except OSError as error:
-        raise StorageError(f"The folder '{settings.cache}' cannot be written: {error}.") from error
+        raise StorageError(f"The folder '{path.parent}' cannot be written: {error}.") from error

@@ -13,13 +13,14 @@ import json
 import re
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.services.quotas import Quotas, check_quota
 from app.services.settings import SHIPPED_PREFIX, Settings
 from prism_core import __version__
 from prism_core.analysis import ScoreGrid, make_grid
@@ -36,8 +37,8 @@ IMPORT_PREFIX = "import-"
 _ID = re.compile(r"import-[0-9a-f]{32}")
 MAX_OWN = 8
 """Files of one visitor; the oldest makes room for a ninth."""
-MAX_ALL = 200
-"""Files of all visitors together."""
+MAX_ALL = 2_000
+"""Files of all visitors together; one more is refused, since none of theirs makes room for it."""
 
 
 @dataclass(frozen=True)
@@ -53,39 +54,43 @@ class ImportedStudy(StudyEntry):
     """A study file that a visitor brought along, under an unguessable id."""
 
     owner: str
+    client: str = ""
+    """Whose quota it counts against; empty where nothing is counted."""
 
 
 class StudyImports:
     """The folder of imported studies. Safe to share among threads."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, quotas: Quotas | None = None) -> None:
         self._folder = folder
-        self._most = settings.max_upload_bytes
+        self._limits = settings.study_file
+        self._quotas = quotas or Quotas()
         self._guard = threading.Lock()
 
-    def add(self, source: Path, owner: str) -> ImportedStudy:
+    def add(self, source: Path, owner: str, client: str = "") -> ImportedStudy:
         """Check a study file and keep it.
 
         Raises:
-            InputError: it is too large, or not a study.
+            InputError: it is too large, not a study, or one more than there is room for.
             StorageError: it cannot be kept.
         """
         try:
             size = source.stat().st_size
-            if size > self._most:
+            if size > self._limits.file_bytes:
                 raise InputError(
-                    f"The file has {size / 1e6:,.1f} MB; at most {self._most / 1e6:,.0f} MB are "
-                    "allowed here."
+                    f"The file has {size / 1e6:,.1f} MB; at most "
+                    f"{self._limits.file_bytes / 1e6:,.0f} MB are allowed here."
                 )
             content = source.read_bytes()
         except OSError as error:
             raise InputError(f"The file cannot be read: {error.strerror}.") from error
-        study = load_study(content)
+        study = load_study(content, self._limits)
         if study.rows.empty:
             raise InputError("This study holds no answer yet, so there is nothing to explore.")
-        found = ImportedStudy(IMPORT_PREFIX + secrets.token_hex(16), study.spec.name, owner)
+        new_id = IMPORT_PREFIX + secrets.token_hex(16)
+        found = ImportedStudy(new_id, study.spec.name, owner, client)
         with self._guard:
-            self._make_room(owner)
+            self._make_room(found, len(content))
             self._write(found, content)
         return found
 
@@ -108,7 +113,8 @@ class StudyImports:
         if not _ID.fullmatch(study_id) or not path.is_file():
             raise NotFoundError("There is no imported study of that id. It may have been deleted.")
         data = json.loads(path.read_text(encoding="utf-8"))
-        return ImportedStudy(study_id, str(data["title"]), str(data["owner"]))
+        owner, client = str(data["owner"]), str(data.get("client", ""))
+        return ImportedStudy(study_id, str(data["title"]), owner, client)
 
     def list(self, owner: str | None = None) -> list[ImportedStudy]:
         """Return the files of a visitor, or of all, the latest first."""
@@ -129,16 +135,28 @@ class StudyImports:
                 raise NotFoundError("There is no imported study of that id among yours.")
             self._remove(study_id)
 
-    def _make_room(self, owner: str) -> None:
-        everybody, mine = self.list(), self.list(owner)
-        for one in [*mine[MAX_OWN - 1 :], *everybody[MAX_ALL - 1 :]]:
+    def _make_room(self, new: ImportedStudy, size: int) -> None:
+        """Refuse a file that exceeds a quota; the visitor's own oldest makes room for a ninth."""
+        everybody, quotas = self.list(), self._quotas
+        mine = [one for one in everybody if one.owner == new.owner]
+        leaving = mine[MAX_OWN - 1 :]
+        staying = [one for one in everybody if one not in leaving]
+        theirs = [one for one in staying if new.client and one.client == new.client]
+        check_quota(len(theirs), quotas.kept_files, "study files")
+        check_quota(self._bytes(theirs) + size, quotas.kept_bytes, "bytes of study files")
+        if len(staying) >= MAX_ALL or self._bytes(staying) + size > quotas.all_kept_bytes:
+            raise InputError("This copy has no room for another study file. Try again another day.")
+        for one in leaving:
             self._remove(one.id)
+
+    def _bytes(self, files: Sequence[ImportedStudy]) -> int:
+        return sum(file_size(self._folder / f"{one.id}.parquet") for one in files)
 
     def _write(self, found: ImportedStudy, content: bytes) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / f"{found.id}.parquet").write_bytes(content)
-            about = json.dumps({"owner": found.owner, "title": found.title})
+            about = json.dumps({"owner": found.owner, "title": found.title, "client": found.client})
             (self._folder / f"{found.id}.json").write_text(about, encoding="utf-8")
         except OSError as error:
             raise StorageError(f"The study cannot be kept: {error.strerror}.") from error
@@ -153,6 +171,14 @@ def _age(path: Path) -> float:
         return -path.stat().st_mtime
     except OSError:
         return 0.0  # deleted by another thread just now
+
+
+def file_size(path: Path) -> int:
+    """Return the bytes of a file; none where another thread has just deleted it."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,6 @@ from prism_core.utils.spreadsheet import safe_text
 
 METADATA_KEY = b"prism.study"
 FORMAT = 1
-MAX_FILE_BYTES = 300_000_000
-"""A larger file is refused before it is opened."""
-MAX_ROWS = 5_000_000
-MAX_PLAIN_BYTES = 2_000_000_000
-"""The most that a file may unpack to."""
 MAX_METADATA = 100_000_000
 _LEVEL = 15
 _ROWS_AT_ONCE = 2_000
@@ -50,6 +46,18 @@ _ARROW: dict[ColumnKind, pa.DataType] = {
     "whole": pa.int64(),
     "flag": pa.bool_(),
 }
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """How much of a file is read at all; a stranger's is held to less, see `Settings`."""
+
+    file_bytes: int = 300_000_000
+    """A larger file is refused before it is opened."""
+    rows: int = 5_000_000
+    """A row of nothing but repetitions costs a file nothing, and memory 300 bytes."""
+    plain_bytes: int = 2_000_000_000
+    """The most that a file may unpack to."""
 
 
 def save_study(study: Study, path: Path | str) -> Path:
@@ -72,11 +80,12 @@ def save_study(study: Study, path: Path | str) -> Path:
     return target
 
 
-def load_study(source: Path | str | bytes) -> Study:
+def load_study(source: Path | str | bytes, limits: FileLimits = FileLimits()) -> Study:
     """Open a study's file read-only.
 
     Args:
         source: the file's path, or its content.
+        limits: how large it may be.
 
     Raises:
         NotFoundError: there is no such file.
@@ -86,17 +95,17 @@ def load_study(source: Path | str | bytes) -> Study:
     if isinstance(content, Path) and not content.is_file():
         raise NotFoundError(f"There is no study file at '{content}'.")
     size = len(source) if isinstance(source, bytes) else content.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise InputError(f"The file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are allowed.")
+    if size > limits.file_bytes:
+        raise InputError(f"The file has {size:,} bytes; at most {limits.file_bytes:,} are allowed.")
     try:
         with pq.ParquetFile(content, arrow_extensions_enabled=False) as file:
-            _check_size(file.metadata)
+            _check_size(file.metadata, limits)
             about = _about(file.metadata.metadata)
             _check_types(file.schema_arrow)
         texts = [c.name for c in COLUMNS if c.kind == "text"]
         # Reopened: only now is it known that the columns to be read as dictionaries are there.
         with pq.ParquetFile(content, read_dictionary=texts, arrow_extensions_enabled=False) as file:
-            rows = _read(file)
+            rows = _read(file, limits.plain_bytes)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -171,7 +180,7 @@ def _records(items: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in record.items()} for record in plain.to_dict("records")]
 
 
-def _read(file: pq.ParquetFile) -> pd.DataFrame:
+def _read(file: pq.ParquetFile, most: int) -> pd.DataFrame:
     """Read the file's rows, a few at a time: the sizes it claims to have need not be true.
 
     Texts are read as a dictionary and places in it, so that one long text which a million rows
@@ -180,8 +189,8 @@ def _read(file: pq.ParquetFile) -> pd.DataFrame:
     batches, plain = [], 0
     for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
         plain += batch.nbytes + sum(_written_out(column) for column in batch.columns)
-        if plain > MAX_PLAIN_BYTES:
-            raise InputError(f"The file unpacks to more than {MAX_PLAIN_BYTES:,} bytes.")
+        if plain > most:
+            raise InputError(f"The file unpacks to more than {most:,} bytes.")
         batches.append(batch)
     table = pa.Table.from_batches(batches, None if batches else file.schema_arrow)
     for place, column in enumerate(table.schema):
@@ -201,12 +210,19 @@ def _written_out(column: pa.Array) -> int:
     return int(pc.sum(lengths.take(column.indices)).as_py() or 0)
 
 
-def _check_size(metadata: pq.FileMetaData) -> None:
-    if metadata.num_rows > MAX_ROWS:
-        raise InputError(f"The file has {metadata.num_rows:,} rows; {MAX_ROWS:,} are allowed.")
+def _check_size(metadata: pq.FileMetaData, limits: FileLimits) -> None:
+    for what, found, most in (
+        ("columns", metadata.num_columns, 2 * len(COLUMNS)),  # which are unknown is said later
+        ("rows", metadata.num_rows, limits.rows),
+        ("parts", metadata.num_row_groups, limits.rows // _ROWS_AT_ONCE + 1),
+    ):
+        if found > most:
+            raise InputError(f"The file has {found:,} {what}; at most {most:,} are allowed.")
     plain = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-    if plain > MAX_PLAIN_BYTES:
-        raise InputError(f"The file unpacks to {plain:,} bytes; that is more than is allowed.")
+    if plain > limits.plain_bytes:
+        raise InputError(
+            f"The file unpacks to {plain:,} bytes; at most {limits.plain_bytes:,} are allowed."
+        )
 
 
 def _check_types(schema: pa.Schema) -> None:

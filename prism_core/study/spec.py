@@ -8,6 +8,7 @@ beside its name, as does an adapter's threshold; YAML is read as texts alone (`p
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,8 @@ Tokens = Annotated[int, Field(ge=1, le=4_096), PLAIN]
 MAX_CELLS = 5_000
 """Cells of one model; more cannot be read by anybody."""
 MAX_NAME = 120
+MAX_SEEDS = 1_000
+"""No other list may be longer than `MAX_CELLS`; both are counted before anything is read."""
 
 
 @dataclass(frozen=True)
@@ -144,13 +147,15 @@ def check_spec(spec: StudySpec) -> StudySpec:
     Raises:
         InputError: a choice is not allowed; the message quotes it and says what is.
     """
+    for field in _LISTS:
+        _check_length(field, getattr(spec, field))
     spec = check(spec)
     check_name(spec.name, MAX_NAME)
     for field in _LISTS:
         values: tuple[object, ...] = getattr(spec, field)
         if field == "limits":
             values = tuple(limit.task for limit in spec.limits)
-        twice = [value for place, value in enumerate(values) if value in values[:place]]
+        twice = [value for value, count in Counter(values).items() if count > 1]
         if twice and field not in ("own_personas", "judges"):
             raise InputError(f"{field} holds {str(twice[0])[:60]!r} twice; once is enough.")
         if not values and field in ("tasks", "models", "seeds"):
@@ -170,6 +175,13 @@ def check_spec(spec: StudySpec) -> StudySpec:
             "another judge: its answers then come from the cache."
         )
     return spec
+
+
+def _check_length(field: str, values: object) -> None:
+    """Refuse a list that is too long to be meant."""
+    most = MAX_SEEDS if field == "seeds" else MAX_CELLS
+    if isinstance(values, list | tuple) and len(values) > most:
+        raise InputError(f"{field} has {len(values):,} entries; at most {most:,} are allowed.")
 
 
 def _check_cells(spec: StudySpec) -> None:
@@ -205,6 +217,7 @@ def from_yaml(text: str) -> StudySpec:
     for field in _LISTS:  # one alone needs no list, and nothing is an empty one
         if field in data and not isinstance(data[field], list):
             data[field] = [] if data[field] is None else [data[field]]
+        _check_length(field, data.get(field))
     tasks = data.get("tasks", [])
     for place, task in enumerate(tasks):
         if isinstance(task, dict):

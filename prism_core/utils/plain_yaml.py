@@ -16,12 +16,15 @@ from prism_core.errors import InputError
 MAX_YAML_CHARACTERS = 400_000
 MAX_DEPTH = 4
 """How deeply lists and mappings may be nested."""
+MAX_NODES = 20_000
+"""Keys, texts, lists and mappings together; reading that many takes about half a second."""
 
 
 class _PlainLoader(yaml.SafeLoader):
     """Composes documents node by node and refuses what plain data does not need."""
 
     depth = 0
+    nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()
@@ -36,6 +39,9 @@ class _PlainLoader(yaml.SafeLoader):
             raise InputError(f"Line {line} uses the YAML tag '{event.tag}'; only plain text may.")
         if self.depth > MAX_DEPTH:
             raise InputError(f"Line {line} is nested more than {MAX_DEPTH} levels deep.")
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise InputError(f"The YAML has more than {MAX_NODES:,} entries by line {line}.")
         self.depth += 1
         try:
             return super().compose_node(parent, index)

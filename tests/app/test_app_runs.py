@@ -41,13 +41,13 @@ SPECS: dict[str, Any] = {
 class Refusing:
     """Jobs that know of no queue and refuse every change to a run."""
 
-    def submit(self, kind: str, name: str, spec: object, owner: str) -> str:
+    def submit(self, kind: str, name: str, spec: object, owner: str, client: str) -> str:
         return f"{kind} {name}"
 
     def queue_position(self, run_id: str) -> int | None:
         return None
 
-    def cancel(self, run_id: str, owner: str) -> None:
+    def cancel(self, run_id: str, owner: str, client: str = "") -> None:
         raise NotFoundError("There is no run of that id.")
 
     resume = cancel
@@ -123,7 +123,7 @@ def test_refusals_are_said_and_a_deleted_run_makes_room(store: Store, kind: str)
     older = store.create_run(kind, "Older", SPECS[kind], ME)
     newer = store.create_run(kind, "Newer", SPECS[kind], ME)
     assert "There is no run" in watcher.cancel(newer.id, ME)[watch.status]
-    assert "reload" in watcher.resume(newer.id, "")[watch.status]
+    assert "reload" in watcher.resume(newer.id, "", gr.Request())[watch.status]
     refused = watcher.delete(newer.id, OTHER)
     assert "alert" in refused[watch.status] and watch.run_id not in refused  # it stays
     store.request_cancel(newer.id, ME)
@@ -159,13 +159,13 @@ def test_the_rl_form_is_filled_planned_and_started(store: Store) -> None:
     assert set(starter.preset("full")) == set(form.fields) - kept
     values = [getattr(RL_PRESETS["quick"], name) for name in form.by_name]
     assert "steps of" in starter.plan(*values)[form.plan]
-    assert "reload" in starter.start("", *values)[form.status]
-    started = starter.start(ME, *values)
+    assert "reload" in starter.start(gr.Request(), "", *values)[form.status]
+    started = starter.start(gr.Request(), ME, *values)
     assert set(started) == {form.status, form.fold, watch.run_id}
     assert started[watch.run_id].startswith("rl ") and started[form.fold].open is False
     for _ in range(page.settings.max_unfinished):
         store.create_run("study", "A study counts as well", SPECS["study"], ME)
-    refused = starter.start(ME, *values)
+    refused = starter.start(gr.Request(), ME, *values)
     assert "unfinished runs" in refused[form.status] and set(refused) == {form.status}
 
 
@@ -195,4 +195,4 @@ def test_the_study_form_moves_between_fields_and_yaml(store: Store, tmp_path: Pa
     assert offered[form.by_name["adapters"]].value == ["mine"]
     for _ in range(page.settings.max_unfinished):
         store.create_run("train", "Training leaves room", SPECS["train"], ME)
-    assert starter.start(ME, *values)[watch.run_id] == "study My study"
+    assert starter.start(gr.Request(), ME, *values)[watch.run_id] == "study My study"

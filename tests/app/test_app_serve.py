@@ -11,8 +11,9 @@ import gradio as gr
 import pytest
 
 from app.server.headers import HEADERS, SecurityHeaders
+from app.server.options import parse
 from app.server.page import build_page
-from app.server.serve import main, model_loader, parse
+from app.server.serve import main, model_loader
 from app.server.theme import css, head, theme
 from app.services.jobs import Jobs
 from app.services.model_pool import ModelPool, load_with_news
@@ -47,10 +48,10 @@ def test_bad_values_end_in_one_line(
 
 
 def test_good_values() -> None:
-    options = parse(["--host", "0.0.0.0", "--port", "80", "--share", "--mcp", "--auth", "me:a:b"])
-    assert (options.host, options.port, options.auth) == ("0.0.0.0", 80, ("me", "a:b"))
-    assert options.share
-    assert options.mcp
+    options = parse(["--host", "0.0.0.0", "--port", "80", "--share", "--auth", "me:a:b"], {})
+    assert (options.host, options.port, options.auth) == ("0.0.0.0", 80, {"me": "a:b"})
+    assert options.share and not options.trusted
+    assert parse(["--mcp", "--trusted"], {}).mcp
 
 
 def test_a_taken_port_and_an_unknown_host(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, expect
 from support.browser import start_app, stop_app
 
-from app.common.shared import QUEUE_SIZE
+from app.services.quotas import quotas_of
 
 pytestmark = pytest.mark.browser  # needs the served app
 
@@ -109,8 +109,8 @@ def test_mcp_and_public_limits(public_url: str, tmp_path: Path) -> None:
     assert offered == ["embedded", "org/listed"]
     for change, sentence in (
         ({"max_new_tokens": 257}, "from 1 to 256"),
-        ({"model": "org/other"}, "cannot be loaded here"),
-        ({"model": str(tmp_path)}, "cannot be loaded here"),
+        ({"model": "org/other"}, "cannot be used here"),
+        ({"model": str(tmp_path)}, "cannot be used here"),
     ):
         with pytest.raises(AppError, match=sentence):
             client.predict(question="Hi", **change, api_name="/compare")
@@ -131,7 +131,7 @@ def test_a_password_is_asked_for(tmp_path: Path) -> None:
 def test_a_full_queue_is_said_in_the_page(chromium: Browser, public_url: str) -> None:
     client = Client(public_url, verbose=False)
     story = {"question": "Tell a long story.", "max_new_tokens": 256, "api_name": "/compare"}
-    jobs = [client.submit(**story) for _ in range(QUEUE_SIZE + 8)]
+    jobs = [client.submit(**story) for _ in range(int(quotas_of(public=True).places) + 2)]
     end = time.monotonic() + 60
     while not any(job.done() for job in jobs):  # refused: none can have its answer so soon
         assert time.monotonic() < end
@@ -141,7 +141,7 @@ def test_a_full_queue_is_said_in_the_page(chromium: Browser, public_url: str) ->
     page.locator("#px-question textarea").fill("What is 2 + 2?")
     page.click("#px-run")
     expect(page.locator("#px-status")).to_contain_text(
-        f"The queue is full: {QUEUE_SIZE} requests are waiting already", timeout=30_000
+        "The queue is full: too many requests are waiting already", timeout=30_000
     )
     expect(page.locator("#px-run")).to_be_enabled()  # nothing is lost: press it again later
     expect(page.locator("#px-question textarea")).to_have_value("What is 2 + 2?")

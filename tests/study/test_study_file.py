@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.services.settings import Settings
 from prism_core.errors import InputError, NotFoundError
-from prism_core.study.file import METADATA_KEY, export_study, load_study, save_study, to_csv
+from prism_core.study.file import (
+    METADATA_KEY,
+    FileLimits,
+    export_study,
+    load_study,
+    save_study,
+    to_csv,
+)
 from prism_core.study.spec import AdapterArm, StudySpec, TaskLimit
 from prism_core.study.table import COLUMNS, ITEM_COLUMNS, Study, empty_table, table_of
 
@@ -188,6 +197,28 @@ def test_a_long_text_that_many_rows_share_is_counted_before_it_is_written_out() 
     pq.write_table(bomb.replace_schema_metadata(table.schema.metadata), out, compression="zstd")
     assert len(out.getvalue()) < 1_000_000
     with pytest.raises(InputError, match="unpacks to more"):
+        load_study(out.getvalue())
+
+
+def test_a_strangers_file_is_held_to_less() -> None:
+    """Rows of nothing but repetitions cost the file 0.2 bytes each, and memory 300."""
+    rows = 300_000
+    table = pq.read_table(io.BytesIO(study_bytes(study())))
+    columns = [pa.array([c[0].as_py()] * rows, c.type) for c in table.columns]
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(columns, schema=table.schema), out, compression="zstd")
+    assert len(out.getvalue()) < 100_000
+    began = time.monotonic()
+    with pytest.raises(InputError, match="300,000 rows; at most 100,000 are allowed"):
+        load_study(out.getvalue(), Settings(public=True).study_file)
+    assert time.monotonic() - began < 1
+    few = FileLimits(plain_bytes=100)
+    with pytest.raises(InputError, match=r"unpacks to .* at most 100 are allowed"):
+        load_study(study_bytes(study()), few)
+    wide = pa.table({f"c{i}": [1] for i in range(200)}, metadata=table.schema.metadata)
+    out = io.BytesIO()
+    pq.write_table(wide, out)
+    with pytest.raises(InputError, match="200 columns"):
         load_study(out.getvalue())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,21 @@ def test_a_bad_spec_is_named(text: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
         from_yaml(text)
     assert said in str(caught.value)
+
+
+def test_long_lists_are_refused_before_they_are_read() -> None:
+    began = time.monotonic()
+    numbers = ", ".join(map(str, range(9_000)))
+    for text, said in (
+        (f"personas: [math]\ntemperature: 1\nseeds: [{numbers}]", "seeds has 9,000 entries; at mo"),
+        (f"personas: [{numbers}]", "personas has 9,000 entries; at most 5,000"),
+        (f"personas: [math, {'stem, ' * 60_000}math]", "more than 20,000 entries by line 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            from_yaml(text)
+    with pytest.raises(InputError, match="at most 1,000"):
+        check_spec(replace(SPEC, seeds=tuple(range(10_000)), temperature=1.0))
+    assert time.monotonic() - began < 5  # a quadratic look for repetitions took minutes
 
 
 def test_too_many_cells_are_refused() -> None:
