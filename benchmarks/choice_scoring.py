@@ -19,14 +19,8 @@ from prism_core.models.embedded import embedded_folder
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
-from prism_core.study.choice_scoring import (
-    ChoiceScores,
-    Way,
-    choice_question,
-    choice_texts,
-    picked,
-    score_choice_items,
-)
+from prism_core.study.choice_scoring import choice_question, choice_texts, score_choice_items
+from prism_core.study.choices import ChoiceScores, Way, picked
 from prism_core.tasks import Item
 from prism_core.types import PromptVariant
 

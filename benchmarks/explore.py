@@ -30,8 +30,7 @@ from prism_core.personas.library import load_personas
 from prism_core.stats import ItemScores, item_scores, pair, paired_difference
 from prism_core.storage import Store, pack
 from prism_core.study.answers import Answer, JudgedAnswer
-from prism_core.study.cells import cells_of
-from prism_core.study.engine import ModelFacts
+from prism_core.study.cells import ModelFacts, cells_of
 from prism_core.study.records import ModelPart, StudyRecords, read_study
 from prism_core.study.spec import StudySpec
 from prism_core.tasks import Item

@@ -21,7 +21,7 @@ from app.services.speed_probes import machine_sentence
 from app.services.visitor import need_visitor
 from prism_core.errors import InputError, PrismError
 from prism_core.models.sources import is_remote
-from prism_core.prism.speed_probe import SpeedProbe
+from prism_core.prism.forecast import SpeedProbe
 from prism_core.storage import RunKind, Store, pack
 from prism_core.types import Persona
 

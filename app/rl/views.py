@@ -14,7 +14,7 @@ from app.common.text import escape, notice, short, table
 from prism_core.figures.colours import PALE
 from prism_core.rl.probe import LevelRate
 from prism_core.rl.records import METRICS, ROLLOUTS, RolloutRecord, StepRecord
-from prism_core.rl.run import LEVEL_STAGE, RlResult, load_rl_result
+from prism_core.rl.result import LEVEL_STAGE, RlResult, load_rl_result
 from prism_core.rl.spec import RlSpec
 from prism_core.rl.tasks import get_family
 from prism_core.storage import RunRow, Store, unpack

@@ -21,8 +21,7 @@ from app.rl.views import (
     rl_results,
     rollouts_html,
 )
-from prism_core.prism.bundle import INFO_FILE
-from prism_core.prism.pipeline import ADAPTER_FOLDER
+from prism_core.prism.bundle_files import ADAPTER_FOLDER, INFO_FILE
 from prism_core.storage import RunRow
 
 REINFORCED = Watched(

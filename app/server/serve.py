@@ -1,7 +1,7 @@
 """From the command line to a served page.
 
-The default model is loaded in the background as soon as the page is served, so that the first
-visitor need not wait for it.
+Nothing that the page is made of imports torch or transformers. They are imported with the default
+model in the background as soon as the page is served, so that the first visitor waits for neither.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PrismError as error:
         _complain(error)
         return 2
-    threading.Thread(target=_warm_up, args=(pool, settings), daemon=True).start()
-    jobs.start()
     try:
         _launch(page, options, settings, rules)
+        threading.Thread(target=_warm_up, args=(pool, settings), daemon=True).start()
+        jobs.start()
         page.block_thread()
     finally:
         jobs.stop()
@@ -97,6 +97,7 @@ def door_rules(
 def _launch(
     page: gr.Blocks, options: argparse.Namespace, settings: Settings, rules: DoorRules
 ) -> None:
+    """Serve the page; return as soon as it is served."""
     page.launch(
         server_name=options.host,
         server_port=options.port,

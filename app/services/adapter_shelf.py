@@ -14,21 +14,19 @@ from pathlib import Path
 
 from app.services.downloads import download_path, file_name
 from app.services.settings import SHIPPED_PREFIX
+from prism_core import models, prism
 from prism_core.errors import InputError, NotFoundError, PrismError, StorageError
 from prism_core.models.generator import Generator
-from prism_core.models.local import LocalModel
-from prism_core.prism.bundle import (
+from prism_core.prism.bundle_files import (
+    ADAPTER_FOLDER,
     INFO_FILE,
     BundleInfo,
-    load_bundle,
     push_to_hub,
     read_info,
     rename_bundle,
     write_info,
     zip_bundle,
 )
-from prism_core.prism.gating.gated_model import GatedModel
-from prism_core.prism.pipeline import ADAPTER_FOLDER
 from prism_core.storage import Store
 from prism_core.study.resolve import SHIPPED
 
@@ -92,7 +90,7 @@ class AdapterShelf:
         """
         return self._find(adapter_id, owner)[0]
 
-    def load(self, adapter_id: str, owner: str | None, base: Generator) -> GatedModel:
+    def load(self, adapter_id: str, owner: str | None, base: Generator) -> prism.GatedModel:
         """Put an adapter on its base model.
 
         Raises:
@@ -100,9 +98,9 @@ class AdapterShelf:
             ModelError: it was trained for another model, or is damaged.
         """
         folder = self.folder(adapter_id, owner)
-        if not isinstance(base, LocalModel):
+        if not isinstance(base, models.LocalModel):
             raise InputError(f"The model '{base.name}' is remote; an adapter needs a local one.")
-        return load_bundle(folder, base)
+        return prism.load_bundle(folder, base)
 
     def rename(self, adapter_id: str, owner: str, name: str) -> BundleInfo:
         """Give an adapter of the visitor's own another name.

@@ -7,9 +7,9 @@ from collections.abc import Generator as Yields
 import psutil
 
 from app.services.model_pool import ModelPool, load_with_news
+from prism_core import models, prism
 from prism_core.errors import InputError
-from prism_core.models.local import LocalModel
-from prism_core.prism.speed_probe import SpeedProbe, probe_speed
+from prism_core.prism.forecast import SpeedProbe
 from prism_core.progress import ProgressReport
 
 
@@ -47,10 +47,10 @@ class ProbeBook:
         if found is not None:
             return found
         model = yield from load_with_news(self._pool, reference)
-        if not isinstance(model, LocalModel):
+        if not isinstance(model, models.LocalModel):
             raise InputError(f"The model '{model.name}' is remote and cannot be trained here.")
         yield ProgressReport("probe", 0, 1, "measuring this machine for about ten seconds", None)
-        found = probe_speed(model)
+        found = prism.probe_speed(model)
         self._busy[reference] = psutil.getloadavg()[0] > 1.5 * (psutil.cpu_count() or 1)
         self._probes[reference] = found
         return found

@@ -15,7 +15,7 @@ from app.train.composer import TrainForm, fill, preset_note
 from app.train.form import spec_of
 from app.train.views.progress import plan_panel
 from prism_core.errors import PrismError
-from prism_core.models.remote import from_environment
+from prism_core.models import remote
 from prism_core.models.sources import resolve
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.forecast import forecast_training
@@ -54,7 +54,7 @@ class TrainStarter(MeasuredStarter[TrainSpec]):
         """See `RunStarter.check`."""
         resolve(spec.model)
         if spec.judge == "remote":
-            from_environment(spec.remote_model)
+            remote.from_environment(spec.remote_model)
 
     def preset(self, preset: str, model: str) -> Updates:
         """Fill the form in."""

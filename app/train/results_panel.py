@@ -30,8 +30,8 @@ from app.train.views.results import (
 )
 from app.train.watch import TrainWatch
 from prism_core.errors import InputError, PrismError
-from prism_core.prism.gating.gate import PAPER_THRESHOLD
 from prism_core.prism.gating.report import GateReport
+from prism_core.prism.gating.settings import PAPER_THRESHOLD
 from prism_core.storage import RunRow, Store
 from prism_core.types import Persona
 from prism_core.utils.lru import LRU

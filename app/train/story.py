@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from prism_core.prism.ablation.run import load_table
-from prism_core.prism.ablation.table import AblationTable
+from prism_core.prism.ablation.table import AblationTable, load_table
 from prism_core.prism.bootstrap.verification import (
     VerificationReport,
     load_judge_check,

@@ -12,7 +12,7 @@ from prism_core.models.sources import is_remote
 if TYPE_CHECKING:
     from prism_core.models.generator import Generator
     from prism_core.models.local import LocalModel
-    from prism_core.prism.bundle import BundleInfo
+    from prism_core.prism.bundle_files import BundleInfo
 
 
 def find_bundle(text: str) -> tuple[Path, BundleInfo]:
@@ -22,7 +22,7 @@ def find_bundle(text: str) -> tuple[Path, BundleInfo]:
         NotFoundError: there is none.
         ModelError: what it says of itself cannot be read.
     """
-    from prism_core.prism.bundle import read_info
+    from prism_core.prism.bundle_files import read_info
     from prism_core.prism.past_run import bundle_folder
 
     bundle = bundle_folder(Path(text).expanduser())

@@ -17,7 +17,7 @@ from prism_core.rl.spec import RL_PRESETS, RlPreset, RlSpec, check_rl_spec
 from prism_core.storage.folder_store import check_folder
 
 if TYPE_CHECKING:
-    from prism_core.rl.run import RlResult
+    from prism_core.rl.result import RlResult
 
 _OPTIONS = {
     "arm": "what is trained (default: permix)",

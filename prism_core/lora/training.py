@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -21,17 +21,11 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from prism_core.errors import ModelError
+from prism_core.lora.files import CONFIG_FILE, WEIGHTS_FILE, SaveDtype
 from prism_core.lora.fused_map import fuse_maps
-from prism_core.lora.weights import (
-    CONFIG_FILE,
-    PROJECTIONS,
-    WEIGHTS_FILE,
-    decoder_layers,
-    hidden_of,
-)
+from prism_core.lora.weights import PROJECTIONS, decoder_layers, hidden_of
 from prism_core.progress import Progress
 
-SaveDtype = Literal["float32", "float16", "bfloat16"]
 _DTYPES: dict[SaveDtype, torch.dtype] = {
     "float32": torch.float32,
     "float16": torch.float16,

@@ -21,11 +21,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from prism_core.errors import ModelError
+from prism_core.lora.files import CONFIG_FILE, WEIGHTS_FILE
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The seven linear maps of a decoder layer that the paper adapts."""
-WEIGHTS_FILE = "adapter_model.safetensors"
-CONFIG_FILE = "adapter_config.json"
 _PEFT_PREFIX = "base_model.model."
 
 

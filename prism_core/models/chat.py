@@ -6,12 +6,14 @@ turn and start another. Such text is encoded as plain characters, so it cannot.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from prism_core.types import Message, Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PROBE = "qz7 probe qz7"
 """A text whose place in a rendered template shows what the template does with a turn."""

@@ -32,12 +32,11 @@ from prism_core.models.thoughts import split_thought
 from prism_core.models.weights import LoadedWeights, load_weights
 from prism_core.progress import Cancel, Progress
 from prism_core.types import ChoiceScore, Completion, Finish, Prompt, Sampling, TokenScore
+from prism_core.utils.memory import CACHE_BYTES
 from prism_core.utils.validation import check
 
 MAX_ROWS = 128
 """Rows decoded together at the most; more gain nothing on a CPU."""
-CACHE_BYTES = 3_000_000_000
-"""Memory that one batch's key-value cache may take."""
 SCORED_TOKENS = 6_144
 """Tokens read together where logits of many positions are needed (they take V floats each)."""
 

@@ -10,8 +10,18 @@ if TYPE_CHECKING:
     from prism_core.prism.gating.gated_model import GatedModel
     from prism_core.prism.pipeline import TrainResult, train
     from prism_core.prism.spec import PRESETS, TrainSpec
+    from prism_core.prism.speed_probe import probe_speed
 
-__all__ = ["PRESETS", "Gate", "GatedModel", "TrainResult", "TrainSpec", "load_bundle", "train"]
+__all__ = [
+    "PRESETS",
+    "Gate",
+    "GatedModel",
+    "TrainResult",
+    "TrainSpec",
+    "load_bundle",
+    "probe_speed",
+    "train",
+]
 __getattr__ = lazy(
     __name__,
     {
@@ -20,5 +30,6 @@ __getattr__ = lazy(
         "bundle": "load_bundle",
         "gating.gate": "Gate",
         "gating.gated_model": "GatedModel",
+        "speed_probe": "probe_speed",
     },
 )

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from prism_core.errors import InputError
-from prism_core.models.local import CACHE_BYTES
 from prism_core.prism.spec import TrainSpec
-from prism_core.prism.speed_probe import MICRO_TOKENS, SpeedProbe
+from prism_core.utils.memory import CACHE_BYTES
 
 StageName = Literal[
     "queries", "answers", "judge check", "verification", "gate", "distillation", "comparison"
@@ -33,6 +32,29 @@ _JUDGE_TOKENS = 130
 _DECODED_SYSTEMS = 7
 """Systems of the comparison whose answers have to be decoded."""
 _SHORT, _FEW = 0.5, 0.25
+MICRO_TOKENS = 2_048
+"""Padded tokens of a training step that are in memory together."""
+
+
+@dataclass(frozen=True)
+class SpeedProbe:
+    """What a model did in a few seconds on this machine."""
+
+    model: str
+    fingerprint: str
+    rows: int
+    decode_rate: float
+    """Tokens a second, all rows together."""
+    read_rate: float
+    train_rate: float
+    """Tokens a second through a distillation step, forwards and backwards."""
+    resident_bytes: int
+    """Memory with the model loaded and nothing at work."""
+    cell_bytes: int
+    """Memory that the key-value cache takes for one token."""
+    train_bytes: int
+    """Memory that one token of a training step took on top."""
+    seconds: float
 
 
 @dataclass(frozen=True)

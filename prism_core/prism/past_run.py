@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from prism_core.errors import NotFoundError
-from prism_core.prism.bundle import INFO_FILE
+from prism_core.prism.bundle_files import ADAPTER_FOLDER, INFO_FILE
 from prism_core.prism.gating.report import GateReport
-from prism_core.prism.pipeline import ADAPTER_FOLDER, QUERY_STAGE, load_result, merge_rounds
+from prism_core.prism.pipeline import QUERY_STAGE, load_result, merge_rounds
 from prism_core.prism.records import AnswerPair, JudgedPair
 from prism_core.prism.spec import TrainSpec
 from prism_core.storage import unpack

@@ -22,7 +22,8 @@ from prism_core.prism.ablation.ablate import ablate_run
 from prism_core.prism.bootstrap.answers import answer_queries
 from prism_core.prism.bootstrap.queries import QueryConfig, write_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
-from prism_core.prism.bundle import BundleInfo, identify, load_bundle, write_info
+from prism_core.prism.bundle import identify, load_bundle
+from prism_core.prism.bundle_files import ADAPTER_FOLDER, BundleInfo, write_info
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.distillation.report import DistillReport
 from prism_core.prism.distillation.training import distill
@@ -44,8 +45,6 @@ from prism_core.storage.folder_store import open_folder, run_of_spec
 from prism_core.storage.journal import Journal, StoreJournal, SuffixJournal
 from prism_core.types import Estimate
 
-ADAPTER_FOLDER = "adapter"
-"""The bundle's folder inside a run's folder."""
 QUERY_STAGE = "query_set"
 RESULT_STAGE = "result"
 TIME_STAGE = "time"

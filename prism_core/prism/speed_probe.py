@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -28,6 +27,7 @@ from prism_core.prism.distillation.report import DistillConfig
 from prism_core.prism.distillation.student import Student
 from prism_core.prism.distillation.teacher import TeacherSpec, cache_teacher_logits, load_teacher
 from prism_core.prism.distillation.teacher_forcing import ForcedAnswer, end_of_turn
+from prism_core.prism.forecast import MICRO_TOKENS, SpeedProbe
 from prism_core.progress import Progress
 from prism_core.types import Message, Sampling
 
@@ -36,30 +36,7 @@ _DECODE_SECONDS = 2.0
 _ROWS = 48
 _READ_TOKENS = 250
 _TRAIN_ROWS, _PROMPT_TOKENS, _ANSWER_TOKENS = 3, 48, 64
-MICRO_TOKENS = 2_048
-"""Padded tokens of a training step that are in memory together."""
 _SAMPLE_SECONDS = 0.01
-
-
-@dataclass(frozen=True)
-class SpeedProbe:
-    """What a model did in a few seconds on this machine."""
-
-    model: str
-    fingerprint: str
-    rows: int
-    decode_rate: float
-    """Tokens a second, all rows together."""
-    read_rate: float
-    train_rate: float
-    """Tokens a second through a distillation step, forwards and backwards."""
-    resident_bytes: int
-    """Memory with the model loaded and nothing at work."""
-    cell_bytes: int
-    """Memory that the key-value cache takes for one token."""
-    train_bytes: int
-    """Memory that one token of a training step took on top."""
-    seconds: float
 
 
 def probe_speed(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from prism_core.errors import InputError
@@ -25,11 +25,11 @@ from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.personas.pool import PoolPersona, load_pool, part_of
-from prism_core.prism.bundle import (
+from prism_core.prism.bundle import identify, load_ungated
+from prism_core.prism.bundle_files import (
+    ADAPTER_FOLDER,
     INFO_FILE,
     BundleInfo,
-    identify,
-    load_ungated,
     read_info,
     write_info,
 )
@@ -38,6 +38,14 @@ from prism_core.rl.evaluation import Asking, Rewards, gain_of, rewards_of, score
 from prism_core.rl.mixing import plan_personas
 from prism_core.rl.probe import LevelRate, choose_level, probe_level
 from prism_core.rl.records import Question, RlInputs
+from prism_core.rl.result import (
+    HELD_STAGE,
+    LEVEL_STAGE,
+    RESULT_STAGE,
+    RL_STAGE,
+    TIME_STAGE,
+    RlResult,
+)
 from prism_core.rl.spec import AUTO_LEVEL, RlSpec, check_rl_spec
 from prism_core.rl.tasks import draw_items, examples_of, get_family
 from prism_core.rl.trainer_hooks import is_main_process, processes, wait_for_all
@@ -47,37 +55,7 @@ from prism_core.storage.folder_store import open_folder, run_of_spec
 from prism_core.storage.journal import Journal, StoreJournal, begin
 from prism_core.types import Estimate
 
-ADAPTER_FOLDER = "adapter"
-RL_STAGE, LEVEL_STAGE, HELD_STAGE, RESULT_STAGE, TIME_STAGE = (
-    "rl",
-    "rl_level",
-    "rl_held_out",
-    "rl_result",
-    "time",
-)
 _SAMPLED, _GREEDY = "sampled", "greedy"
-
-
-@dataclass(frozen=True)
-class RlResult:
-    """How a run ended."""
-
-    family: str
-    level: int
-    level_name: str
-    base: Estimate
-    """Reward of the base model on held-out questions, sampled as in training."""
-    trained: Estimate
-    gain: Estimate
-    """Trained minus base, paired by question."""
-    greedy_base: Estimate
-    """Share of the base model's most probable answers that are right."""
-    greedy_trained: Estimate
-    greedy_gain: Estimate
-    seconds: float
-    """Time at work, all resumptions together."""
-    notes: tuple[str, ...] = ()
-    """Warnings and nulls, as sentences."""
 
 
 def run_rl(run: RunRow, store: Store, progress: Progress) -> None:
@@ -132,12 +110,6 @@ def train_rl(
     result = replace(result, seconds=sum(journal.load(TIME_STAGE).values()))
     journal.save(RESULT_STAGE, {RESULT_STAGE: pack(result)})
     return result
-
-
-def load_rl_result(journal: Journal) -> RlResult | None:
-    """Load how a run ended, or None while it has not."""
-    part = journal.load(RESULT_STAGE).get(RESULT_STAGE)
-    return None if part is None else unpack(RlResult, part)
 
 
 def command_of(spec: RlSpec) -> str:

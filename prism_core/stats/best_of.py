@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from prism_core.errors import StatisticsError
 from prism_core.stats.checks import FloatArray, at_least, finite_array
@@ -40,7 +40,7 @@ def expected_best_of(values: Sequence[float], k: int) -> Estimate:
     weights = _weights(n - 1, k)
     left_out = np.array([weights @ np.delete(ordered, i) for i in range(n)])
     error = math.sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
-    half = float(stats.t.ppf(0.975, n - 1)) * error
+    half = float(scipy.stats.t.ppf(0.975, n - 1)) * error
     return Estimate(value, value - half, value + half, n)
 
 

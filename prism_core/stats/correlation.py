@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from prism_core.stats.checks import LEVEL, FloatArray, finite_array, same_length, undefined
 from prism_core.types import Estimate
@@ -22,7 +22,7 @@ def pearson(x: Sequence[float], y: Sequence[float]) -> Estimate:
     first, second = _columns(x, y)
     if _undefined(first, second):
         return undefined(len(first))
-    return _fisher(float(stats.pearsonr(first, second).statistic), len(first), 1.0)
+    return _fisher(float(scipy.stats.pearsonr(first, second).statistic), len(first), 1.0)
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> Estimate:
@@ -30,7 +30,7 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> Estimate:
     first, second = _columns(x, y)
     if _undefined(first, second):
         return undefined(len(first))
-    rho = float(stats.spearmanr(first, second).statistic)
+    rho = float(scipy.stats.spearmanr(first, second).statistic)
     return _fisher(rho, len(first), 1 + rho**2 / 2)
 
 
@@ -51,5 +51,5 @@ def _fisher(r: float, n: int, variance_factor: float) -> Estimate:
     if n < 4 or abs(r) > 1 - 1e-12:
         return Estimate(r, None, None, n)
     z = math.atanh(r)
-    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance_factor / (n - 3))
+    half = float(scipy.stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance_factor / (n - 3))
     return Estimate(r, math.tanh(z - half), math.tanh(z + half), n)

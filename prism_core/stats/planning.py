@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import binom
+import scipy
 
 from prism_core.errors import InputError
 from prism_core.stats.checks import at_least
@@ -71,7 +71,11 @@ def mcnemar_power(n: int, effect: float, disagreement: float, *, comparisons: in
     better = (1 + effect / differ) / 2
     changed = np.arange(n + 1)
     # The largest number of losers, or of winners, that is still rejected; -1 for none.
-    most = binom.ppf(ALPHA / (2 * comparisons), changed, 0.5)
-    most = np.where(2 * binom.cdf(most, changed, 0.5) * comparisons < ALPHA, most, most - 1)
-    found = binom.cdf(most, changed, 1 - better) + binom.cdf(most, changed, better)
-    return float(binom.pmf(changed, n, differ) @ found)
+    most = scipy.stats.binom.ppf(ALPHA / (2 * comparisons), changed, 0.5)
+    most = np.where(
+        2 * scipy.stats.binom.cdf(most, changed, 0.5) * comparisons < ALPHA, most, most - 1
+    )
+    found = scipy.stats.binom.cdf(most, changed, 1 - better) + scipy.stats.binom.cdf(
+        most, changed, better
+    )
+    return float(scipy.stats.binom.pmf(changed, n, differ) @ found)

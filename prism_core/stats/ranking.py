@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from prism_core.errors import StatisticsError
 from prism_core.stats.checks import (
@@ -159,9 +159,9 @@ def _falling(
 def _placements(positive: BoolArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return DeLong's V10 and V01 (by mid-ranks): the share of the other class below each row."""
     wins, losses = values[positive], values[~positive]
-    ranks = stats.rankdata(values)
-    above = (ranks[positive] - stats.rankdata(wins)) / len(losses)
-    below = 1 - (ranks[~positive] - stats.rankdata(losses)) / len(wins)
+    ranks = scipy.stats.rankdata(values)
+    above = (ranks[positive] - scipy.stats.rankdata(wins)) / len(losses)
+    below = 1 - (ranks[~positive] - scipy.stats.rankdata(losses)) / len(wins)
     return np.asarray(above, np.float64), np.asarray(below, np.float64)
 
 
@@ -169,7 +169,7 @@ def _logit_interval(auc: float, variance: float) -> tuple[float | None, float | 
     if variance <= 0 or not 0 < auc < 1:
         return None, None
     center = math.log(auc / (1 - auc))
-    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance) / (auc * (1 - auc))
+    half = float(scipy.stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance) / (auc * (1 - auc))
     return 1 / (1 + math.exp(half - center)), 1 / (1 + math.exp(-half - center))
 
 

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f as f_distribution
+import scipy
 
 from prism_core.stats.checks import LEVEL, FloatArray
 from prism_core.stats.samples import Pairs
@@ -85,7 +85,7 @@ def joint_region(x: Pairs, y: Pairs) -> JointRegion:
     values, vectors = np.linalg.eigh(covariance)
     if values[0] <= 1e-12 * values[1] or values[1] <= 1e-24:
         return empty
-    scale = 2 * (n - 1) / (n - 2) * float(f_distribution.ppf(LEVEL, 2, n - 2))
+    scale = 2 * (n - 1) / (n - 2) * float(scipy.stats.f.ppf(LEVEL, 2, n - 2))
     angle = math.atan2(vectors[1, 1], vectors[0, 1])
     # An axis has no sign: fold the direction into (-pi/2, pi/2].
     angle = angle - math.copysign(math.pi, angle) if abs(angle) > math.pi / 2 else angle

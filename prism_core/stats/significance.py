@@ -24,8 +24,8 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
+import scipy
 from scipy.special import ndtr, stdtr
-from scipy.stats import binom
 
 from prism_core.errors import InputError
 from prism_core.stats.checks import FloatArray, positive
@@ -65,7 +65,7 @@ def paired_p(pairs: Pairs) -> float | None:
 
 def sign_p(better: int, worse: int) -> float:
     """Return the exact two-sided p of McNemar's test; 1 where nothing changed."""
-    return float(min(1.0, 2 * binom.cdf(min(better, worse), better + worse, 0.5)))
+    return float(min(1.0, 2 * scipy.stats.binom.cdf(min(better, worse), better + worse, 0.5)))
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:

@@ -13,16 +13,9 @@ from collections.abc import Mapping, Sequence
 from prism_core.prism.gating.gated_model import gated_fingerprint
 from prism_core.storage import Store, completion_key, score_key
 from prism_core.study.batches import Batch, Request
-from prism_core.study.cells import Cell
-from prism_core.study.choice_scoring import ChoiceScores
-from prism_core.study.engine import (
-    ModelFacts,
-    Response,
-    is_whole,
-    row_seed,
-    sampling_of,
-    turn_prompt,
-)
+from prism_core.study.cells import Cell, ModelFacts
+from prism_core.study.choices import ChoiceScores
+from prism_core.study.engine import Response, is_whole, row_seed, sampling_of, turn_prompt
 from prism_core.study.spec import StudySpec
 from prism_core.types import ChoiceScore, Completion
 

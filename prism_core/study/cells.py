@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from prism_core.personas.prompts import effective_placement
+from prism_core.study.choices import Way
 from prism_core.study.spec import StudySpec
 from prism_core.study.table import NEUTRAL
 from prism_core.types import Persona, PromptVariant
@@ -39,6 +40,21 @@ class AdapterFact:
     threshold: float
     fingerprint: str = ""
     """Identity of its weights and gate."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a study must know of a model before its cells can be laid out."""
+
+    reference: str
+    name: str
+    fingerprint: str
+    """Identity of weights and template."""
+    has_system_role: bool
+    scoring: Way
+    adapters: tuple[AdapterFact, ...] = ()
+    """Those of the spec's adapters that fit it."""
+    notes: tuple[str, ...] = ()
 
 
 def cells_of(

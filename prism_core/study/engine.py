@@ -18,33 +18,20 @@ from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
 from prism_core.models.sources import open_model
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.bundle import load_bundle, read_info
+from prism_core.prism.bundle import load_bundle
+from prism_core.prism.bundle_files import read_info
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.progress import Progress
 from prism_core.storage import Store
 from prism_core.storage.journal import seed_of
 from prism_core.study.batches import Batch, Request
-from prism_core.study.cells import AdapterFact
-from prism_core.study.choice_scoring import ChoiceScores, Way, probe_scoring, score_choice_items
+from prism_core.study.cells import AdapterFact, ModelFacts
+from prism_core.study.choice_scoring import probe_scoring, score_choice_items
+from prism_core.study.choices import ChoiceScores, Way
 from prism_core.study.purchases import Purchases
 from prism_core.study.resolve import short_name
 from prism_core.study.spec import StudySpec
 from prism_core.types import Completion, Message, Prompt, Sampling
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What a study must know of a model before its cells can be laid out."""
-
-    reference: str
-    name: str
-    fingerprint: str
-    """Identity of weights and template."""
-    has_system_role: bool
-    scoring: Way
-    adapters: tuple[AdapterFact, ...] = ()
-    """Those of the spec's adapters that fit it."""
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prism_core.prism.forecast import Span, span_text
-from prism_core.prism.speed_probe import SpeedProbe
+from prism_core.prism.forecast import Span, SpeedProbe, span_text
 from prism_core.stats import MINIMUM_ITEMS, Detectable, smallest_detectable
 from prism_core.study.batches import MAX_ROWS
 from prism_core.study.cells import AdapterFact, Cell, cells_of

@@ -17,8 +17,9 @@ from typing import Any
 
 from prism_core.errors import CancelledError, InputError, ModelError, PrismError
 from prism_core.study.batches import Batch
-from prism_core.study.choice_scoring import Way
-from prism_core.study.engine import Arrived, Engine, ModelFacts
+from prism_core.study.cells import ModelFacts
+from prism_core.study.choices import Way
+from prism_core.study.engine import Arrived, Engine
 from prism_core.study.spec import StudySpec
 
 RETRIES = 3

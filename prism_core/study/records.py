@@ -19,8 +19,7 @@ from prism_core import __version__
 from prism_core.errors import NotFoundError
 from prism_core.storage import RunRow, Store, pack, unpack
 from prism_core.study.answers import Answer, JudgedAnswer
-from prism_core.study.cells import Cell
-from prism_core.study.engine import ModelFacts
+from prism_core.study.cells import Cell, ModelFacts
 from prism_core.study.resolve import item_table
 from prism_core.study.scores import row_of
 from prism_core.study.spec import StudySpec

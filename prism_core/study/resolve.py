@@ -17,8 +17,7 @@ import pandas as pd
 from prism_core.checks.check import check_to_json
 from prism_core.errors import InputError, NotFoundError
 from prism_core.personas.library import get_persona, load_personas, parse_persona
-from prism_core.prism.bundle import INFO_FILE, BundleInfo, read_info
-from prism_core.prism.pipeline import ADAPTER_FOLDER
+from prism_core.prism.bundle_files import ADAPTER_FOLDER, INFO_FILE, BundleInfo, read_info
 from prism_core.storage import Store
 from prism_core.study.spec import StudySpec
 from prism_core.study.table import ITEM_COLUMNS, TURN_MARK, table_of

@@ -28,9 +28,9 @@ from prism_core.storage.journal import StoreJournal, begin
 from prism_core.study.answers import Answer, answer_key
 from prism_core.study.batches import Batch, Request, batches_of
 from prism_core.study.cache import AnswerCache
-from prism_core.study.cells import cells_of
-from prism_core.study.choice_scoring import Way
-from prism_core.study.engine import Arrived, Engine, ModelFacts, Response, is_whole
+from prism_core.study.cells import ModelFacts, cells_of
+from prism_core.study.choices import Way
+from prism_core.study.engine import Arrived, Engine, Response, is_whole
 from prism_core.study.file import save_study
 from prism_core.study.judging import judge_answers
 from prism_core.study.purchases import Purchases, cost_of_turns

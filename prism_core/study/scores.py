@@ -12,7 +12,7 @@ from typing import Any
 
 from prism_core.study.answers import Answer, JudgedAnswer
 from prism_core.study.cells import Cell
-from prism_core.study.choice_scoring import ChoiceScores, Way, p_right, picked
+from prism_core.study.choices import ChoiceScores, Way, p_right, picked
 from prism_core.study.table import NEUTRAL, TURN_MARK
 from prism_core.tasks import Item
 

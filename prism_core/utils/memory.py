@@ -1,8 +1,11 @@
-"""How much memory this process has needed at its peak."""
+"""How much memory this process may take and has taken."""
 
 from __future__ import annotations
 
 import sys
+
+CACHE_BYTES = 3_000_000_000
+"""Memory that one batch's key-value cache may take."""
 
 
 def peak_memory_bytes() -> int | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import gradio as gr
 import pytest
+from support.paths import ROOT
 
 from app.server.headers import HEADERS, SecurityHeaders
 from app.server.options import parse
@@ -85,6 +88,33 @@ def test_remote_models_are_used_only_where_listed(monkeypatch: pytest.MonkeyPatc
     assert "listed" in model_loader(public)("remote:listed", None).name
     with pytest.raises(InputError, match="'remote:other' cannot be used here"):
         model_loader(public)("remote:other", None)
+
+
+def test_the_page_is_built_without_what_only_models_need(tmp_path: Path) -> None:
+    script = """
+import pkgutil, sys
+from importlib import import_module
+from pathlib import Path
+
+import app
+from app.server.page import build_page
+from app.server.serve import model_loader
+from app.services.jobs import Jobs
+from app.services.model_pool import ModelPool
+from app.services.settings import Settings
+from prism_core.storage import Store
+
+for module in pkgutil.walk_packages(app.__path__, "app."):
+    import_module(module.name)
+settings = Settings(cache=Path(sys.argv[1]))
+with Store(home=Path(sys.argv[1])) as store:
+    build_page(settings, ModelPool(model_loader(settings)), store, Jobs(store))
+heavy = ("torch", "transformers", "peft", "accelerate", "openai", "scipy.stats")
+print(*[name for name in heavy if name in sys.modules])
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
 
 
 def test_two_visitors_share_one_load(tiny: LocalModel) -> None:

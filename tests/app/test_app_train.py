@@ -50,11 +50,11 @@ from app.train.watch import TrainWatcher, build_watch
 from prism_core.errors import InputError, NotFoundError, PrismError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
-from prism_core.prism.bundle import BaseIdentity, BundleInfo, read_info, write_info
+from prism_core.prism.bundle_files import BaseIdentity, BundleInfo, read_info, write_info
 from prism_core.prism.distillation.report import CurvePoint
-from prism_core.prism.forecast import STAGES, Span, forecast_training, span_text
+from prism_core.prism.forecast import STAGES, Span, SpeedProbe, forecast_training, span_text
 from prism_core.prism.spec import TrainSpec
-from prism_core.prism.speed_probe import SpeedProbe, probe_speed
+from prism_core.prism.speed_probe import probe_speed
 from prism_core.storage import Store, pack
 from prism_core.types import Estimate
 

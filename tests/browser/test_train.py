@@ -23,7 +23,8 @@ from support.train_records import EVIL, finish, make_run
 
 from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.models.local import LocalModel
-from prism_core.prism.bundle import BundleInfo, identify, write_info
+from prism_core.prism.bundle import identify
+from prism_core.prism.bundle_files import BundleInfo, write_info
 from prism_core.prism.gating.gate import Gate
 from prism_core.storage import Store
 

@@ -22,7 +22,8 @@ from prism_core.errors import NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import dump_persona
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.bundle import INFO_FILE, identify, load_bundle, read_info, write_info
+from prism_core.prism.bundle import identify, load_bundle
+from prism_core.prism.bundle_files import INFO_FILE, read_info, write_info
 from prism_core.prism.demo import demo_persona, demo_queries
 from prism_core.prism.gating.report import GateConfig
 from prism_core.prism.gating.training import train_gate

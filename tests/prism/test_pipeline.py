@@ -16,8 +16,7 @@ from support.paths import TESTS
 from support.train_script import SPEC, run_in, some_queries
 
 from prism_core.models.local import LocalModel
-from prism_core.prism.ablation.run import load_table
-from prism_core.prism.ablation.table import AblationTable
+from prism_core.prism.ablation.table import AblationTable, load_table
 from prism_core.prism.past_run import PastRun, read_run
 from prism_core.prism.pipeline import TIME_STAGE, load_result
 from prism_core.prism.records import AnswerPair

@@ -19,16 +19,18 @@ from transformers import PreTrainedTokenizerBase
 
 from prism_core.checks import Check, Grade, run_check
 from prism_core.errors import CancelledError, InputError
-from prism_core.lora.weights import WEIGHTS_FILE
+from prism_core.lora.files import WEIGHTS_FILE
 from prism_core.models.local import LocalModel
 from prism_core.personas.pool import load_pool, part_of
-from prism_core.prism.bundle import bundle_hash, load_bundle, load_ungated, read_info
+from prism_core.prism.bundle import load_bundle, load_ungated
+from prism_core.prism.bundle_files import bundle_hash, read_info
 from prism_core.progress import Progress
 from prism_core.rl import trainer as rl_trainer
 from prism_core.rl.mixing import plan_personas
 from prism_core.rl.probe import LevelRate, choose_level
 from prism_core.rl.records import METRICS, ROLLOUTS
-from prism_core.rl.run import load_rl_result, train_rl
+from prism_core.rl.result import load_rl_result
+from prism_core.rl.run import train_rl
 from prism_core.rl.spec import RL_PRESETS, RlSpec, check_rl_spec
 from prism_core.rl.tasks import FAMILIES, ask, draw_items, examples_of, split_of
 from prism_core.rl.trainer_hooks import CHECKPOINTS, last_checkpoint

@@ -19,14 +19,12 @@ from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import build_prompt
 from prism_core.study.choice_scoring import (
-    ChoiceScores,
     choice_question,
     choice_texts,
-    p_right,
-    picked,
     probe_scoring,
     score_choice_items,
 )
+from prism_core.study.choices import ChoiceScores, p_right, picked
 from prism_core.tasks import Item, get_task, pick_items
 from prism_core.types import PromptVariant
 

@@ -12,7 +12,8 @@ from prism_core.analysis import Filters, make_grid, make_view
 from prism_core.figures import FIGURES, FigureOptions
 from prism_core.models.local import LocalModel
 from prism_core.storage import Store
-from prism_core.study.choice_scoring import picked, score_choice_items
+from prism_core.study.choice_scoring import score_choice_items
+from prism_core.study.choices import picked
 from prism_core.study.file import load_study
 from prism_core.study.plan import plan_study
 from prism_core.study.spec import from_yaml

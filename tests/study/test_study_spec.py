@@ -12,7 +12,7 @@ from support.study_parts import small_tasks
 
 from prism_core.cli.main import main
 from prism_core.errors import InputError
-from prism_core.prism.speed_probe import SpeedProbe
+from prism_core.prism.forecast import SpeedProbe
 from prism_core.study.plan import plan_study, text_tokens
 from prism_core.study.spec import AdapterArm, StudySpec, TaskLimit, check_spec, from_yaml, to_yaml
 from prism_core.utils.assets import ASSETS

@@ -13,7 +13,8 @@ from prism_core.lora.weights import PROJECTIONS, LoraWeights, decoder_layers
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
-from prism_core.prism.bundle import BundleInfo, identify, write_info
+from prism_core.prism.bundle import identify
+from prism_core.prism.bundle_files import BundleInfo, write_info
 from prism_core.prism.gating.gate import Gate, read_features
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.prism.records import AnswerPair, JudgedPair, Query

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from prism_core.errors import InputError
-from prism_core.lora.weights import WEIGHTS_FILE, LoraWeights
+from prism_core.lora.files import WEIGHTS_FILE
+from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.prism.ablation.run import compare_systems
 from prism_core.prism.ablation.settings import AblationConfig, AblationInputs
@@ -20,7 +21,8 @@ from prism_core.prism.ablation.systems import SystemParts, build_systems
 from prism_core.prism.ablation.table import AblationTable
 from prism_core.prism.bootstrap.answers import ANSWERING, answer_queries
 from prism_core.prism.bootstrap.verification import verify_pairs
-from prism_core.prism.bundle import load_bundle, read_info
+from prism_core.prism.bundle import load_bundle
+from prism_core.prism.bundle_files import read_info
 from prism_core.prism.demo import demo_queries, shows_behaviour
 from prism_core.prism.distillation.report import Loss
 from prism_core.prism.distillation.training import distill

@@ -25,6 +25,8 @@ from prism_core.prism.ablation.settings import AblationConfig, AblationInputs, c
 from prism_core.prism.ablation.systems import RoutedPrompt, System
 from prism_core.prism.ablation.table import (
     COLUMNS,
+    STAGE,
+    TABLE_KEY,
     AblationRow,
     AblationTable,
     QueryOutcome,
@@ -37,9 +39,6 @@ from prism_core.scorers.judges import Judge, JudgePair
 from prism_core.storage import dumps, pack, unpack
 from prism_core.storage.journal import Journal, seed_of
 from prism_core.types import Completion, Verdict
-
-STAGE = "ablation"
-TABLE_KEY = "table"
 
 
 def compare_systems(
@@ -61,12 +60,6 @@ def compare_systems(
     table = _Comparison(config, inputs, judge, variant_of, model, journal, progress).table()
     journal.save(STAGE, {TABLE_KEY: pack(table)})
     return table
-
-
-def load_table(journal: Journal) -> AblationTable | None:
-    """Return a run's finished table, or None."""
-    part = journal.load(STAGE).get(TABLE_KEY)
-    return None if part is None else unpack(AblationTable, part)
 
 
 @dataclass

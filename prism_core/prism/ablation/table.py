@@ -15,8 +15,12 @@ from typing import Literal
 from prism_core.prism.records import JudgedPair
 from prism_core.scorers.verdicts import win_score
 from prism_core.stats import item_scores, mean_of, pair, paired_difference, rate_of
+from prism_core.storage import unpack
+from prism_core.storage.journal import Journal
 from prism_core.types import Completion, Estimate, Verdict
 
+STAGE = "ablation"
+TABLE_KEY = "table"
 FEW = 20
 """With fewer held-out queries the table says that its intervals are wide."""
 Behaviour = Callable[[str], bool]
@@ -172,6 +176,12 @@ COLUMNS: tuple[AblationColumn, ...] = (
 """The columns, in order; `behaviour_*` need a behaviour that a program can see."""
 _NEVER_COMPARED = frozenset({"ties", "routed", "unchanged_unwanted"})
 _Values = Mapping[str, float]
+
+
+def load_table(journal: Journal) -> AblationTable | None:
+    """Return a run's finished table, or None."""
+    part = journal.load(STAGE).get(TABLE_KEY)
+    return None if part is None else unpack(AblationTable, part)
 
 
 def is_wanted(judged: JudgedPair) -> bool:

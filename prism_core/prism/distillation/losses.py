@@ -13,12 +13,11 @@ k tokens. T^2 keeps the gradient's size independent of T (Hinton et al. 2015). P
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-Loss = Literal["kl", "sft"]
 CHUNK = 256
 """Positions whose logits over the vocabulary exist at one time."""
 _SMALLEST = 1e-7

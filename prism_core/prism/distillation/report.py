@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prism_core.lora.training import SaveDtype
-from prism_core.prism.distillation.losses import Loss
+from prism_core.lora.files import SaveDtype
 from prism_core.prism.distillation.training_plan import Schedule
 from prism_core.types import Estimate
+
+Loss = Literal["kl", "sft"]
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from prism_core.errors import CancelledError, InputError
+from prism_core.lora.files import WEIGHTS_FILE
 from prism_core.lora.training import save_lora, stoppable_training, trainable_lora
-from prism_core.lora.weights import WEIGHTS_FILE
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import VariantOf
 from prism_core.prism.distillation.checkpoints import Position, load_checkpoint, save_checkpoint

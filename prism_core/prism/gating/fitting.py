@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from prism_core.prism.gating.gate import Feature, Gate
+from prism_core.prism.gating.gate import Gate
 from prism_core.prism.gating.report import GateConfig
+from prism_core.prism.gating.settings import Feature
 
 _bce = nn.functional.binary_cross_entropy_with_logits
 

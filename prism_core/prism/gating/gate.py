@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,12 +21,8 @@ from transformers import PreTrainedModel
 from prism_core.errors import ModelError
 from prism_core.inference.prefill import pad_left
 from prism_core.lora.weights import decoder_layers, hidden_of
+from prism_core.prism.gating.settings import FEATURES, GATE_FILE, Feature
 
-Feature = Literal["last", "mean", "both"]
-FEATURES: tuple[Feature, ...] = get_args(Feature)
-GATE_FILE = "gate.safetensors"
-PAPER_THRESHOLD = 0.5
-"""The gate opens where P(persona helps | query) is at least this (section 4.4)."""
 _HIDDEN = (128, 64)
 _BATCH_TOKENS = 16_384
 _CERTAIN = 50.0

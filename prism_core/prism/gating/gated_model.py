@@ -28,7 +28,8 @@ from prism_core.lora.weights import LoraWeights, decoder_layers, hidden_of
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Seed
 from prism_core.models.local import LocalModel
-from prism_core.prism.gating.gate import PAPER_THRESHOLD, Gate, pool, read_features
+from prism_core.prism.gating.gate import Gate, pool, read_features
+from prism_core.prism.gating.settings import PAPER_THRESHOLD
 from prism_core.types import (
     ChoiceScore,
     Completion,

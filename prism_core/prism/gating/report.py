@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prism_core.prism.gating.gate import PAPER_THRESHOLD, Feature
+from prism_core.prism.gating.settings import PAPER_THRESHOLD, Feature
 from prism_core.stats import (
     Calibration,
     Confusion,

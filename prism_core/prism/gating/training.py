@@ -24,14 +24,7 @@ from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.gating.fitting import fit_gate, losses_of
-from prism_core.prism.gating.gate import (
-    FEATURES,
-    PAPER_THRESHOLD,
-    Feature,
-    Gate,
-    part_of,
-    read_features,
-)
+from prism_core.prism.gating.gate import Gate, part_of, read_features
 from prism_core.prism.gating.report import (
     FeatureScore,
     GateConfig,
@@ -41,6 +34,7 @@ from prism_core.prism.gating.report import (
     by_group,
     quality_of,
 )
+from prism_core.prism.gating.settings import FEATURES, PAPER_THRESHOLD, Feature
 from prism_core.prism.records import JudgedPair
 from prism_core.prism.splits import group_of, split_by_group
 from prism_core.progress import Progress

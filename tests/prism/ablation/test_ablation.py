@@ -19,10 +19,10 @@ from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.ablation.answer_kl import AnswerKl, KlQuestion, full_kl
-from prism_core.prism.ablation.run import compare_systems, load_table
+from prism_core.prism.ablation.run import compare_systems
 from prism_core.prism.ablation.settings import AblationConfig, AblationInputs
 from prism_core.prism.ablation.systems import System, SystemParts, build_systems
-from prism_core.prism.ablation.table import COLUMNS, QueryOutcome, make_cells
+from prism_core.prism.ablation.table import COLUMNS, QueryOutcome, load_table, make_cells
 from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.prism.records import JudgedPair
 from prism_core.progress import Progress, ProgressReport

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from support.paths import ROOT, TESTS
 
-from prism_core.lora.weights import WEIGHTS_FILE
+from prism_core.lora.files import WEIGHTS_FILE
 
 SCRIPT = TESTS / "support" / "distill_script.py"
 # On CPUs alone `--cpu` would ask for MPI; this launcher starts the processes itself.

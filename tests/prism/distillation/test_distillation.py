@@ -17,7 +17,8 @@ from support.tiny_models import tiny_model
 from transformers import AutoModelForCausalLM, GraniteConfig, PreTrainedTokenizerBase
 
 from prism_core.errors import CancelledError, InputError, ModelError
-from prism_core.lora.weights import WEIGHTS_FILE, LoraWeights
+from prism_core.lora.files import WEIGHTS_FILE
+from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.distillation.checkpoints import CHECKPOINT_FILE
