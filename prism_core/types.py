@@ -18,7 +18,8 @@ Length = Literal["min", "short", "long"]
 Placement = Literal["system", "user"]
 PersonaKind = Literal["expert", "behaviour", "control"]
 Winner = Literal["persona", "neutral", "tie"]
-Finish = Literal["running", "stop", "length", "cancelled"]
+Finish = Literal["running", "stop", "length", "filtered", "cancelled"]
+"""`filtered`: the provider's own filter ended the answer, or gave none."""
 GateMode = Literal["auto", "open", "closed"]
 """Let the gate decide, or hold it open or closed for a row."""
 

@@ -59,7 +59,7 @@ class CompletionTables:
         Answers still running or cancelled are passed over: half an answer must never be served
         as a whole one. Returns how many were whole.
         """
-        whole = {k: one for k, one in found.items() if one.finish in ("stop", "length")}
+        whole = {k: one for k, one in found.items() if one.finish not in ("running", "cancelled")}
         self._put(completions, whole)
         return len(whole)
 

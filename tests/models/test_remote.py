@@ -155,9 +155,16 @@ def test_cancel_stops_at_once_and_the_next_question_works(remote):
     assert remote.generate([ask("Say hello.")], SHORT)[0].text
 
 
-def test_this_server_cannot_score_choices(remote):
-    with pytest.raises(ModelError, match=r"127\.0\.0\.1 cannot score choices"):
+def test_this_server_cannot_score_given_text(remote):
+    with pytest.raises(ModelError, match=r"127\.0\.0\.1 cannot score given text"):
         remote.score_choices([ask("Sky colour?")], [["blue", "green"]])
+
+
+def test_a_probe_finds_what_this_server_does_not_do(remote):
+    probe = remote.probe()
+    assert (probe.top_logprobs, probe.prompt_logprobs, probe.several) == (0, "none", False)
+    assert probe.usage and not probe.reasons and not probe.refused
+    assert probe.requests <= 8 and probe.tokens < 60
 
 
 def test_another_model_is_refused_in_a_sentence(server):
@@ -374,51 +381,6 @@ def test_many_prompts_run_side_by_side_within_the_limit():
         completions = generator.generate([ask(str(i)) for i in range(9)], SHORT)
     assert [c.text for c in completions] == [str(i) for i in range(9)]
     assert most[0] == 3
-
-
-# choices, on a server that reports log-probabilities as vLLM and llama.cpp do
-
-
-def echo_logprobs(weights, text):
-    """The reply of a completions endpoint with echo and logprobs, from the real model."""
-    encoded = weights.tokenizer(text, return_offsets_mapping=True)
-    ids = torch.tensor([encoded["input_ids"]])
-    with torch.no_grad():
-        logprobs = weights.model(ids).logits.log_softmax(-1)[0]
-    values = [None] + [logprobs[i, t].item() for i, t in enumerate(encoded["input_ids"][1:])]
-    spans = encoded["offset_mapping"]
-    found = {
-        "tokens": [text[a:b] for a, b in spans],
-        "token_logprobs": values,
-        "text_offset": [a for a, _ in spans],
-        "top_logprobs": None,
-    }
-    choice = {"index": 0, "text": text, "finish_reason": "length", "logprobs": found}
-    return {"id": "x", "object": "text_completion", "created": 0, "model": "m", "choices": [choice]}
-
-
-def test_choices_are_scored_where_the_server_can(weights):
-    def respond(handler, body):
-        assert body["echo"] is True
-        reply(handler, 200, echo_logprobs(weights, body["prompt"]))
-
-    with serving(respond) as url:
-        scores = remote_at(url).score_choices(
-            [ask("What is the capital of France?"), ask("And of Norway?")],
-            [["Paris", "Berlin in the east", "Oslo"], ["Oslo", "Rome"]],
-        )
-    prefix = "Question: What is the capital of France?\nAnswer:"
-    for choice, score in zip([" Paris", " Berlin in the east"], scores[0], strict=False):
-        start = weights.tokenizer(prefix)["input_ids"]
-        ids = weights.tokenizer(prefix + choice)["input_ids"]
-        assert ids[: len(start)] == start
-        with torch.no_grad():
-            logprobs = weights.model(torch.tensor([ids])).logits.log_softmax(-1)[0]
-        expected = sum(logprobs[i - 1, ids[i]].item() for i in range(len(start), len(ids)))
-        assert score.logprob == pytest.approx(expected, abs=1e-4)
-        assert score.tokens == len(ids) - len(start)
-    assert max(scores[0], key=lambda s: s.logprob) is scores[0][0]
-    assert [len(row) for row in scores] == [3, 2]
 
 
 def test_scoring_refuses_empty_choices_and_stops_on_request():

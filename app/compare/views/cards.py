@@ -199,6 +199,7 @@ def _metrics(done: Completion | None) -> str:
     ends = {
         "length": ("cut at the limit", "The answer reached the limit of new tokens"),
         "cancelled": ("stopped", "You stopped this answer"),
+        "filtered": ("filtered", "The provider's content filter ended this answer"),
     }
     if done.finish in ends:
         parts.append(ends[done.finish])

@@ -1,7 +1,7 @@
 """What went wrong at an endpoint: one true sentence that quotes the provider.
 
-Whoever asks again needs to know whether that can help and when: `trouble`, `status` and
-`retry_after` say so. No sentence holds a key, even where the provider repeats it.
+What may pass becomes a `PassingError`, whose kind says how to go on; all else an `EndpointError`.
+No sentence holds a key, even where the provider repeats it.
 """
 
 from __future__ import annotations
@@ -13,66 +13,67 @@ from typing import Literal
 
 import openai
 
-from prism_core.errors import RemoteError
+from prism_core.errors import Failure, PassingError, RemoteError
 from prism_core.models.remote.endpoint import UNNAMED, Endpoint
 
-Trouble = Literal[
-    "key", "credit", "model", "refused", "filtered", "busy", "server", "network", "protocol"
-]
-PASSING: tuple[Trouble, ...] = ("busy", "server", "network")
-"""Troubles that may be over when the same is asked again."""
+Trouble = Literal["key", "credit", "model", "refused", "filtered", "protocol"]
 LONGEST_QUOTE = 200
 _LONGEST_WAIT = 3600.0
+_FAILURES: Mapping[int, Failure] = {
+    **dict.fromkeys((425, 429), "limited"),
+    **dict.fromkeys((502, 503, 504, 529), "away"),
+    408: "lost",
+    409: "failed",
+}
+_NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
+"""What the HTTP library raises where no request has left."""
 
 
 class EndpointError(RemoteError):
-    """An endpoint refused, failed or did not answer."""
+    """An endpoint refused a request, and would refuse it again."""
 
-    def __init__(
-        self,
-        sentence: str,
-        trouble: Trouble,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-        parameter: str = "",
-    ) -> None:
-        """Keep the sentence, and what a caller may act upon.
-
-        Args:
-            sentence: for people.
-            trouble: what kind of thing went wrong.
-            status: of the HTTP reply, if there was one.
-            retry_after: seconds after which the provider wants to be asked again.
-            parameter: of the request, which the provider refused.
-        """
+    def __init__(self, sentence: str, trouble: Trouble, status: int | None = None) -> None:
+        """Keep the sentence for people, what kind of trouble it is, and the HTTP status."""
         super().__init__(sentence)
         self.trouble, self.status = trouble, status
-        self.retry_after, self.parameter = retry_after, parameter
-
-    @property
-    def is_passing(self) -> bool:
-        """Whether the same request may succeed later."""
-        return self.trouble in PASSING
 
 
 def explain(
     error: openai.OpenAIError, endpoint: Endpoint, model: str, key: str, *, has_begun: bool = False
-) -> EndpointError:
-    """Put an error of the provider or the network into a sentence for people."""
+) -> RemoteError:
+    """Put an error of the provider or the network into a sentence for people.
+
+    Args:
+        error: what the client raised.
+        endpoint: who was asked.
+        model: for which model.
+        key: what no sentence may hold.
+        has_begun: whether the reply had begun.
+    """
     said = quoted(_told(error), key)
-    status = error.status_code if isinstance(error, openai.APIStatusError) else None
-    trouble = _trouble(error, status, said)
-    sentence = _sentence(trouble, error, endpoint, model, said, has_begun)
-    body = getattr(error, "body", None)
-    parameter = body.get("param") if isinstance(body, dict) else None
-    return EndpointError(
-        sentence,
-        trouble,
-        status=status,
-        retry_after=_retry_after(error),
-        parameter=parameter if isinstance(parameter, str) else "",
-    )
+    told = f": {said}" if said else "."
+    host, where = endpoint.host, _where(endpoint)
+    if isinstance(error, openai.APIConnectionError):
+        return _network(error, endpoint, said, has_begun)
+    if not isinstance(error, openai.APIStatusError):
+        return PassingError(f"{host} broke off{told}", "lost")
+    status, code = error.status_code, str(error.code or "")
+    trouble = _trouble(status, code, said)
+    if trouble is None:
+        kind = _FAILURES.get(status, "failed")
+        words = f"failed with status {status}"
+        if kind == "limited":
+            words = f"is busy, or a limit is reached (status {status})"
+        return PassingError(f"{host} {words}{told}", kind, _retry_after(error))
+    sentences: dict[Trouble, str] = {
+        "key": f"{host} refused the key. Check {endpoint.key_variable or 'key_variable'}. It said",
+        "credit": f"{host} says that the account has no credit left",
+        "filtered": f"{host} stopped the request by its content filter",
+        "model": f"{host} does not know the model {model!r}, or {where} is not its API address "
+        "(it usually ends in /v1). It said",
+        "refused": f"{host} refused the request",
+    }
+    return EndpointError(f"{sentences[trouble]}{told}", trouble, status)
 
 
 def quoted(text: str, key: str) -> str:
@@ -80,6 +81,23 @@ def quoted(text: str, key: str) -> str:
     text = text.replace(key, "[key]") if key else text
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
+
+
+def _network(
+    error: openai.APIConnectionError, endpoint: Endpoint, said: str, has_begun: bool
+) -> PassingError:
+    host = endpoint.host
+    kind: Failure = "away" if type(error.__cause__).__name__ in _NOT_SENT else "lost"
+    if isinstance(error, openai.APITimeoutError):
+        return PassingError(f"{host} did not answer in time ({endpoint.timeout:g} s).", kind)
+    if has_begun:
+        return PassingError(f"{host} broke off in the middle of an answer: {said}", "lost")
+    if kind == "lost":
+        return PassingError(f"{host} closed the connection without an answer: {said}", kind)
+    where = _where(endpoint)
+    return PassingError(
+        f"{host} cannot be reached. Is the server running, and is {where} right? ({said})", kind
+    )
 
 
 def _told(error: Exception) -> str:
@@ -99,12 +117,8 @@ def _told(error: Exception) -> str:
     return str(error)
 
 
-def _trouble(error: Exception, status: int | None, said: str) -> Trouble:
-    if isinstance(error, openai.APIConnectionError):
-        return "network"
-    if status is None:
-        return "server"  # said in the middle of a stream
-    code = str(getattr(error, "code", "") or "")
+def _trouble(status: int, code: str, said: str) -> Trouble | None:
+    """Return what kind of refusal it is; None where it may pass."""
     if "content_filter" in code or "content_policy" in code:
         return "filtered"
     if status == 402 or (status == 429 and "insufficient_quota" in f"{code} {said}"):
@@ -113,39 +127,8 @@ def _trouble(error: Exception, status: int | None, said: str) -> Trouble:
         return "key"
     if status == 404:
         return "model"
-    if status in (408, 409, 425, 429, 503, 529):
-        return "busy"
-    return "server" if status >= 500 and status != 501 else "refused"
-
-
-def _sentence(
-    trouble: Trouble, error: Exception, endpoint: Endpoint, model: str, said: str, has_begun: bool
-) -> str:
-    host, where = endpoint.host, _where(endpoint)
-    told = f": {said}" if said else "."
-    if trouble == "network":
-        if isinstance(error, openai.APITimeoutError):
-            return f"{host} did not answer in time ({endpoint.timeout:g} s)."
-        if has_begun:
-            return f"{host} broke off in the middle of an answer{told}"
-        return f"{host} cannot be reached. Is the server running, and is {where} right? ({said})"
-    if trouble == "key":
-        variable = endpoint.key_variable or "key_variable"
-        return f"{host} refused the key. Check {variable}. It said{told}"
-    if trouble == "model":
-        return (
-            f"{host} does not know the model {model!r}, or {where} is not its API address "
-            f"(it usually ends in /v1). It said{told}"
-        )
-    status = getattr(error, "status_code", None)
-    words = {
-        "credit": "says that the account has no credit left",
-        "filtered": "stopped the request by its content filter",
-        "busy": f"is busy, or a limit is reached (status {status})",
-        "refused": "refused the request",
-        "server": "broke off" if status is None else f"failed with status {status}",
-    }
-    return f"{host} {words[trouble]}{told}"
+    passes = status in _FAILURES or (status >= 500 and status != 501)
+    return None if passes else "refused"
 
 
 def _where(endpoint: Endpoint) -> str:
@@ -155,9 +138,9 @@ def _where(endpoint: Endpoint) -> str:
     return f"base_url of '{endpoint.name}' ({endpoint.base_url})"
 
 
-def _retry_after(error: Exception) -> float | None:
+def _retry_after(error: openai.APIStatusError) -> float | None:
     """Return the seconds that the provider asks to wait, in any of the three forms."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
+    headers = error.response.headers
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = str(headers.get(name, "")).strip()
         try:

@@ -1,45 +1,49 @@
 """Any OpenAI-compatible endpoint as a `Generator`.
 
 Every prompt is a streamed chat request in a thread of its own; their answers so far are merged into
-one snapshot after another. Timeouts and retries are the `openai` client's. The key comes from the
-environment, goes into the client and nowhere else: no error message holds it.
+one snapshot after another. Where a dealer is given, it sends each request in its turn and again
+where that may help; else the `openai` client repeats what failed.
 
 Departures from a local model: the endpoint's weights cannot be seen, so the fingerprint knows only
-address and name; a row's text depends on how the server batches; choices are scored through the
-older completions endpoint, without a chat template, where the server reports log-probabilities.
+address and name; a row's text depends on how the server batches; given choices are scored where a
+probe found that the server can, see `given_text`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
-from openai import BadRequestError, OpenAI, OpenAIError
-
-from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
+from prism_core.errors import CancelledError, InputError, ModelError
+from prism_core.models.buying.dealer import Dealer, most_tokens
+from prism_core.models.buying.prices import Usage
 from prism_core.models.generator import Prompts, Seed, check_choices, seeds_of
 from prism_core.models.remote.answer import RemoteAnswer
 from prism_core.models.remote.catalogue import unnamed_endpoint
-from prism_core.models.remote.endpoint import Endpoint, check_endpoint, read_key
-from prism_core.models.remote.errors import explain
+from prism_core.models.remote.client import Client
+from prism_core.models.remote.endpoint import Endpoint
+from prism_core.models.remote.errors import EndpointError
+from prism_core.models.remote.first_token import first_tokens
+from prism_core.models.remote.given_text import score_given
+from prism_core.models.remote.probe import Probe
+from prism_core.models.remote.probing import probe_model
 from prism_core.progress import Cancel
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
 from prism_core.utils.validation import check
 
+T = TypeVar("T")
+Ask = Callable[[], tuple[T, Usage | None]]
+"""Sends one request; returns what it found, and the tokens where they were counted."""
 PATIENCE = 0.05
 """Seconds between two looks at the cancel event."""
-UNSCORABLE = (
-    "{host} cannot score choices: it does not report the log-probabilities of a given text "
-    "(completions with echo and logprobs). Use a local model for this, or another server."
-)
-
 
 _Updates = queue.SimpleQueue[tuple[int, Completion | Exception]]
 """What the rows' threads tell the merging loop: a row and its answer so far, or what went wrong."""
@@ -57,19 +61,42 @@ class RemoteGenerator:
         Raises:
             InputError: a value cannot be used; the key itself is never quoted.
         """
-        self.endpoint = check_endpoint(endpoint)
         if not model.strip():
             raise InputError(f"The model's name at the endpoint '{endpoint.name}' is empty.")
         self.name, self.host, self.parallel = model, endpoint.host, endpoint.concurrency
-        self._key, self._limit_field = read_key(endpoint), "max_tokens"
+        self.client = Client(endpoint, model)
+        self._dealer: Dealer | None = None
+        self._probe: Probe | None = None
+        self._probing = threading.Lock()
         identity = f"{endpoint.base_url}\0{model}".encode()
         self.fingerprint = f"remote-{hashlib.sha256(identity).hexdigest()[:16]}"
-        self._client = OpenAI(
-            base_url=endpoint.base_url,
-            api_key=self._key or "none",
-            timeout=endpoint.timeout,
-            max_retries=endpoint.retries,
-        )
+
+    @property
+    def dealer(self) -> Dealer | None:
+        """Who sends each request in its turn, and again where it may help; None for at once."""
+        return self._dealer
+
+    @dealer.setter
+    def dealer(self, dealer: Dealer | None) -> None:
+        self._dealer = dealer
+        self.client.retries = self.client.endpoint.retries if dealer is None else 0
+
+    def probe(self, cancel: Cancel = None) -> Probe:
+        """Return what the model can do, found out once by a few small requests.
+
+        Raises:
+            RemoteError: it does not answer.
+            CancelledError: `cancel` was set.
+        """
+        with self._probing:
+            if self._probe is None:
+                self._probe = probe_model(self.client, partial(self._deal, cancel=cancel))
+            return self._probe
+
+    def remember(self, probe: Probe) -> None:
+        """Take what an earlier probe of this model found for true."""
+        self._probe = probe
+        self.client.dialect.adopt(probe.refused)
 
     def generate(
         self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
@@ -101,18 +128,45 @@ class RemoteGenerator:
     def score_choices(
         self, prompts: Prompts, choices: Sequence[Sequence[str]], *, cancel: Cancel = None
     ) -> list[list[ChoiceScore]]:
-        """Return each choice's log-likelihood after 'Question: ... Answer:' in plain text."""
+        """Return each choice's log-likelihood behind the model's own chat template."""
         check_choices(choices)
-
-        def score(job: tuple[str, str]) -> ChoiceScore:
-            if cancel is not None and cancel.is_set():
-                raise CancelledError("scoring was stopped on request")
-            return self._score_one(*job)
-
-        jobs = [(_plain(p), c) for p, row in zip(prompts, choices, strict=True) for c in row]
-        with ThreadPoolExecutor(self.parallel) as pool:
-            scores = iter(list(pool.map(score, jobs)))
+        route = self.probe(cancel).prompt_logprobs
+        rows = list(zip(prompts, choices, strict=True))
+        jobs = [
+            (prompt, partial(score_given, self.client, route, prompt, choice))
+            for prompt, row in rows
+            for choice in row
+        ]
+        scores = iter(self._score_all(jobs, cancel))
         return [[next(scores) for _ in row] for row in choices]
+
+    def first_tokens(self, prompts: Prompts, *, cancel: Cancel = None) -> list[Mapping[str, float]]:
+        """Return the most probable first tokens of each answer with their log-probabilities.
+
+        Raises:
+            ModelError: the endpoint does not report them.
+            CancelledError: `cancel` was set.
+        """
+        top = self.probe(cancel).top_logprobs
+        if not top:
+            raise ModelError(f"{self.host} does not report log-probabilities of what it writes.")
+        jobs = [(prompt, partial(first_tokens, self.client, prompt, top)) for prompt in prompts]
+        return self._score_all(jobs, cancel)
+
+    def _score_all(self, jobs: Sequence[tuple[Prompt, Ask[T]]], cancel: Cancel) -> list[T]:
+        """Return what each job asks for, side by side."""
+
+        def one(job: tuple[Prompt, Ask[T]]) -> T:
+            return self._deal(job[1], most_tokens(job[0], 1), cancel)
+
+        with ThreadPoolExecutor(self.parallel) as pool:
+            return list(pool.map(one, jobs))
+
+    def _deal(self, ask: Ask[T], most: Usage, cancel: Cancel) -> T:
+        """Return what `ask` finds, through the dealer where there is one."""
+        if cancel is not None and cancel.is_set():
+            raise CancelledError("stopped on request")
+        return ask()[0] if self._dealer is None else self._dealer.deal(ask, most, cancel)
 
     def _merge(
         self, prompts: Prompts, sampling: Sampling, seeds: Sequence[int], cancel: threading.Event
@@ -130,9 +184,11 @@ class RemoteGenerator:
                     row = jobs.get_nowait()
                 except queue.Empty:
                     return
+                show = partial(_show, updates, row)
+                ask = partial(self._ask, prompts[row], sampling, seeds[row], start, stop, show)
+                most = most_tokens(prompts[row], sampling.max_new_tokens)
                 try:
-                    for answer in self._answers(prompts[row], sampling, seeds[row], start, stop):
-                        updates.put((row, answer))
+                    updates.put((row, self._deal(ask, most, stop)))
                 except Exception as error:  # not swallowed: raised again where it is waited for
                     updates.put((row, error))
 
@@ -151,78 +207,35 @@ class RemoteGenerator:
         finally:
             stop.set()
 
-    def _answers(
-        self, prompt: Prompt, sampling: Sampling, seed: int, start: float, stop: threading.Event
-    ) -> Iterator[Completion]:
-        """Yield one row's answers so far, closing the connection when asked to stop."""
+    def _ask(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        seed: int,
+        start: float,
+        stop: threading.Event,
+        show: Callable[[Completion], None],
+    ) -> tuple[Completion, Usage | None]:
+        """Send one request and show its answer as it grows; return it whole, and what was counted.
+
+        Raises:
+            RemoteError: the endpoint refused, failed or broke off.
+            CancelledError: `stop` was set; the connection is closed.
+        """
         answer = RemoteAnswer(start)
+        body = self.client.dialect.body(prompt, sampling, seed)
         try:
-            with self._request(prompt, sampling, seed) as chunks:
-                for chunk in chunks:
+            with closing(self.client.stream(body)) as pieces:
+                for piece in pieces:
                     if stop.is_set():
-                        return
-                    if answer.take(chunk):
-                        yield answer.completion("running")
-        except OpenAIError as error:
-            said = explain(error, self.endpoint, self.name, self._key, has_begun=answer.has_begun)
-            raise said from None
-        except json.JSONDecodeError:
-            raise RemoteError(f"{self.host} does not speak the OpenAI protocol.") from None
-        if answer.finish is None:
-            raise RemoteError(f"{self.host} broke off in the middle of an answer.")
-        yield answer.completion(answer.finish)
-
-    def _request(self, prompt: Prompt, sampling: Sampling, seed: int) -> Any:
-        """Open a streamed chat completion, in the dialect that the endpoint speaks."""
-        extra: dict[str, float] = {}  # not in OpenAI's own API: sent only when asked for
-        if sampling.top_k:
-            extra["top_k"] = sampling.top_k
-        if sampling.repetition_penalty != 1.0:
-            extra["repetition_penalty"] = sampling.repetition_penalty
-        body: dict[str, Any] = {
-            "model": self.name,
-            "messages": [{"role": m.role, "content": m.content} for m in prompt],
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": seed,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "extra_body": extra or None,
-        }
-        field = self._limit_field
-        body[field] = sampling.max_new_tokens
-        try:
-            return self._client.chat.completions.create(**body)
-        except BadRequestError as error:
-            if field != "max_tokens" or "max_completion_tokens" not in f"{error} {error.body}":
+                        raise CancelledError("stopped on request")
+                    if answer.take(piece):
+                        show(answer.completion("running"))
+        except EndpointError as error:
+            if error.trouble != "filtered":
                 raise
-        self._limit_field = "max_completion_tokens"  # newer models know only this name
-        body["max_completion_tokens"] = body.pop("max_tokens")
-        return self._client.chat.completions.create(**body)
-
-    def _score_one(self, prompt: str, choice: str) -> ChoiceScore:
-        """Sum the log-probabilities of the tokens that reach into the choice."""
-        text = prompt + (choice if choice[0].isspace() else f" {choice}")
-        try:
-            reply = self._client.completions.create(
-                model=self.name, prompt=text, max_tokens=1, echo=True, logprobs=1, temperature=0
-            )
-        except BadRequestError as error:
-            raise ModelError(UNSCORABLE.format(host=self.host)) from error
-        except OpenAIError as error:
-            raise explain(error, self.endpoint, self.name, self._key) from None
-        found = reply.choices[0].logprobs if reply.choices else None
-        if found is None or not found.tokens or not found.token_logprobs or not found.text_offset:
-            raise ModelError(UNSCORABLE.format(host=self.host))
-        tokens = zip(found.tokens, found.token_logprobs, found.text_offset, strict=True)
-        values = [
-            logprob
-            for token, logprob, offset in tokens
-            if offset < len(text) and offset + len(token) > len(prompt)
-        ]
-        if not values or any(value is None for value in values):
-            raise ModelError(UNSCORABLE.format(host=self.host))
-        return ChoiceScore(float(sum(values)), len(values))
+            answer.finish = "filtered"  # asked again, it would be filtered again
+        return answer.completion(answer.check_end(self.host)), answer.usage
 
 
 def from_environment(model: str) -> RemoteGenerator:
@@ -232,6 +245,10 @@ def from_environment(model: str) -> RemoteGenerator:
         InputError: the address is missing or malformed.
     """
     return RemoteGenerator(unnamed_endpoint(), model)
+
+
+def _show(updates: _Updates, row: int, answer: Completion) -> None:
+    updates.put((row, answer))
 
 
 def _drain(updates: _Updates, done: list[Completion]) -> bool:
@@ -248,9 +265,3 @@ def _drain(updates: _Updates, done: list[Completion]) -> bool:
             row, news = updates.get_nowait()
         except queue.Empty:
             return True
-
-
-def _plain(prompt: Prompt) -> str:
-    """Write a prompt as plain text that ends where the answer starts."""
-    marks = {"system": "", "user": "Question: ", "assistant": "Answer: "}
-    return "\n".join(f"{marks[m.role]}{m.content}" for m in prompt) + "\nAnswer:"
