@@ -8,6 +8,7 @@ which the store checks.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from app.services.jobs import Jobs
 from app.services.visitor import need_visitor, read_visitor
 from prism_core.errors import PrismError
 from prism_core.storage import RunKind, RunRow, Store
+from prism_core.storage.liveness import is_silent, trouble
 
 POLL_SECONDS = 1.5
 
@@ -66,6 +68,8 @@ class Controls(ABC):
     timer: gr.Timer
     box: gr.Column
     runs: gr.Dropdown
+    trouble: gr.HTML
+    """What keeps a run from going on: a frozen worker, a full disk."""
     panel: gr.HTML
     cancel: gr.Button
     resume: gr.Button
@@ -82,7 +86,7 @@ class Controls(ABC):
     def outputs(self) -> list[Any]:
         """The components that a look may change."""
         buttons = [self.cancel, self.resume, self.delete, self.timer]
-        return [self.box, self.panel, *buttons, self.seen, *self.details]
+        return [self.box, self.trouble, self.panel, *buttons, self.seen, *self.details]
 
 
 def build_controls(what: Watched, extra: tuple[int, gr.Button] | None = None) -> dict[str, Any]:
@@ -110,6 +114,7 @@ def build_controls(what: Watched, extra: tuple[int, gr.Button] | None = None) ->
         parts["runs"] = gr.Dropdown(
             label=f"Your {what.plural}", visible=False, elem_id=what.elem_id("runs")
         )
+        parts["trouble"] = fragment(elem_id=what.elem_id("trouble"))
         parts["panel"] = fragment(elem_id=what.elem_id("panel"))
         with gr.Row(elem_classes="px-tools"):
             for one in buttons:
@@ -166,10 +171,17 @@ class RunWatcher(ABC):
             return {watch.box: gr.Column(visible=True), watch.panel: notice("error", str(error))}
         can_cancel = is_mine and not run.is_ended
         stopping = run.status == "cancelling"
+        now = time.time()
+        problem = trouble(run, self.store.home, now)
+        stuck = is_silent(run, now)
+        can_resume = stuck or run.status in ("cancelled", "failed")
         return {
             watch.box: gr.Column(visible=True),
+            watch.trouble: notice("warn", problem),
             watch.cancel: gr.Button(visible=can_cancel, interactive=not stopping),
-            watch.resume: gr.Button(visible=is_mine and run.status in ("cancelled", "failed")),
+            watch.resume: gr.Button(
+                "Try again" if stuck else "Resume", visible=is_mine and can_resume
+            ),
             watch.delete: gr.Button(visible=is_mine and run.is_ended),
             watch.timer: gr.Timer(active=not run.is_ended),
             **shown,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,8 @@ LOG_PIECES = 3
 """How many older pieces stay beside the log: `worker.log.1` is the newest of them."""
 CANCEL_SECONDS = 3.0
 """A worker that has not obeyed a cancel by then is killed."""
+FROZEN_SECONDS = 300.0
+"""A worker that has shown no sign of life for so long is killed."""
 _TICK_SECONDS = 1.0
 _STOP_SECONDS = 3.0
 _QUICK_DEATH_SECONDS = 5.0
@@ -74,6 +77,7 @@ class Jobs:
         self.limits = RunLimits(store, quotas or Quotas())
         self._workers = _check_workers(workers)
         self._handlers = handlers
+        self._session = secrets.token_hex(8)
         self._log_file = LogFile(store.home / "logs" / "worker.log")
         self._children: list[_Child] = []
         self._quick_deaths = 0
@@ -132,7 +136,7 @@ class Jobs:
         return self._store.request_cancel(run_id, owner)
 
     def resume(self, run_id: str, owner: str | None = None, client: str = "") -> RunRow:
-        """Let a cancelled or failed run go on where it was.
+        """Let a run that was cancelled, failed or is stuck go on where it was.
 
         Raises:
             NotFoundError: there is none, or it is another visitor's.
@@ -140,8 +144,11 @@ class Jobs:
         """
         with self.limits.one_more(client):
             self._check_room()
+            before = self._store.get_run(run_id, owner)
             run = self._store.requeue(run_id, owner)
             self.limits.note(run.id, client)
+        if not before.is_ended:
+            self._end_frozen(before)
         self._wake.set()
         return run
 
@@ -193,15 +200,21 @@ class Jobs:
             self._pause_until = time.monotonic() + min(pause, _LONGEST_PAUSE)
 
     def _kill_deaf(self) -> None:
-        """End workers that did not obey a cancel: their own watch could not run."""
+        """End workers that did not obey a cancel, or show no sign of life: their watch is stuck.
+
+        A run that nobody cancelled is taken over by the next worker.
+        """
         mine = {child.pid: child for child in self._children}
-        for run in self._store.list_runs(statuses=["cancelling"]):
+        now = time.time()
+        for run in self._store.list_runs(statuses=["running", "cancelling"]):
             child = mine.get(run.worker_pid or 0)
             if child is None or run.worker_host != this_host():
                 continue
-            if time.time() - run.updated > CANCEL_SECONDS:
+            if run.status == "cancelling" and now - run.updated > CANCEL_SECONDS:
                 child.end(patience=0.0)
                 self._store.finish(run.id, "cancelled", worker_id=run.worker)
+            elif now - (run.heartbeat or run.updated) > FROZEN_SECONDS:
+                child.end(patience=0.0)
 
     def _stop_overdue(self) -> None:
         """Fail runs whose time is up; their worker sees it with its next sign of life."""
@@ -210,10 +223,17 @@ class Jobs:
             if self._store.finish(run.id, "failed", sentence, worker_id=run.worker):
                 _log.info("Run %s was stopped: its time was up", run.id)
 
+    def _end_frozen(self, run: RunRow) -> None:
+        """End the worker of a stuck run, if it is ours: it holds a place."""
+        with self._lock:
+            for child in self._children:
+                if child.pid == run.worker_pid and run.worker_host == this_host():
+                    child.end(patience=0.0)
+
     def _command(self) -> list[str]:
         command = [sys.executable, "-m", "prism_core.worker"]
         command += ["--parent-pid", str(os.getpid()), "--at-once", str(self._workers)]
-        command += ["--idle-exit", str(IDLE_EXIT_SECONDS)]
+        command += ["--idle-exit", str(IDLE_EXIT_SECONDS), "--session", self._session]
         return command + (["--handlers", self._handlers] if self._handlers else [])
 
     def _environment(self) -> dict[str, str]:

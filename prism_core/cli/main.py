@@ -27,6 +27,7 @@ from prism_core.cli import (
     route,
     schema,
     stability,
+    store,
     study,
     train,
 )
@@ -35,7 +36,7 @@ from prism_core.errors import CancelledError, PrismError, RemoteError, StorageEr
 
 COMMANDS = (
     *(compare, models, personas, train, route, ablate, study, rl, stability, fidelity),
-    schema,
+    *(store, schema),
 )
 """Every command's module, in the order of the help."""
 

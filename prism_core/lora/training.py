@@ -8,7 +8,6 @@ the base model is as it was, with the very same weights. What is saved is a stan
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from prism_core.lora.files import CONFIG_FILE, WEIGHTS_FILE, SaveDtype
 from prism_core.lora.fused_map import fuse_maps
 from prism_core.lora.weights import PROJECTIONS, decoder_layers, hidden_of
 from prism_core.progress import Progress
+from prism_core.utils.durable import replacing
 
 _DTYPES: dict[SaveDtype, torch.dtype] = {
     "float32": torch.float32,
@@ -132,16 +132,8 @@ def save_lora(peft: PeftModel, folder: Path, base: str, dtype: SaveDtype) -> Non
     config.update(base_model_name_or_path=base, inference_mode=True)
     plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
     text = json.dumps(plain, indent=2, sort_keys=True)
-    with _replacing(folder / CONFIG_FILE) as partial:
+    with replacing(folder / CONFIG_FILE) as partial:
         partial.write_text(text, encoding="utf-8")
     tensors = {k: v.detach().to(_DTYPES[dtype]).cpu() for k, v in lora_tensors(peft).items()}
-    with _replacing(folder / WEIGHTS_FILE) as partial:
+    with replacing(folder / WEIGHTS_FILE) as partial:
         save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"format": "pt"})
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; the file is in place once it is whole."""
-    partial = path.with_name(f"{path.name}.partial")
-    yield partial
-    os.replace(partial, path)

@@ -8,7 +8,6 @@ be compared where task, personas and judge are the same: each says them.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from prism_core.storage import pack, unpack
 from prism_core.storage.folders import data_dir
 from prism_core.types import Estimate
 from prism_core.utils.assets import ASSETS
+from prism_core.utils.durable import replacing
 from prism_core.utils.validation import check_name
 
 SHIPPED = ASSETS / "robustness.json"
@@ -80,9 +80,8 @@ def keep_point(label: str, model: str, path: Path | None = None, **parts: Any) -
     text = json.dumps([pack(p) for p in points.values()], indent=1, ensure_ascii=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(f"'{path}' could not be written: {error.strerror}.") from error
     return points[clean]

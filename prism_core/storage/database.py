@@ -1,12 +1,13 @@
 """A connection to SQLite or PostgreSQL whose transactions behave alike.
 
-SQLite gets write-ahead logging, a patient lock, foreign keys, and BEGIN IMMEDIATE for writes, so
-that two processes never upgrade a read lock into a deadlock. Database errors leave as
-`StorageError`, with the password taken out of every message.
+SQLite gets write-ahead logging that every commit forces to the disk, a patient lock, foreign keys,
+and BEGIN IMMEDIATE for writes, so that two processes never upgrade a read lock into a deadlock.
+Database errors leave as `StorageError`, with the password taken out of every message.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -23,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from prism_core.errors import InputError, StorageError
 from prism_core.storage import schema
 from prism_core.storage.folders import make_folder
+from prism_core.storage.migrations import migrate
 
 LOCK_SECONDS = 30.0
 """How long a write waits for another process's transaction."""
@@ -43,7 +45,8 @@ class Database:
         if self.is_sqlite:
             make_folder(Path(str(self._url.database)).parent)
         self._engine = _make_engine(self._url)
-        self._writer = self._engine.execution_options(prism_write=True)
+        self._writer = self._engine.execution_options(prism_write="FULL")
+        self._fleeting_writer = self._engine.execution_options(prism_write="NORMAL")
         self._mine = threading.local()
         self._create_tables()
 
@@ -59,16 +62,18 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self, *, alone: bool = False) -> Iterator[sa.Connection]:
+    def write(self, *, alone: bool = False, fleeting: bool = False) -> Iterator[sa.Connection]:
         """A transaction that writes; `alone` lets no other such block run at the same time.
 
-        Within `together` it is a part of that transaction.
+        It is on the disk when the block ends, unless it is `fleeting`: signs of life, which a power
+        failure may take. Within `together` it is a part of that transaction.
         """
         outer: sa.Connection | None = getattr(self._mine, "connection", None)
         if outer is not None:
             yield outer
             return
-        with self._translated(), self._writer.begin() as connection:
+        writer = self._fleeting_writer if fleeting else self._writer
+        with self._translated(), writer.begin() as connection:
             if alone and not self.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
             yield connection
@@ -94,6 +99,29 @@ class Database:
         changes = {name: statement.excluded[name] for name in update}
         return statement.on_conflict_do_update(index_elements=list(keys), set_=changes)
 
+    @property
+    def file(self) -> Path:
+        """The SQLite file."""
+        return Path(str(self._url.database))
+
+    def shrink(self) -> None:
+        """Give the space of what was deleted back to the disk; PostgreSQL does that by itself.
+
+        Raises:
+            StorageError: somebody else holds the file.
+        """
+        if not self.is_sqlite:
+            return
+        try:
+            with contextlib.closing(sqlite3.connect(self.file, timeout=LOCK_SECONDS)) as own:
+                own.execute("VACUUM")
+                own.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"The file of the store {self.label} could not be made smaller: {error}. "
+                "Try again while nobody uses it."
+            ) from error
+
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
@@ -106,15 +134,7 @@ class Database:
             schema.metadata.create_all(connection)
             statement = self.upsert(schema.meta, ["name"])
             connection.execute(statement, [{"name": "version", "value": str(schema.VERSION)}])
-            found = connection.execute(
-                sa.select(schema.meta.c.value).where(schema.meta.c.name == "version")
-            ).scalar_one()
-        if found != str(schema.VERSION):
-            raise StorageError(
-                f"The store {self.label} was written by another version of PRISM Studio "
-                f"(tables {found}, this one has {schema.VERSION}). "
-                "Set PRISM_DATA_HOME to another folder, or use the version that wrote it."
-            )
+            migrate(connection, self.label)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -122,6 +142,8 @@ class Database:
             yield
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            if "disk is full" in reason:
+                reason = f"{reason}. Free some space on its disk, then try again."
             raise StorageError(f"The store {self.label} failed: {reason}") from error
 
 
@@ -174,13 +196,16 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # We write BEGIN ourselves: Python's sqlite3 would start a transaction only at the first write.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys=ON")
-    # With a write-ahead log, NORMAL loses nothing when a process dies, only when the power fails.
-    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("prism_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    synchronous = connection.get_execution_options().get("prism_write")
+    if synchronous is None:
+        connection.exec_driver_sql("BEGIN")
+        return
+    # With a write-ahead log, NORMAL loses nothing when a process dies, only when the power fails.
+    connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _use_wal(connection: sa.Connection) -> None:
@@ -196,7 +221,7 @@ def _use_wal(connection: sa.Connection) -> None:
             if driver.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 driver.execute("PRAGMA journal_mode=WAL")
             return
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise StorageError(f"The store could not be set up: {error}.") from error
             time.sleep(0.02)

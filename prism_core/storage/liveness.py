@@ -7,14 +7,18 @@ host's name includes its process namespace, so that two containers do not read e
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+from pathlib import Path
 
 import psutil
 
-from prism_core.storage.run_row import RunRow
+from prism_core.storage.run_row import ACTIVE, RunRow
 
 STALE_SECONDS = 20.0
 """A worker silent for longer than this is taken for dead."""
+LOW_DISK_BYTES = 50_000_000
+"""With less free space than this the disk is called full."""
 
 
 def this_host() -> str:
@@ -51,3 +55,34 @@ def worker_may_obey(run: RunRow, now: float) -> bool:
     if run.worker_pid is not None and run.worker_host == this_host():
         return process_lives(run.worker_pid)
     return worker_lives(run, now)
+
+
+def is_silent(run: RunRow, now: float) -> bool:
+    """Whether a run is at work by its status, and nobody has shown a sign of life for long."""
+    since = run.heartbeat or run.updated
+    return run.status in ACTIVE and now - since > STALE_SECONDS
+
+
+def trouble(run: RunRow, home: Path, now: float) -> str:
+    """Return what keeps an unfinished run from going on, and what helps, or ''.
+
+    `home` is the store's folder, on whose disk everything is written.
+    """
+    if run.is_ended:
+        return ""
+    try:
+        free = shutil.disk_usage(home).free
+    except OSError as error:
+        return f"The folder of the store cannot be reached: {error.strerror or error}."
+    if free < LOW_DISK_BYTES:
+        return (
+            f"The disk of the store is full: {free / 1e6:.0f} MB are left. What was finished is "
+            "kept. Once there is space again, the run goes on by itself, or with 'Try again'."
+        )
+    if is_silent(run, now):
+        silent = now - (run.heartbeat or run.updated)
+        return (
+            f"The process that does the work has not answered for {silent:.0f} s: it may be frozen "
+            "or gone. What was finished is kept; 'Try again' ends it and goes on from there."
+        )
+    return ""

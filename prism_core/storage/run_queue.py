@@ -2,7 +2,8 @@
 
 A worker takes the oldest waiting run, after any whose worker died: those go on first. Each change
 of hands happens in a transaction that runs alone, so two workers never hold the same run. A run
-that has lost its worker again and again without a new record is failed instead of tried for ever.
+that has lost its worker again and again without a new record is failed instead of tried for ever;
+where the app ended with the worker, the run is not to blame, and nothing is counted.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LOST = (
     "The process that did the work ended unexpectedly {n} times at the same point, "
     "perhaps because the memory ran out. Resume the run to try again, or make it smaller."
 )
-_NO_WORKER: Mapping[str, Any] = {"worker": "", "worker_host": "", "worker_pid": None}
+NO_WORKER: Mapping[str, Any] = {"worker": "", "worker_host": "", "worker_pid": None}
 
 
 class RunQueue:
@@ -37,10 +38,11 @@ class RunQueue:
 
     _db: Database
 
-    def claim_next(self, worker_id: str, at_once: int = 1) -> RunRow | None:
+    def claim_next(self, worker_id: str, at_once: int = 1, session: str = "") -> RunRow | None:
         """Take the next run for this process, or None if there is none to take now.
 
-        No other worker may use the same `worker_id`; `at_once` limits the runs on this machine.
+        No other worker may use the same `worker_id`; `at_once` limits the runs on this machine;
+        `session` is the start of the app that started this worker.
         """
         now = time.time()
         with self._db.write(alone=True) as connection:
@@ -51,8 +53,8 @@ class RunQueue:
             if sum(run.worker_host == this_host() for run in live) >= at_once:
                 return None
             for run in lost:
-                if run.status == "running" and self._take_over(connection, run):
-                    return self._assign(connection, run.id, worker_id, now)
+                if run.status == "running" and self._take_over(connection, run, session):
+                    return self._assign(connection, run.id, worker_id, session, now)
             waiting = (
                 sa.select(runs.c.id)
                 .where(runs.c.status == "queued")
@@ -60,7 +62,9 @@ class RunQueue:
                 .limit(1)
             )
             run_id = connection.execute(waiting).scalar()
-            return None if run_id is None else self._assign(connection, run_id, worker_id, now)
+            if run_id is None:
+                return None
+            return self._assign(connection, run_id, worker_id, session, now)
 
     def has_work(self) -> bool:
         """Whether a run waits, or has lost its worker."""
@@ -109,7 +113,7 @@ class RunQueue:
                 "updated": now,
             }
         mine = (runs.c.id == run_id) & (runs.c.worker == worker_id) & runs.c.status.in_(ACTIVE)
-        with self._db.write() as connection:
+        with self._db.write(fleeting=True) as connection:
             if connection.execute(sa.update(runs).where(mine).values(**changes)).rowcount == 0:
                 return None
             chosen = sa.select(runs.c.status).where(runs.c.id == run_id)
@@ -147,10 +151,10 @@ class RunQueue:
         now = time.time()
         with self._db.write(alone=True) as connection:
             stopping = sa.update(runs).where(its, runs.c.status == "cancelling")
-            stopped = stopping.values(status="cancelled", updated=now, **_NO_WORKER)
+            stopped = stopping.values(status="cancelled", updated=now, **NO_WORKER)
             count = connection.execute(stopped).rowcount
             working = sa.update(runs).where(its, runs.c.status == "running")
-            back = working.values(status="queued", updated=now, **_NO_WORKER)
+            back = working.values(status="queued", updated=now, **NO_WORKER)
             return count + connection.execute(back).rowcount
 
     @classmethod
@@ -166,13 +170,13 @@ class RunQueue:
         return lost, live
 
     @classmethod
-    def _take_over(cls, connection: sa.Connection, run: RunRow) -> bool:
-        """Count one more lost worker; False if that was one too many and the run is failed."""
+    def _take_over(cls, connection: sa.Connection, run: RunRow, session: str) -> bool:
+        """Count a worker lost in this session; False if that was one too many: the run failed."""
         count = sa.select(sa.func.count()).where(records.c.run_id == run.id)
         mark = connection.execute(count).scalar_one()
         before = sa.select(runs.c.takeover_mark).where(runs.c.id == run.id)
         last = connection.execute(before).scalar_one()
-        takeovers = run.takeovers + 1 if mark == last else 1
+        takeovers = (run.takeovers if mark == last else 0) + (run.session == session)
         if takeovers >= MAX_TAKEOVERS:
             cls._end(connection, run.id, "failed", _LOST.format(n=takeovers))
             return False
@@ -181,12 +185,15 @@ class RunQueue:
         return True
 
     @classmethod
-    def _assign(cls, connection: sa.Connection, run_id: str, worker_id: str, now: float) -> RunRow:
+    def _assign(
+        cls, connection: sa.Connection, run_id: str, worker_id: str, session: str, now: float
+    ) -> RunRow:
         changes = {
             "status": "running",
             "worker": worker_id,
             "worker_host": this_host(),
             "worker_pid": os.getpid(),
+            "session": session,
             "heartbeat": now,
             "updated": now,
             "started": sa.func.coalesce(runs.c.started, now),
@@ -207,7 +214,7 @@ class RunQueue:
         if worker_id is not None:
             chosen = chosen.where(runs.c.worker == worker_id)
         changes = {"status": status, "message": clean_text(message, 2_000), "seconds_left": None}
-        ended = chosen.values(**changes, updated=time.time(), **_NO_WORKER)
+        ended = chosen.values(**changes, updated=time.time(), **NO_WORKER)
         return connection.execute(ended).rowcount > 0
 
     @staticmethod

@@ -55,8 +55,10 @@ class RunRow:
     worker_host: str = ""
     """The machine (and its process namespace) of that worker."""
     worker_pid: int | None = None
+    session: str = ""
+    """The start of the app that started that worker; empty for a worker on its own."""
     takeovers: int = 0
-    """How often it was taken from a dead worker in a row without a new record."""
+    """How often it was taken from a worker that died under a living app, without a new record."""
 
     @property
     def path(self) -> Path:

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.storage.folders import check_printable, check_run_id, new_run_id, run_folder
-from prism_core.storage.liveness import worker_lives, worker_may_obey
-from prism_core.storage.run_queue import RunQueue
+from prism_core.storage.liveness import is_silent, worker_lives, worker_may_obey
+from prism_core.storage.run_queue import NO_WORKER, RunQueue
 from prism_core.storage.run_row import ACTIVE, RUN_STATUSES, RunRow, check_kind
 from prism_core.storage.schema import records, runs
 from prism_core.storage.values import dumps
@@ -140,7 +140,9 @@ class RunTable(RunQueue):
             return self._fetch(connection, run_id, owner)
 
     def requeue(self, run_id: str, owner: str | None = None) -> RunRow:
-        """Put a cancelled or failed run at the end of the queue; it goes on where it was.
+        """Put a run that was cancelled, failed or is stuck at the end of the queue.
+
+        It goes on where it was. A worker that is stuck and comes back finds that it has lost it.
 
         Raises:
             InputError: it is waiting, at work or done.
@@ -148,12 +150,13 @@ class RunTable(RunQueue):
         now = time.time()
         with self._db.write(alone=True) as connection:
             run = self._fetch(connection, check_run_id(run_id), owner, lock=True)
-            if run.status not in ("cancelled", "failed"):
+            if run.status not in ("cancelled", "failed") and not is_silent(run, now):
                 raise InputError(
                     f"The run '{run.title}' is {run.status}; "
-                    "only a cancelled or failed one can be resumed."
+                    "only a cancelled, failed or stuck one can be resumed."
                 )
             changes = {"status": "queued", "queued": now, "updated": now, "takeovers": 0}
+            changes |= NO_WORKER
             again = sa.update(runs).where(runs.c.id == run_id).values(**changes, message="")
             connection.execute(again)
             return self._fetch(connection, run_id, owner)

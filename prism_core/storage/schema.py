@@ -16,8 +16,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 1
-"""Raised whenever the tables change; a store of another version is refused, not guessed at."""
+VERSION = 2
+"""Raised whenever the tables change, with a step in `migrations.py` from the version before."""
 
 metadata = MetaData()
 
@@ -55,6 +55,7 @@ runs = Table(
     Column("worker", Text, nullable=False, default=""),
     Column("worker_host", Text, nullable=False, default=""),
     Column("worker_pid", Integer),
+    Column("session", Text, nullable=False, default="", server_default=""),
     Column("takeovers", Integer, nullable=False, default=0),
     Column("takeover_mark", _Counter, nullable=False, default=0),
     Index("runs_by_status", "status", "queued"),
@@ -84,6 +85,7 @@ def _cache(name: str) -> Table:
         Column("key", String(64), primary_key=True),
         Column("payload", Text, nullable=False),
         Column("created", Float, nullable=False),
+        Index(f"{name}_by_age", "created"),
     )
 
 

@@ -43,6 +43,11 @@ class Store(RunTable, RecordTable, CompletionTables):
         return self._db.together()
 
     @property
+    def database(self) -> Database:
+        """The connection, for what looks after the store as a whole."""
+        return self._db
+
+    @property
     def label(self) -> str:
         """The database's URL without its password, for people."""
         return self._db.label

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from prism_core.study.table import (
     conform,
     table_of,
 )
+from prism_core.utils.durable import replacing
 from prism_core.utils.spreadsheet import safe_text
 
 METADATA_KEY = b"prism.study"
@@ -69,13 +69,11 @@ def save_study(study: Study, path: Path | str) -> Path:
     """
     target = Path(path)
     table = _to_arrow(study)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, part, compression="zstd", compression_level=_LEVEL)
-        os.replace(part, target)
+        with replacing(target) as part:
+            pq.write_table(table, part, compression="zstd", compression_level=_LEVEL)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StorageError(f"The study cannot be written to {target}: {error.strerror}.") from error
     return target
 

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from prism_core.errors import InputError, StorageError
 from prism_core.progress import Progress
+from prism_core.utils.durable import sync_file, sync_folder
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -154,6 +155,7 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
         _write_manifest(fresh)
         discard(folder)
         os.replace(fresh, folder)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -169,8 +171,9 @@ def _write_manifest(folder: Path) -> None:
     manifest = folder / MANIFEST
     manifest.write_text(json.dumps(content, indent=1), encoding="utf-8")
     for path in [*paths, manifest]:
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync_file(path)
+    for inner in {path.parent for path in [*paths, manifest]}:
+        sync_folder(inner)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ they finish, so a worker may die at any moment and nothing is lost.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
 import os
@@ -55,6 +56,8 @@ class WorkerOptions:
     at_once: int = 1
     """How many runs may be at work on this machine, all workers together."""
     parent_pid: int | None = None
+    session: str = ""
+    """The start of the app that started this worker."""
 
 
 def work(store: Store, handlers: Handlers = HANDLERS, options: WorkerOptions | None = None) -> int:
@@ -84,7 +87,7 @@ def work(store: Store, handlers: Handlers = HANDLERS, options: WorkerOptions | N
 
 def _claim(store: Store, worker_id: str, options: WorkerOptions) -> RunRow | None:
     try:
-        return store.claim_next(worker_id, options.at_once)
+        return store.claim_next(worker_id, options.at_once, options.session)
     except StorageError:
         if options.once:
             raise
@@ -122,12 +125,21 @@ def _call_handler(
     except Exception as error:
         # The outermost border of a run: a defect must not stop the queue.
         _write_log(run)
+        if _is_full(error):
+            return "failed", f"The disk of {store.home} is full. Free some space, then resume it."
         lines = str(error).strip().splitlines()
         what = ": ".join([type(error).__name__, *lines[:1]])
         return "failed", (
             f"Something went wrong that should not have ({what}). "
             f"What was finished is kept; {LOG_NAME} in the run's folder has the details."
         )
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a disk or a quota has no room left, in the words of the system or of a library."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def _find_handler(kind: str, handlers: Handlers) -> Handler:
@@ -174,10 +186,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--idle-exit", type=float, help="leave after so many seconds without work")
     parser.add_argument("--at-once", type=int, default=1, help="runs at work on this machine")
     parser.add_argument("--parent-pid", type=int, help="leave when this parent has died")
+    parser.add_argument("--session", default="", help="which start of the app this is")
     parser.add_argument("--handlers", help="module:NAME of a dict from kind to handler")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
-    options = WorkerOptions(given.once, given.idle_exit, given.at_once, given.parent_pid)
+    options = WorkerOptions(
+        given.once, given.idle_exit, given.at_once, given.parent_pid, given.session
+    )
     try:
         handlers = load_object(given.handlers) if given.handlers else HANDLERS
         with Store() as store:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -21,7 +22,7 @@ from prism_core.errors import CancelledError, RemoteError
 from prism_core.models.local import LocalModel
 from prism_core.prism.spec import PRESETS
 from prism_core.rl.spec import RL_PRESETS
-from prism_core.storage import pack
+from prism_core.storage import Store, pack
 
 
 def test_compare_prints_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
@@ -246,3 +247,28 @@ def test_ctrl_c_ends_with_130_and_no_traceback() -> None:
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err
+
+
+def test_the_store_is_backed_up_checked_and_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PRISM_DATABASE_URL", raising=False)
+    home, copy = ["--home", str(tmp_path / "home")], str(tmp_path / "copy")
+    assert main(["store", "check", *home]) == 2  # looking makes none
+    assert "no prism.sqlite3" in capsys.readouterr().err and not (tmp_path / "home").exists()
+    with Store(home=tmp_path / "home") as store:
+        store.finish(store.create_run("study", "Mine", {}).id, "done")
+    assert main(["store", "check", *home, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == {"runs": 1, "records": 0, "answers": 0, "problems": [], "leftovers": 0}
+    assert main(["store", "backup", copy, *home]) == 0
+    assert main(["store", "backup", copy, *home]) == 2  # never over another one
+    assert main(["store", "prune", *home, "--runs-older", "0"]) == 0
+    assert "Removed 1 runs" in capsys.readouterr().out
+    assert main(["store", "prune", *home, "--runs-older", "-1"]) == 2
+    assert main(["store", "check", "--home", copy, "--json"]) == 0
+    capsys.readouterr()
+    with Store(home=tmp_path / "copy") as store, store.database.write() as connection:
+        connection.exec_driver_sql("UPDATE runs SET spec = '{'")
+    assert main(["store", "check", "--home", copy]) == 1
+    assert "cannot be read" in capsys.readouterr().out

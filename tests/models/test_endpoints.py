@@ -90,7 +90,7 @@ def test_what_is_saved_is_read_back(home):
     assert found["mine"] == mine
     assert found["openai"].concurrency == 16 and found["cluster"].key_variable == "CLUSTER_KEY"
     assert parse_endpoints(to_yaml(found)) == found
-    assert list(home.glob("*.part")) == []
+    assert list(home.glob("*.partial")) == []
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert (back.created, dict(back.versions)) == ("2026-01-01", {"torch": "2"})
     # The same study gives the same bytes, also once it has been read back.
     assert study_bytes(back) == study_bytes(made) == (tmp_path / "deep/s.parquet").read_bytes()
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_an_empty_study_is_one(tmp_path: Path) -> None:

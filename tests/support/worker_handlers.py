@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -46,6 +47,8 @@ def fail(run: RunRow, store: Store, progress: Progress) -> None:
         raise InputError("The number of queries is 'many'; it must be a whole number.")
     if run.spec["how"] == "die":
         os.kill(os.getpid(), 9)
+    if run.spec["how"] == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checkpoint.safetensors")
     raise RuntimeError("tensor of shape (3, 4)\nsecond line")
 
 

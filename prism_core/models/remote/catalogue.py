@@ -17,7 +17,6 @@ Prices are never shipped: they change, and a wrong one is worse than an unknown 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ import yaml
 from prism_core.errors import InputError, NotFoundError, StorageError
 from prism_core.models.remote.endpoint import UNNAMED, Endpoint, check_endpoint, check_endpoint_name
 from prism_core.storage.folders import data_dir, make_folder
+from prism_core.utils.durable import replacing
 from prism_core.utils.plain_yaml import plain_documents
 from prism_core.utils.validation import build
 
@@ -140,11 +140,9 @@ def save_endpoint(endpoint: Endpoint) -> Path:
         own = parse_endpoints(path.read_text(encoding="utf-8")) if path.is_file() else {}
         own[endpoint.name] = check_endpoint(endpoint)
         make_folder(path.parent)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False
-        ) as part:
-            part.write(to_yaml(own))
-        os.replace(part.name, path)
+        with replacing(path) as partial:
+            partial.touch(mode=0o600)
+            partial.write_text(to_yaml(own), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
     return path

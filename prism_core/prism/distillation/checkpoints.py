@@ -8,7 +8,6 @@ rate are functions of the seed and the step.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from prism_core.storage.values import dumps, loads
+from prism_core.utils.durable import replacing
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -50,9 +50,8 @@ def save_checkpoint(
         state = optimizer.state.get(param, {})
         tensors |= {f"{m}/{name}": state[m] for m in _MOMENTS if m in state}
     header = {"digest": digest, "step": str(position.step), "notes": dumps(position.notes)}
-    partial = folder / f"{CHECKPOINT_FILE}.partial"
-    save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, header)
-    os.replace(partial, folder / CHECKPOINT_FILE)
+    with replacing(folder / CHECKPOINT_FILE) as partial:
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial, header)
 
 
 def load_checkpoint(

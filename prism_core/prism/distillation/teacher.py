@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from prism_core.prism.distillation.teacher_forcing import (
     pad_forced,
 )
 from prism_core.prism.distillation.training_plan import micro_batches
+from prism_core.utils.durable import replacing
 
 POSITIONS_PER_FILE = 8_192
 """A file holds the answers that together reach this many positions."""
@@ -224,7 +224,6 @@ def _stored_digest(path: Path) -> str | None:
 
 
 def _write(path: Path, rows: TeacherRows, digest: str) -> None:
-    partial = path.with_suffix(".partial")
     tensors = {name: column.contiguous() for name, column in rows._asdict().items()}
-    save_file(tensors, partial, {"digest": digest})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"digest": digest})
