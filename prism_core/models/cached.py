@@ -22,6 +22,8 @@ class CachedModel:
         self.model, self.store = model, store
         self.name, self.fingerprint = model.name, model.fingerprint
         self.has_system_role = model.has_system_role
+        # Earlier versions scored choices at endpoints without the model's chat template.
+        self._mode = "chat" if model.fingerprint.startswith("remote-") else ""
 
     def generate(
         self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
@@ -54,7 +56,7 @@ class CachedModel:
     ) -> list[list[ChoiceScore]]:
         """Return each choice's log-likelihood, from the store where it can."""
         keys = [
-            score_key(self.fingerprint, prompt, row)
+            score_key(self.fingerprint, prompt, row, self._mode)
             for prompt, row in zip(prompts, choices, strict=True)
         ]
         known = self.store.get_scores(keys)

@@ -18,8 +18,8 @@ from prism_core.tasks import Item
 
 MAX_ROWS = 96
 MAX_CHOICES = 256
-BatchKind = Literal["choice", "text"]
-"""Whether choices are scored or texts written."""
+BatchKind = Literal["choice", "letter", "text"]
+"""Whether choices are scored, the letter of a choice is written, or a text."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +43,43 @@ class Batch:
 
 
 def batches_of(
-    spec: StudySpec, model: str, cells: Sequence[Cell], items: Mapping[str, Sequence[Item]]
+    spec: StudySpec,
+    model: str,
+    cells: Sequence[Cell],
+    items: Mapping[str, Sequence[Item]],
+    letter_tokens: int | None = None,
 ) -> tuple[Batch, ...]:
-    """Return all batches of one model, in the order in which they are done."""
+    """Return all batches of one model, in the order in which they are done.
+
+    Where the model writes the letter of its choice, `letter_tokens` is the longest such answer.
+    """
     order = {cell.label: i for i, cell in enumerate(cells)}
     found = [
-        batch for task in spec.tasks for batch in _of_task(spec, model, cells, task, items[task])
+        batch
+        for task in spec.tasks
+        for batch in _of_task(spec, model, cells, items[task], spec.tokens_of(task), letter_tokens)
     ]
     # Sorting is stable: within a cell, tasks keep the order of the spec.
     return tuple(sorted(found, key=lambda batch: order[batch.requests[0].cell.label]))
 
 
 def _of_task(
-    spec: StudySpec, model: str, cells: Sequence[Cell], task: str, items: Sequence[Item]
+    spec: StudySpec,
+    model: str,
+    cells: Sequence[Cell],
+    items: Sequence[Item],
+    tokens: int,
+    letter_tokens: int | None,
 ) -> Iterator[Batch]:
     chosen = [item for item in items if item.kind == "choice"]
     written = [item for item in items if item.kind != "choice"]
+    # Neither scores nor the likeliest letter depend on a seed: a repeat would be the same again.
     for cell in cells:
-        # Scores do not depend on a seed: a repeat would be the same row again.
         requests = [Request(cell, item, spec.seeds[0]) for item in chosen]
-        yield from _slices(requests, model, "choice", 1, MAX_CHOICES)
-    tokens = spec.tokens_of(task)
+        if letter_tokens is None:
+            yield from _slices(requests, model, "choice", 1, MAX_CHOICES)
+        else:
+            yield from _slices(requests, model, "letter", letter_tokens, MAX_ROWS)
     requests = [Request(cell, item, s) for cell in cells for item in written for s in spec.seeds]
     yield from _slices(requests, model, "text", tokens, MAX_ROWS)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from prism_core.personas.prompts import build_prompt
 from prism_core.prism.gating.gated_model import gated_fingerprint
 from prism_core.storage import Store, completion_key, score_key
 from prism_core.study.batches import Batch, Request
@@ -95,11 +96,14 @@ class AnswerCache:
     def _choice_keys(self, batch: Batch) -> list[tuple[str, str]]:
         """Return two keys for each request: of its scores, and of what was read before them."""
         mode = f"{self._facts.scoring}/{FORMAT}"
+        if self._facts.probe is not None:  # earlier versions asked endpoints without a template
+            mode += "/chat"
         sampling = sampling_of(self._spec, batch)
         keys = []
         for request in batch.requests:
             who = self._who(request.cell)
-            prompt = turn_prompt(request, (), self._facts.has_system_role)
+            variant, role = request.cell.variant, self._facts.has_system_role
+            prompt = build_prompt(request.item.question, variant, role)
             scored = score_key(who, prompt, request.item.choices, mode)
             reading = completion_key(who, prompt, sampling, 0, mode=f"{mode} {scored}")
             keys.append((scored, reading))

@@ -11,11 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from prism_core.models.remote.probe import Probe
 from prism_core.personas.prompts import effective_placement
 from prism_core.study.choices import Way
 from prism_core.study.spec import StudySpec
 from prism_core.study.table import NEUTRAL
 from prism_core.types import Persona, PromptVariant
+
+LETTER_TOKENS, THINKING_TOKENS = 16, 2_048
+"""The longest answer that names a choice; the second of a model that thinks before."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,15 @@ class ModelFacts:
     adapters: tuple[AdapterFact, ...] = ()
     """Those of the spec's adapters that fit it."""
     notes: tuple[str, ...] = ()
+    probe: Probe | None = None
+    """What was found out about a model at an endpoint."""
+
+    @property
+    def letter_tokens(self) -> int | None:
+        """The longest answer where the model writes the letter of its choice; None where not."""
+        if self.scoring != "written":
+            return None
+        return THINKING_TOKENS if self.probe is not None and self.probe.reasons else LETTER_TOKENS
 
 
 def cells_of(

@@ -16,6 +16,7 @@ from prism_core.models.buying.dealer import Dealt
 from prism_core.models.cached import CachedModel
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel
+from prism_core.models.remote.generator import RemoteGenerator
 from prism_core.models.sources import open_model
 from prism_core.personas.prompts import build_prompt
 from prism_core.prism.bundle import load_bundle
@@ -26,7 +27,7 @@ from prism_core.storage import Store
 from prism_core.storage.journal import seed_of
 from prism_core.study.batches import Batch, Request
 from prism_core.study.cells import AdapterFact, ModelFacts
-from prism_core.study.choice_scoring import probe_scoring, score_choice_items
+from prism_core.study.choice_scoring import choice_question, choose_way, score_choice_items
 from prism_core.study.choices import ChoiceScores, Way
 from prism_core.study.purchases import Purchases
 from prism_core.study.resolve import short_name
@@ -54,7 +55,9 @@ def is_whole(request: Request, response: Response) -> bool:
 
 
 def sampling_of(spec: StudySpec, batch: Batch) -> Sampling:
-    """Return how a batch's answers are drawn."""
+    """Return how a batch's answers are drawn; a letter is the likeliest answer."""
+    if batch.kind == "letter":
+        return Sampling(max_new_tokens=batch.max_new_tokens)
     return Sampling(
         max_new_tokens=batch.max_new_tokens, temperature=spec.temperature, top_p=spec.top_p
     )
@@ -62,7 +65,9 @@ def sampling_of(spec: StudySpec, batch: Batch) -> Sampling:
 
 def turn_prompt(request: Request, answers: Sequence[Completion], has_system_role: bool) -> Prompt:
     """Return the prompt of the next turn: all that was said so far, then the next question."""
-    prompt = build_prompt(request.item.question, request.cell.variant, has_system_role)
+    item = request.item
+    question = choice_question(item, "written") if item.kind == "choice" else item.question
+    prompt = build_prompt(question, request.cell.variant, has_system_role)
     for answer, question in zip(answers, request.item.follow_ups, strict=False):
         prompt = (*prompt, Message("assistant", answer.text), Message("user", question))
     return prompt
@@ -129,11 +134,15 @@ class Engine:
         """
         model = self.model(reference)
         found, notes = self._adapter_facts(model)
+        probe = None
+        if isinstance(model, RemoteGenerator):
+            probe = model.probe(self._progress.cancel)
+            notes += [probe.sentence, *probe.notes]
         scoring: Way = "letters" if self._spec.scoring == "letters" else "cloze"
-        if self._spec.scoring == "auto" and has_choices:
-            probe = probe_scoring(model if self._store is None else CachedModel(model, self._store))
-            scoring = probe.scoring
-            notes.append(f"{model.name}: {probe.sentence}")
+        if has_choices:
+            asked = model if self._store is None else CachedModel(model, self._store)
+            scoring, why = choose_way(model, asked, self._spec.scoring, self._progress.cancel)
+            notes += [f"{model.name}: {why}"] if why else []
         return ModelFacts(
             reference,
             model.name,
@@ -142,7 +151,22 @@ class Engine:
             scoring,
             tuple(found),
             tuple(notes),
+            probe,
         )
+
+    def recall(self, facts: ModelFacts) -> None:
+        """Use a model as it was found when the study began, without another probe."""
+        model = self.model(facts.reference)
+        if isinstance(model, RemoteGenerator) and facts.probe is not None:
+            model.remember(facts.probe)
+
+    def refused(self, facts: ModelFacts) -> tuple[str, ...]:
+        """Return the parameters that a model refused since it was probed."""
+        model = self.model(facts.reference)
+        if not isinstance(model, RemoteGenerator) or facts.probe is None:
+            return ()
+        known = facts.probe.refused
+        return tuple(name for name in model.client.dialect.refused if name not in known)
 
     def fingerprint(self, reference: str) -> str:
         """Return the identity of a model, without its adapters."""

@@ -70,7 +70,11 @@ def judge_answers(
         CancelledError: stopped on request; finished batches are kept.
     """
     work = _Judging(spec, own, items, records, progress)
-    answers = [a for a in records.answers() if a.model == place and a.turns]
+    answers = [
+        a
+        for a in records.answers()
+        if a.model == place and a.turns and work.item(a).kind != "choice"
+    ]
     known = records.judgements()
     todo = [a for a in answers if a.key not in known]
     by_key = {a.key: a for a in answers}
@@ -118,13 +122,13 @@ class _Judging:
     def judge(self, answers: Sequence[Answer], by_key: Mapping[str, Answer]) -> list[JudgedAnswer]:
         """Return the judgements of a batch, one for each answer."""
         found = {a.key: JudgedAnswer(a.key) for a in answers}
-        written = [a for a in answers if self._item(a).kind == "open"]
+        written = [a for a in answers if self.item(a).kind == "open"]
         if "pairwise" in self.asked:
             self._compare(written, by_key, found)
         if "rubric" in self.asked:
             self._mark(written, found)
         if "refusal" in self.asked:
-            self._refusals([a for a in answers if self._item(a).kind == "safety"], found)
+            self._refusals([a for a in answers if self.item(a).kind == "safety"], found)
         return list(found.values())
 
     def _compare(
@@ -138,7 +142,7 @@ class _Judging:
             if neutral.turns == a.turns:
                 found[a.key] = replace(found[a.key], first=0.5, second=0.5)
                 continue
-            item = self._item(a)
+            item = self.item(a)
             reference = item.reference or None
             pairs.append((a.key, JudgePair(_asked(item), _said(a), _said(neutral), reference)))
         verdicts = self.pairwise.judge([pair for _, pair in pairs], cancel=self.cancel)
@@ -150,7 +154,7 @@ class _Judging:
     def _mark(self, answers: Sequence[Answer], found: Found) -> None:
         if not answers:
             return
-        texts = [_RUBRIC.format(question=_asked(self._item(a)), answer=_said(a)) for a in answers]
+        texts = [_RUBRIC.format(question=_asked(self.item(a)), answer=_said(a)) for a in answers]
         prompts = [(Message("user", text),) for text in texts]
         rows = self.model.score_choices(prompts, [MARKS] * len(prompts), cancel=self.cancel)
         for a, row in zip(answers, rows, strict=True):
@@ -158,12 +162,13 @@ class _Judging:
             found[a.key] = replace(found[a.key], rubric=mark)
 
     def _refusals(self, answers: Sequence[Answer], found: Found) -> None:
-        pairs = [(self._item(a).question, a.turns[0]) for a in answers]
+        pairs = [(self.item(a).question, a.turns[0]) for a in answers]
         shares = judge_refusals(self.model, pairs, cancel=self.cancel)
         for a, p in zip(answers, shares, strict=True):
             found[a.key] = replace(found[a.key], refused=p > 0.5)
 
-    def _item(self, answer: Answer) -> Item:
+    def item(self, answer: Answer) -> Item:
+        """Return what was answered."""
         return self.items[answer.task, answer.item]
 
 

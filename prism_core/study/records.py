@@ -20,6 +20,7 @@ from prism_core.errors import NotFoundError
 from prism_core.storage import RunRow, Store, pack, unpack
 from prism_core.study.answers import Answer, JudgedAnswer
 from prism_core.study.cells import Cell, ModelFacts
+from prism_core.study.choices import MEANING
 from prism_core.study.resolve import item_table
 from prism_core.study.scores import row_of
 from prism_core.study.spec import StudySpec
@@ -141,16 +142,38 @@ def study_of(run: RunRow, records: StudyRecords) -> Study:
     items, models, end = records.items(), records.models(), records.end()
     notes = [note for part in models.values() for note in (*part.facts.notes, *part.notes)]
     versions = {f"model {p.facts.name}": p.facts.fingerprint for p in models.values()}
+    if any(item.kind == "choice" for had in items.values() for item in had):
+        versions |= {f"choices {p.facts.name}": MEANING[p.facts.scoring] for p in models.values()}
     created = datetime.datetime.fromtimestamp(run.created, datetime.UTC)
+    rows = build_rows(models, items, records.answers(), records.judgements())
+    notes += silent_answers(rows)
     return Study(
         spec=unpack(StudySpec, dict(run.spec)),
-        rows=build_rows(models, items, records.answers(), records.judgements()),
+        rows=rows,
         items=item_table(items),
         notes=tuple(dict.fromkeys([*notes, *(end.notes if end else ())])),
         finished=end is not None,
         created=created.isoformat(timespec="seconds"),
         versions={**versions, **(end.versions if end else {})},
     )
+
+
+def silent_answers(rows: Any) -> list[str]:
+    """Return a sentence for each model some of whose answers say nothing, or name no choice."""
+    found = []
+    for name, own in rows.groupby("model", sort=False):
+        asked = own[own["kind"] == "choice"]
+        if none := int(asked["choice"].isna().sum()):
+            found.append(
+                f"{name}: {none:,} of {len(asked):,} answers name no choice; they count as wrong."
+            )
+        written = own[own["kind"] != "choice"]
+        if empty := int((written["text"] == "").sum()):
+            found.append(
+                f"{name}: {empty:,} of {len(written):,} answers are empty: the model said nothing, "
+                "or its provider's filter stopped it."
+            )
+    return found
 
 
 def build_rows(

@@ -175,7 +175,8 @@ class StudyRun:
             self._engine.use(reference, self._given[reference])
         self.progress.update("loading", place, len(self.spec.models), f"loading {reference}")
         part = self._part(place, reference, executor)
-        batches = batches_of(self.spec, reference, part.cells, self.items)
+        tokens = part.facts.letter_tokens
+        batches = batches_of(self.spec, reference, part.cells, self.items, tokens)
         self._total = sum(len(b.requests) for b in batches)
         todo = self._unrecorded(place, batches)
         self._done = self._total - sum(len(b.requests) for b in todo)
@@ -199,6 +200,8 @@ class StudyRun:
                 self.purchases.ledger.flush()
             self._tell()
             self.progress.check()
+        if part.facts.probe is not None and (late := self._engine.refused(part.facts)):
+            self._said += (f"{part.facts.name} later refused {', '.join(late)} as well.",)
         if self.spec.judges:
             own = self._engine.model(reference)
             self._said += judge_answers(
@@ -225,6 +228,8 @@ class StudyRun:
                     f"The model '{reference}' has changed since this study began. Start a new "
                     "study; answers that still hold come from the cache."
                 )
+            if known.facts.probe is not None:
+                self._engine.recall(known.facts)
             return known
         has_choices = any(i.kind == "choice" for had in self.items.values() for i in had)
         facts = executor.facts(reference, has_choices)
@@ -291,9 +296,8 @@ class StudyRun:
         self.progress.update(STAGE, self._done, self._total, note)
 
     def _notes(self) -> tuple[str, ...]:
-        if self.spec.judges:
-            return tuple(dict.fromkeys(self._said))
-        return ("No judge took part: alignment rests on checks of form and on safety alone.",)
+        nobody = "No judge took part: alignment rests on checks of form and on safety alone."
+        return tuple(dict.fromkeys([*self._said, *([] if self.spec.judges else [nobody])]))
 
 
 def _only(batch: Batch, places: Sequence[int]) -> list[Batch]:

@@ -22,7 +22,7 @@ from prism_core.types import Length, Placement
 from prism_core.utils.plain_yaml import plain_documents
 from prism_core.utils.validation import PLAIN, Seed, build, check, check_name, json_schema
 
-Scoring = Literal["auto", "letters", "cloze"]
+Scoring = Literal["auto", "letters", "cloze", "first_token", "written"]
 Effort = Literal["", "none", "minimal", "low", "medium", "high", "xhigh"]
 LATER = ("concurrency", "retries", "most_cost", "effort")
 """Fields that earlier versions did not have. Of them, the effort alone decides answers."""

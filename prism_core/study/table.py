@@ -64,7 +64,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("category", "text", "The item's category"),
     Column("item", "text", "The item's id, unique within its task"),
     Column("seed", "whole", "Seed of the answer; repeats of one item differ in it", 0, 2**63 - 1),
-    Column("text", "text", "The answer; for choices the chosen choice's text"),
+    Column("text", "text", "The answer; for choices the chosen choice's text, or what named none"),
     Column("choice", "whole", "Index of the chosen choice", 0, 1_000, True),
     Column("tokens", "whole", "Tokens of the answer", 0, 10**9, True),
     Column("prompt_tokens", "whole", "Tokens of the prompt", 0, 10**9, True),
