@@ -84,8 +84,10 @@ def is_remote(reference: str) -> bool:
     return split_remote(reference) is not None
 
 
-def open_model(reference: str, progress: Progress | None = None) -> Generator:
+def open_model(reference: str, progress: Progress | None = None, *, effort: str = "") -> Generator:
     """Load the model of a reference; a model at an endpoint (`NAME:MODEL`) is asked nothing yet.
+
+    There, a reasoning model thinks with the given `effort`; empty leaves it to the model.
 
     Raises:
         PrismError: there is no such model or endpoint, or it cannot be loaded.
@@ -95,7 +97,7 @@ def open_model(reference: str, progress: Progress | None = None) -> Generator:
 
         if os.environ.get("PRISM_PUBLIC", "").strip() == "1":
             _check_listed(reference.strip(), os.environ.get("PRISM_MODEL", "").strip())
-        return RemoteGenerator(find_endpoint(parts[0]), parts[1])
+        return RemoteGenerator(find_endpoint(parts[0]), parts[1], effort)
     from prism_core.models.local import LocalModel
 
     return LocalModel.load(reference, progress=progress)

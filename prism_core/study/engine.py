@@ -119,7 +119,7 @@ class Engine:
         """
         if self._model is None or reference != self._reference:
             self._model, self._gated = None, {}
-            model = open_model(reference, self._progress)
+            model = open_model(reference, self._progress, effort=self._spec.effort)
             self.use(reference, model)
             return model
         return self._model

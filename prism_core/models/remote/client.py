@@ -27,14 +27,17 @@ _ABSENT = (404, 405, 501)
 class Client:
     """One model at one endpoint. Safe to share among threads."""
 
-    def __init__(self, endpoint: Endpoint, model: str = "") -> None:
+    def __init__(self, endpoint: Endpoint, model: str = "", *, effort: str = "") -> None:
         """Connect nothing yet; the first request does.
+
+        With an `effort`, every chat request asks the model to think so much.
 
         Raises:
             InputError: a value cannot be used; the key itself is never quoted.
         """
         self.endpoint, self.model = check_endpoint(endpoint), model
         self.dialect = Dialect()
+        self._effort = {"reasoning_effort": effort} if effort else {}
         self.retries = endpoint.retries
         """How often a request is repeated here; 0 where the caller does that."""
         self._key = read_key(endpoint)
@@ -126,7 +129,7 @@ class Client:
         """Send a chat request, once more for each parameter that turns out to be refused."""
         lessons: tuple[str, ...] = ()
         while True:
-            sent = self.dialect.fit({"model": self.model, **body}, lessons)
+            sent = self.dialect.fit({"model": self.model, **self._effort, **body}, lessons)
             try:
                 found = self._send(sent, stream)
             except APIStatusError as error:

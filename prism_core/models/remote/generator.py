@@ -55,8 +55,10 @@ class RemoteGenerator:
     has_system_role = True
     """Such an endpoint takes system turns and places them itself."""
 
-    def __init__(self, endpoint: Endpoint, model: str) -> None:
+    def __init__(self, endpoint: Endpoint, model: str, effort: str = "") -> None:
         """Connect nothing yet; the first request does.
+
+        A reasoning model thinks with the given `effort`; empty leaves it to the model.
 
         Raises:
             InputError: a value cannot be used; the key itself is never quoted.
@@ -64,11 +66,11 @@ class RemoteGenerator:
         if not model.strip():
             raise InputError(f"The model's name at the endpoint '{endpoint.name}' is empty.")
         self.name, self.host, self.parallel = model, endpoint.host, endpoint.concurrency
-        self.client = Client(endpoint, model)
+        self.client = Client(endpoint, model, effort=effort)
         self._dealer: Dealer | None = None
         self._probe: Probe | None = None
         self._probing = threading.Lock()
-        identity = f"{endpoint.base_url}\0{model}".encode()
+        identity = "\0".join([endpoint.base_url, model, *filter(None, [effort])]).encode()
         self.fingerprint = f"remote-{hashlib.sha256(identity).hexdigest()[:16]}"
 
     @property
