@@ -100,7 +100,7 @@ def load_study(source: Path | str | bytes, limits: FileLimits = FileLimits()) ->
             _check_size(file.metadata, limits)
             about = _about(file.metadata.metadata)
             _check_types(file.schema_arrow)
-        texts = [c.name for c in COLUMNS if c.kind == "text"]
+        texts = [c.name for c in COLUMNS if c.kind == "text" and not c.later]
         # Reopened: only now is it known that the columns to be read as dictionaries are there.
         with pq.ParquetFile(content, read_dictionary=texts, arrow_extensions_enabled=False) as file:
             rows = _read(file, limits.plain_bytes)
@@ -195,7 +195,8 @@ def _read(file: pq.ParquetFile, most: int) -> pd.DataFrame:
         if pa.types.is_dictionary(column.type):
             table = table.set_column(place, column.name, table.column(place).cast(pa.string()))
     # The pandas part of the metadata is a stranger's too: it is not looked at.
-    return table.to_pandas(ignore_metadata=True)
+    rows = table.to_pandas(ignore_metadata=True)
+    return rows.assign(**{c.name: None for c in COLUMNS if c.name not in rows.columns})
 
 
 def _written_out(column: pa.Array) -> int:
@@ -227,7 +228,7 @@ def _check_types(schema: pa.Schema) -> None:
     known = {c.name: c for c in COLUMNS}
     if len(schema.names) != len(set(schema.names)):
         raise InputError("The file has two columns of one name.")
-    lost = [name for name in known if name not in schema.names]
+    lost = [c.name for c in COLUMNS if c.name not in schema.names and not c.later]
     if lost:
         raise InputError(f"The file lacks the column '{lost[0]}'.")
     for column in schema:

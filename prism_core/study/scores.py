@@ -115,6 +115,8 @@ def row_of(
         "check": answer.check,
         "refused": None if refused is None else float(refused),
         "words": len(text.split()),
+        "thoughts": answer.reasoning_tokens or None,
+        "cost": answer.cost,
     }
 
 

@@ -43,6 +43,8 @@ class Column:
     high: float | None = None
     optional: bool = False
     """Whether a value may be missing (a text may always be empty)."""
+    later: bool = False
+    """Whether files of earlier versions lack it; its values are then missing."""
 
 
 def _share(name: str, meaning: str) -> Column:
@@ -82,6 +84,9 @@ COLUMNS: tuple[Column, ...] = (
     _share("refused", "1 for a refusal, by rule"),
     _share("refused_judge", "1 for a refusal, by the judge"),
     Column("words", "whole", "Words of the answer", 0, 10**9, True),
+    Column("thoughts", "whole", "Tokens of the answer that were thoughts", 0, 10**9, True, True),
+    Column("cost", "real", "What the answer's tokens cost", 0, 10**9, True, True),
+    Column("preference_2", "real", "P(better than neutral) by the second judge", 0, 1, True, True),
 )
 """The columns of `rows`, in order."""
 

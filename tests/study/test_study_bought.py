@@ -39,6 +39,8 @@ SPEC = StudySpec(
 )
 # In 3 cells: 3 open and 2 safety items, one of which has a second turn.
 REQUESTS = 3 * (3 + 2 + 1)
+PAID = REQUESTS + 1
+"""With the probe's first request."""
 FILE = "mock:\n  base_url: {url}\n  retries: 0\n  prices:\n    m: {{input: 1, output: 10}}\n"
 
 
@@ -65,9 +67,10 @@ def test_every_request_is_sent_once_and_its_price_is_kept(store: Store, mock: Co
     assert study.finished and len(study.rows) == 15
     assert set(mock.asked.values()) == {1} and sum(mock.asked.values()) == REQUESTS
     spent = done.purchases.ledger.spent()
-    assert (spent.requests, spent.uncounted) == (REQUESTS, 0)
+    assert (spent.requests, spent.uncounted) == (REQUESTS + mock.probes, 0)
     # 40 tokens read at 1 and 10 written at 10 for a million: 140e-6 each.
-    assert spent.cost == pytest.approx(REQUESTS * 140e-6)
+    assert spent.cost == pytest.approx(PAID * 140e-6)
+    assert study.rows["cost"].sum() == pytest.approx(REQUESTS * 140e-6)
     buy(store)
     assert sum(mock.asked.values()) == REQUESTS  # the second study comes from the cache
 
@@ -84,7 +87,8 @@ def test_a_storm_of_429s_is_waited_out_and_buys_nothing_twice(store: Store, mock
     assert study.finished and set(mock.answered.values()) == {1}
     assert sum(mock.asked.values()) == REQUESTS + 8
     spent = done.purchases.ledger.spent()
-    assert spent.cost == pytest.approx(REQUESTS * 140e-6)  # a refusal costs nothing
+    # A refusal costs nothing.
+    assert spent.cost == pytest.approx(PAID * 140e-6)
     assert any("Paused: 127.0.0.1" in note and "Asking again in" in note for note in notes)
     assert any(note.endswith("USD spent") for note in notes)
 
@@ -100,9 +104,9 @@ def test_a_broken_answer_is_asked_again_and_counts_as_spent(store: Store, mock: 
     assert study.finished and set(mock.answered.values()) == {1}
     assert not study.rows["text"].str.contains("half").any()
     spent = done.purchases.ledger.spent()
-    assert (spent.requests, spent.uncounted) == (REQUESTS + 1, 1)
+    assert (spent.requests, spent.uncounted) == (REQUESTS + mock.probes + 1, 1)
     # The lost one stands at the most it can have cost: its prompt's bytes, and 20 tokens.
-    assert (spent.cost or 0) > REQUESTS * 140e-6 + 20 * 10e-6
+    assert (spent.cost or 0) > PAID * 140e-6 + 20 * 10e-6
 
 
 def test_a_request_that_fails_for_ever_ends_in_a_sentence_and_keeps_the_others(
@@ -129,11 +133,11 @@ def test_a_request_that_fails_for_ever_ends_in_a_sentence_and_keeps_the_others(
 def test_a_limit_is_not_passed_and_a_higher_one_buys_only_the_rest(
     store: Store, mock: Counted
 ) -> None:
-    # A request may cost some 370e-6 at most, and costs 140e-6: a few fit into 1e-3.
-    with pytest.raises(SpendingLimitError, match=r"limit of 0\.0010 USD is reached"):
-        buy(store, replace(SPEC, most_cost=1e-3))
+    # A request may cost some 370e-6 at most, and costs 140e-6: a few fit behind the probe's.
+    with pytest.raises(SpendingLimitError, match=r"limit of 0\.0020 USD is reached"):
+        buy(store, replace(SPEC, most_cost=2e-3))
     bought = sum(mock.answered.values())
-    assert 0 < bought * 140e-6 <= 1e-3 and bought < REQUESTS
+    assert 0 < bought < REQUESTS and (bought + 1) * 140e-6 <= 2e-3
     _, study = buy(store, replace(SPEC, most_cost=1.0))
     assert study.finished and set(mock.asked.values()) == {1}
 
@@ -229,5 +233,5 @@ def test_killed_and_resumed_buys_again_at_most_what_was_under_way(
     with Store(f"sqlite:///{out}/run.sqlite3", home=out) as kept:
         entries = kept.get_records(row.id, STAGE).values()
     # A reservation may be on the disk and its request not yet sent: it counts as spent too.
-    assert 0 <= len(entries) - sum(mock.asked.values()) <= len(open_ones)
+    assert 0 <= len(entries) - mock.probes - sum(mock.asked.values()) <= len(open_ones)
     assert sum(not one["counted"] for one in entries) == len(open_ones)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from prism_core.models.remote.probing import HELLO, KNOWN
+
 Trouble = Callable[[BaseHTTPRequestHandler, dict[str, Any], int], bool]
 """Told the request and its number from 0; answers it itself and returns True, or leaves it."""
 
@@ -27,12 +29,22 @@ class Counted:
     asked: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     """Answers that were sent whole."""
+    probes: int = 0
+    """Requests of a probe, counted apart; of them only the streamed chat is answered and paid."""
     under_way: int = 0
     most: int = 0
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         text = " | ".join(one["content"] for one in body["messages"])
+        if text.startswith((HELLO[0].content, KNOWN[0].content)):
+            with self.guard:
+                self.probes += 1
+            if body.get("stream"):
+                send_answer(handler, "ready")
+            else:
+                send_error(handler, 501)
+            return
         with self.guard:
             number = sum(self.asked.values())
             self.asked[text] += 1
