@@ -155,7 +155,7 @@ def plain_step(peft: PeftModel, samples: Sequence[ForcedAnswer]) -> Callable[[in
     adam = torch.optim.AdamW(params, lr=1e-4)
 
     def logits_of(sample: ForcedAnswer, prompt: tuple[int, ...]) -> torch.Tensor:
-        ids = torch.tensor([[*prompt, *sample.answer]])
+        ids = torch.tensor([[*prompt, *sample.answer]], device=peft.device)
         logits: torch.Tensor = peft(input_ids=ids).logits[0, len(prompt) - 1 :]
         return logits / HEAT
 

@@ -1,1 +1,1 @@
-"""What several benchmarks share: a served app, a visitor, questions."""
+"""What several benchmarks share: a served app, a visitor, questions, random models."""
