@@ -7,7 +7,6 @@ tab that hears of it adds it to its own list, so that none overwrites what anoth
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +32,8 @@ from app.compare.history import (
 )
 from app.compare.shown import Shown
 from app.compare.views.cards import arm_title
+from prism_core.errors import InputError
+from prism_core.storage import loads
 
 EXPORTS: tuple[tuple[str, str, str, Callable[[list[HistoryEntry]], str]], ...] = (
     ("Export CSV", "prism-history.csv", "text/csv", to_csv),
@@ -107,8 +108,8 @@ class HistoryHandlers:
     def hear(self, said: str, stored: object) -> Any:
         """Add what another tab saved; where that one was cleared, clear this one."""
         try:
-            told = json.loads(said)
-        except ValueError:
+            told = loads(said)
+        except InputError:
             return gr.skip()
         if told == []:
             return []

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from prism_core.errors import InputError
+from prism_core.storage import loads
 
 _LONGEST = 4_000
 _LONGEST_VALUE = 200
@@ -46,8 +47,8 @@ def read_pick(text: str) -> Pick:
     if not isinstance(text, str) or not 0 < len(text) <= _LONGEST:
         raise problem
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
+        data = loads(text)
+    except InputError as error:
         raise problem from error
     if not isinstance(data, dict) or not data.keys() <= {field.name for field in fields(Pick)}:
         raise problem

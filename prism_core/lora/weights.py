@@ -7,7 +7,6 @@ rows that are switched off cost no LoRA arithmetic and keep the base's result to
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +21,13 @@ from transformers import PreTrainedModel
 
 from prism_core.errors import ModelError
 from prism_core.lora.files import CONFIG_FILE, WEIGHTS_FILE
+from prism_core.storage import loads
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The seven linear maps of a decoder layer that the paper adapts."""
 _PEFT_PREFIX = "base_model.model."
+MAX_RANK, MAX_ALPHA = 4_096, 100_000
+"""Far more than any adapter that means well."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,12 @@ class LoraWeights:
             ModelError: the folder is no plain LoRA, or does not fit the model.
         """
         config = _read_config(folder)
-        rank, alpha = config.get("r"), config.get("lora_alpha")
-        if not isinstance(rank, int) or not isinstance(alpha, int | float) or rank < 1:
-            raise ModelError(f"{CONFIG_FILE} has rank {rank!r}, alpha {alpha!r}; both must be set.")
+        rank, scale = _rank_and_scale(config)
         try:
             tensors = load_file(folder / WEIGHTS_FILE)
-        except (OSError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelError(f"The adapter's {WEIGHTS_FILE} cannot be read: {error}.") from error
-        scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
-        return cls(_pair_up(tensors, float(scale), model))
+        return cls(_pair_up(tensors, rank, scale, model))
 
     @contextmanager
     def active(self, model: PreTrainedModel, rows: torch.Tensor | None = None) -> Iterator[None]:
@@ -118,7 +117,7 @@ def hidden_of(output: object) -> torch.Tensor:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"The adapter's {CONFIG_FILE} cannot be read: {error}.") from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
@@ -128,21 +127,42 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _rank_and_scale(config: dict[str, Any]) -> tuple[int, float]:
+    """Return a LoRA's rank, and what its update is multiplied by."""
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
+        raise ModelError(
+            f"{CONFIG_FILE} has rank {str(rank)[:40]!r}; it must be 1 to {MAX_RANK:,}."
+        )
+    if type(alpha) not in (int, float) or not 0 < abs(alpha) <= MAX_ALPHA:
+        raise ModelError(
+            f"{CONFIG_FILE} has alpha {str(alpha)[:40]!r}; it must be a number up to {MAX_ALPHA:,}."
+        )
+    return rank, float(alpha / rank**0.5 if config.get("use_rslora") else alpha / rank)
+
+
 def _pair_up(
-    tensors: dict[str, torch.Tensor], scale: float, model: PreTrainedModel
+    tensors: dict[str, torch.Tensor], rank: int, scale: float, model: PreTrainedModel
 ) -> dict[str, LoraPair]:
     layer0 = decoder_layers(model)[0]
     first = next(f"{name}." for name, module in model.named_modules() if module is layer0)
     pairs: dict[str, LoraPair] = {}
+    used: set[str] = set()
     for key in sorted(k for k in tensors if k.endswith(".lora_A.weight")):
         path = key.removeprefix(_PEFT_PREFIX).removesuffix(".lora_A.weight")
         down, up = tensors[key], tensors.get(key.replace(".lora_A.", ".lora_B."))
+        used |= {key, key.replace(".lora_A.", ".lora_B.")}
         try:
             module = model.get_submodule(path)
         except AttributeError as error:
             raise ModelError(f"The adapter changes '{path}', which this model lacks.") from error
         if not isinstance(module, nn.Linear) or up is None:
             raise ModelError(f"The adapter's part for '{path}' is not a LoRA of a linear map.")
+        if down.dim() != 2 or up.dim() != 2 or (down.shape[0], up.shape[1]) != (rank, rank):
+            raise ModelError(
+                f"The adapter's part for '{path}' has shapes {tuple(down.shape)} and "
+                f"{tuple(up.shape)}, which are no matrices of rank {rank}."
+            )
         if (up.shape[0], down.shape[1]) != tuple(module.weight.shape):
             raise ModelError(
                 f"The adapter's part for '{path}' maps {down.shape[1]} to {up.shape[0]} values, "
@@ -151,7 +171,19 @@ def _pair_up(
             )
         if path.startswith(first):
             raise ModelError("The adapter changes layer 0, which the gate reads.")
-        pairs[path] = LoraPair(down.to(module.weight), up.to(module.weight), scale)
+        pairs[path] = LoraPair(_placed(down, module, path), _placed(up, module, path), scale)
     if not pairs:
         raise ModelError("The adapter holds no LoRA matrices.")
+    if odd := sorted(set(tensors) - used):
+        raise ModelError(f"The adapter holds {odd[0][:80]!r}, which is no part of a plain LoRA.")
     return pairs
+
+
+def _placed(tensor: torch.Tensor, module: nn.Linear, path: str) -> torch.Tensor:
+    """Return a matrix in the device and number format of its module."""
+    placed = tensor.to(module.weight) if tensor.is_floating_point() else None
+    if placed is None or not bool(placed.isfinite().all()):
+        raise ModelError(
+            f"The adapter's part for '{path}' holds values that are no finite numbers."
+        )
+    return placed

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from jinja2 import TemplateError
-
+from prism_core.errors import ModelError
 from prism_core.types import Message, Prompt
 
 if TYPE_CHECKING:
@@ -23,15 +22,24 @@ def has_system_role(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Tell whether the chat template takes a system turn and shows its text to the model."""
     try:
         text = render(tokenizer, (Message("system", PROBE), Message("user", "x")))
-    except (TemplateError, ValueError):
+    except ModelError:
         return False
     return PROBE in text
 
 
 def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
-    """Render a prompt by the model's template as text that is ready to be answered."""
+    """Render a prompt by the model's template as text that is ready to be answered.
+
+    Raises:
+        ModelError: the template refuses the prompt, or is broken.
+    """
     messages = [{"role": m.role, "content": m.content} for m in prompt]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is a program: it may raise whatever it likes
+        raise ModelError(
+            f"The chat template of this model fails: {str(error)[:200] or type(error).__name__}"
+        ) from error
     return cast(str, text)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from prism_core.errors import ModelError
+from prism_core.models.gguf_check import check_gguf
 from prism_core.progress import Progress
 from prism_core.utils.cache_folder import STAGE, cache_dir, prepared, sha256_of
 
@@ -58,6 +59,7 @@ def convert_gguf(path: Path, folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    check_gguf(path)
     try:
         with no_progress_bars():
             # Reading a GGUF header takes seconds: read the configuration once and hand it on.
@@ -65,10 +67,34 @@ def convert_gguf(path: Path, folder: Path) -> None:
             file: dict[str, Any] = {"gguf_file": path.name, "config": config}
             plain = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.float32}
             AutoTokenizer.from_pretrained(path.parent, **file).save_pretrained(folder)
-            model = AutoModelForCausalLM.from_pretrained(path.parent, **file, **plain)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                path.parent, **file, **plain, output_loading_info=True
+            )
             model.save_pretrained(folder)
-    except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # tokenizers raises no narrower class
         raise ModelError(f"{path.name} cannot be read as a GGUF model: {error}") from error
+    refuse_gaps(info, path.name)
+
+
+def refuse_gaps(info: dict[str, Any], label: str) -> None:
+    """Stop where transformers would fill missing weights with random numbers.
+
+    `info` is what `from_pretrained` returns with `output_loading_info`.
+
+    Raises:
+        ModelError: weights are missing, or have another shape than the configuration says.
+    """
+    missing = sorted(map(str, info["missing_keys"]))
+    if missing:
+        raise ModelError(
+            f"{label!r} lacks {len(missing)} weights, such as {missing[0]!r}: "
+            "the files are incomplete or belong to another kind of model"
+        )
+    if other := sorted(map(str, info.get("mismatched_keys", ()))):
+        raise ModelError(
+            f"{label!r} has {len(other)} weights of another shape than its configuration says, "
+            f"such as {other[0][:120]}"
+        )
 
 
 @contextmanager

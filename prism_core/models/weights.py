@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prism_core.errors import ModelError
-from prism_core.models.embedded import convert_gguf, embedded_folder, no_progress_bars
+from prism_core.models.chat import PROBE, render
+from prism_core.models.config_check import check_config
+from prism_core.models.embedded import convert_gguf, embedded_folder, no_progress_bars, refuse_gaps
 from prism_core.models.hub import snapshot
 from prism_core.models.sources import EMBEDDED, ModelSource, resolve
 from prism_core.progress import Progress
+from prism_core.types import Message
 from prism_core.utils.cache_folder import (
     MANIFEST,
     STAGE,
@@ -112,6 +115,7 @@ def load_weights(
         identity = _manifest_identity(folder)
     else:
         folder = _folder_of(source, progress)
+        check_config(folder, source.label)
         identity = _files_identity(folder, source)
         tokenizer = _load_tokenizer(folder, source)
     progress.update(STAGE, 1, 2, f"loading {source.label}")
@@ -181,7 +185,7 @@ def _load_tokenizer(folder: Path, source: ModelSource) -> PreTrainedTokenizerBas
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # tokenizers raises no narrower class
         raise ModelError(f"the tokenizer of {source.label!r} cannot be read: {error}") from error
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
@@ -190,12 +194,13 @@ def _load_tokenizer(folder: Path, source: ModelSource) -> PreTrainedTokenizerBas
     if tokenizer.chat_template is None:
         log.warning("%s has no chat template: a plain Question/Answer form is used", source.label)
         tokenizer.chat_template = FALLBACK_TEMPLATE
+    if PROBE not in render(tokenizer, (Message("user", PROBE),)):
+        raise ModelError(f"the chat template of {source.label!r} does not show a question")
     return tokenizer
 
 
 def _load_model(folder: Path, source: ModelSource, dtype: torch.dtype) -> PreTrainedModel:
     """Load safetensors into a causal language model that is only read from."""
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
@@ -209,19 +214,9 @@ def _load_model(folder: Path, source: ModelSource, dtype: torch.dtype) -> PreTra
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # the hub's and safetensors' own errors share no base class
         raise ModelError(f"{source.label!r} cannot be loaded: {error}") from error
     model, info = loaded
-    _refuse_gaps(info, source)
+    refuse_gaps(info, source.label)
     model.eval().requires_grad_(False)
     return model
-
-
-def _refuse_gaps(info: dict[str, Any], source: ModelSource) -> None:
-    """Stop where transformers would fill missing weights with random numbers."""
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"{source.label!r} lacks {len(missing)} weights, such as {missing[0]!r}: "
-            "the files are incomplete or belong to another kind of model"
-        )

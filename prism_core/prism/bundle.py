@@ -42,9 +42,10 @@ def check_base(info: BundleInfo, model: LocalModel) -> None:
     Raises:
         ModelError: shape or embedding table differ; the message names both models.
     """
-    same_shape = tuple(info.base.shape) == _shape(model.model)
+    own = _probe(model.model)
+    same_shape = tuple(info.base.shape) == _shape(model.model) and len(info.base.probe) == len(own)
     if same_shape:
-        pair = torch.tensor([info.base.probe, _probe(model.model)])
+        pair = torch.tensor([info.base.probe, own])
         same_shape = bool(torch.corrcoef(pair)[0, 1] >= _SAME_BASE)
     if not same_shape:
         raise ModelError(

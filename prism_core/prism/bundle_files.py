@@ -22,7 +22,7 @@ from prism_core.lora.files import CONFIG_FILE, WEIGHTS_FILE
 from prism_core.models.embedded import HUB_ID
 from prism_core.models.sources import EMBEDDED
 from prism_core.prism.gating.settings import GATE_FILE, PAPER_THRESHOLD
-from prism_core.storage import pack, unpack
+from prism_core.storage import loads, pack, unpack
 from prism_core.types import Estimate
 
 ADAPTER_FOLDER = "adapter"
@@ -87,7 +87,7 @@ def read_info(folder: Path) -> BundleInfo:
     if not path.is_file():
         raise NotFoundError(f"'{folder.name}' is no PRISM adapter: it has no {INFO_FILE}.")
     try:
-        info = unpack(BundleInfo, json.loads(path.read_text(encoding="utf-8")))
+        info = unpack(BundleInfo, loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, PrismError) as error:
         raise ModelError(f"{INFO_FILE} of '{folder.name}' cannot be read: {error}") from error
     if info.format != FORMAT:

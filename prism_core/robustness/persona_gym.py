@@ -8,7 +8,6 @@ style that a program can look for.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from prism_core.errors import InputError, NotFoundError
+from prism_core.storage import loads
 from prism_core.utils.assets import ASSETS
 from prism_core.utils.plain_yaml import plain_documents
 
@@ -81,9 +81,9 @@ def public_personas(data_dir: Path, count: int, seed: int = 0) -> tuple[GymPerso
 def _public(path: Path) -> GymPersona:
     text = path.read_text(encoding="utf-8")
     try:
-        data = json.loads(text[:_MAX_FILE])
-    except ValueError as error:
-        raise InputError(f"'{path.name[:80]}' is not JSON: {error}.") from error
+        data = loads(text[:_MAX_FILE])
+    except InputError as error:
+        raise InputError(f"'{path.name[:80]}': {error}") from error
     described = path.stem.strip().rstrip(".")
     return GymPersona(
         described[:120],

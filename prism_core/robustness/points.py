@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prism_core.errors import InputError, PrismError, StorageError
-from prism_core.storage import pack, unpack
+from prism_core.storage import loads, pack, unpack
 from prism_core.storage.folders import data_dir
 from prism_core.types import Estimate
 from prism_core.utils.assets import ASSETS
@@ -89,7 +89,7 @@ def keep_point(label: str, model: str, path: Path | None = None, **parts: Any) -
 
 def _read(path: Path) -> dict[str, RobustnessPoint]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = loads(path.read_text(encoding="utf-8"))
         points = [unpack(RobustnessPoint, one) for one in data]
     except (OSError, ValueError, TypeError, PrismError) as error:
         raise InputError(f"'{path.name}' holds no robustness points: {error}") from error

@@ -52,9 +52,11 @@ def dumps(value: Any) -> str:
 def loads(text: str) -> Any:
     """Read JSON text, or raise an InputError that says what is wrong with it."""
     try:
-        return json.loads(text)
+        return _DECODER.decode(text)
     except ValueError as error:
         raise InputError(f"Not valid JSON: {error}.") from error
+    except RecursionError as error:
+        raise InputError("Not valid JSON for us: it is nested too deeply.") from error
 
 
 def loads_all(texts: Sequence[str]) -> list[Any]:
@@ -69,6 +71,13 @@ def unpack(kind: type[T], data: Any) -> T:
         InputError: a field is missing, unknown or of the wrong type; the message names it.
     """
     return build(kind, data, kind.__name__)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _text_key(key: Any) -> str:

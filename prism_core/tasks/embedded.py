@@ -47,8 +47,12 @@ def read_items(path: Path, task: str) -> tuple[Item, ...]:
     """
     if not path.is_file():
         raise NotFoundError(f"The items of '{task}' are missing: there is no file '{path}'.")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path.name} cannot be read: {error}.") from error
     items: dict[str, Item] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:

@@ -81,7 +81,7 @@ def _read_jsonl(path: Path) -> list[_Values]:
             continue
         try:
             rows.append(_object(json.loads(line)))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"'{path}', line {number}: not a JSON object ({error}).") from error
     return rows
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, get_args
 
 from prism_core.checks.check import Check, check_from_record, check_to_json
 from prism_core.errors import InputError
+from prism_core.storage import loads
 
 ItemKind = Literal["choice", "open", "safety"]
 ITEM_KINDS: tuple[ItemKind, ...] = get_args(ItemKind)
@@ -136,9 +137,9 @@ def item_from_json(line: str) -> Item:
         InputError: the line does not hold an item; the message says why.
     """
     try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"An item is a line of JSON: {error}.") from error
+        record = loads(line)
+    except InputError as error:
+        raise InputError(f"An item is a line of JSON: {error}") from error
     if not isinstance(record, dict):
         raise InputError(f"An item is a JSON object; this is {line[:60]!r}.")
     for key, value in record.items():

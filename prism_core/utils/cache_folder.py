@@ -74,7 +74,7 @@ def read_manifest(folder: Path) -> list[FileRecord]:
             found = content["format"]
             raise InputError(f"{path} has format {found!r}; this version reads {FORMAT}")
         return [FileRecord(**record) for record in content["files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be read: {error}") from error

@@ -69,6 +69,9 @@ def load_checkpoint(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None  # never written, or cut off by a full disk: the run starts over
+    step, notes = header.get("step", ""), loads(header.get("notes", "null"))
+    if not step.isdecimal() or not _fits(tensors, params):
+        return None  # damaged: the run starts over
     with torch.no_grad():
         for name, param in params.items():
             param.copy_(tensors[f"param/{name}"])
@@ -80,4 +83,18 @@ def load_checkpoint(
             }
             if state:
                 optimizer.state[param] = state
-    return Position(int(header["step"]), loads(header["notes"]))
+    return Position(int(step), notes)
+
+
+def _fits(tensors: Mapping[str, torch.Tensor], params: Mapping[str, torch.nn.Parameter]) -> bool:
+    """Whether every weight is there in its shape, and every moment as finite as Adam left it."""
+    for name, param in params.items():
+        for part in ("param", *_MOMENTS):
+            tensor = tensors.get(f"{part}/{name}")
+            if tensor is None and part != "param":
+                continue
+            if tensor is None or (part != "step" and tensor.shape != param.shape):
+                return False
+            if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+                return False
+    return True

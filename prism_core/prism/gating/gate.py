@@ -94,10 +94,12 @@ class Gate(nn.Module):
             with safe_open(folder / GATE_FILE, "pt") as file:
                 feature = (file.metadata() or {}).get("feature", "")
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelError(f"The adapter's {GATE_FILE} cannot be read: {error}.") from error
         if feature not in FEATURES:
             raise ModelError(f"{GATE_FILE} reads the feature '{feature}'; known: {FEATURES}.")
+        if any(not t.is_floating_point() or not bool(t.isfinite().all()) for t in tensors.values()):
+            raise ModelError(f"{GATE_FILE} holds values that are no finite numbers.")
         gate = cls(model.config.get_text_config(decoder=True).hidden_size, feature)
         try:
             gate.load_state_dict(tensors)
@@ -105,6 +107,8 @@ class Gate(nn.Module):
             raise ModelError(
                 f"The gate does not fit this model: {str(error).splitlines()[-1].strip()}"
             ) from error
+        if not bool((gate.spread > 0).all()):
+            raise ModelError(f"{GATE_FILE} has a spread of features that is not above 0.")
         return gate.to(model.device).eval().requires_grad_(False)
 
 
