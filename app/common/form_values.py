@@ -89,8 +89,7 @@ def public_sentence(settings: Settings, noun: str, most: str) -> str:
         return ""
     return (
         f"This is a public copy, so {noun} are small: at most {most} and "
-        f"{settings.max_unfinished} unfinished {noun} a visitor. Its disk may be emptied at any "
-        "restart: download what you want to keep."
+        f"{settings.max_unfinished} unfinished {noun} a visitor. {settings.disk_note}".strip()
     )
 
 

@@ -14,7 +14,7 @@ from app.server.landing import wire_landing
 from app.services.adapter_shelf import AdapterShelf
 from app.services.jobs import Jobs
 from app.services.model_pool import ModelPool
-from app.services.quotas import Quotas
+from app.services.quotas import QUEUE
 from app.services.settings import Settings, browser_secret
 from app.services.speed_probes import ProbeBook
 from app.services.study_shelf import StudyImports, StudyShelf
@@ -55,9 +55,14 @@ HEADER = """
 
 
 def build_page(
-    settings: Settings, pool: ModelPool, store: Store, jobs: Jobs, quotas: Quotas | None = None
+    settings: Settings,
+    pool: ModelPool,
+    store: Store,
+    jobs: Jobs,
+    imports: StudyImports,
+    queue: int = QUEUE,
 ) -> gr.Blocks:
-    """Build the whole page, not launched yet; without `quotas` nothing is counted.
+    """Build the whole page, not launched yet; at most `queue` requests may wait.
 
     Raises:
         StorageError: the secret of the browser storage cannot be kept.
@@ -70,7 +75,6 @@ def build_page(
         history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
         visitor_state = gr.BrowserState("", storage_key=VISITOR_KEY, secret=secret)
         shelf = AdapterShelf(store)
-        imports = StudyImports(store.home / "studies", settings, quotas)
         add_api(settings, pool, shelf)  # first, so that no listener takes one of its names
         tried = gr.Textbox(visible="hidden", show_label=False, elem_id="px-tried")
         explored = gr.Textbox(visible="hidden", show_label=False, elem_id="px-explored")
@@ -95,7 +99,9 @@ def build_page(
             for title, room in TABS:
                 with gr.Tab(title, id=title.lower()) as tab:
                     room.build(shared, tab)
+        if settings.disk_note:
+            fragment(f'<p class="px-help">{settings.disk_note}</p>', elem_id="px-disk")
         wire_landing(shared)
     # Closed: what waits for a model cannot be asked for beside the queue.
-    page.queue(max_size=(quotas or Quotas()).queue, default_concurrency_limit=1, api_open=False)
+    page.queue(max_size=queue, default_concurrency_limit=1, api_open=False)
     return page

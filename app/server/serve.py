@@ -6,31 +6,35 @@ model in the background as soon as the page is served, so that the first visitor
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.routing import Route
 
+from app.server.deployment import Deployment, deploy
 from app.server.door import Door, DoorRules
 from app.server.headers import SecurityHeaders
-from app.server.hosts import host_rule, is_loopback
+from app.server.health import Health
+from app.server.operator import Operator, operator_token
 from app.server.options import login_of, parse
 from app.server.page import build_page
 from app.server.sessions import Sessions, use_lean_sessions, waiting_scopes
 from app.server.theme import css, head, theme
 from app.services.block_list import BlockList
-from app.services.clients import SPACE_PROXIES, Clients
+from app.services.clients import Clients
 from app.services.event_log import EventLog
 from app.services.jobs import Jobs
 from app.services.model_pool import Loader, ModelPool
-from app.services.quotas import Quotas, quotas_of
-from app.services.settings import Settings, kept_secret, read_settings
+from app.services.retention import Janitor
+from app.services.settings import Settings, kept_secret
+from app.services.study_shelf import StudyImports
 from prism_core.errors import InputError, PrismError
 from prism_core.models.generator import Generator
 from prism_core.models.sources import is_remote, open_model
@@ -41,52 +45,64 @@ from prism_core.storage import Store
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; return the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    exposed = options.share or not is_loopback(options.host)
-    settings = read_settings(exposed=exposed, trusted=options.trusted)
-    quotas = quotas_of(settings.public, options.room)
-    pool = ModelPool(model_loader(settings))
     try:
         _check_address(options.host, options.port)
-        _tell_surroundings(settings, options)
-        store = Store()
-        jobs = Jobs(store, quotas=quotas)
-        page = build_page(settings, pool, store, jobs, quotas)
-        rules = door_rules(page, options, store, quotas)
+        served = assemble(deploy(options))
     except PrismError as error:
         _complain(error)
         return 2
     try:
-        _launch(page, options, settings, rules)
-        threading.Thread(target=_warm_up, args=(pool, settings), daemon=True).start()
-        jobs.start()
-        page.block_thread()
+        _launch(served)
+        threading.Thread(target=_warm_up, args=(served,), daemon=True).start()
+        served.jobs.start()
+        served.janitor.start()
+        served.page.block_thread()
     finally:
-        jobs.stop()
+        served.jobs.stop()
     return 0
 
 
-def _tell_surroundings(settings: Settings, options: argparse.Namespace) -> None:
-    """Let the worker, which inherits the environment, and uvicorn know what was decided."""
-    if settings.public:
-        os.environ["PRISM_PUBLIC"] = "1"
-    proxies = [*options.proxy, *([SPACE_PROXIES] if os.environ.get("SPACE_ID") else [])]
-    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(proxies)
+@dataclass(frozen=True)
+class Served:
+    """The app's parts, put together and not started yet."""
+
+    deployment: Deployment
+    pool: ModelPool
+    store: Store
+    jobs: Jobs
+    page: gr.Blocks
+    rules: DoorRules
+    janitor: Janitor
+    routes: Sequence[Route]
+    """What is served beside the page."""
 
 
-def door_rules(
-    page: gr.Blocks, options: argparse.Namespace, store: Store, quotas: Quotas
-) -> DoorRules:
-    """Return what the door goes by.
+def assemble(deployment: Deployment) -> Served:
+    """Put the app together.
 
     Raises:
-        StorageError: the app's home cannot be written.
+        PrismError: the store cannot be opened, or the app's home not be written.
     """
-    space = os.environ.get("SPACE_HOST", "") if os.environ.get("SPACE_ID") else None
-    folder = store.home / "server"
+    settings, quotas = deployment.settings, deployment.quotas
+    pool = ModelPool(model_loader(settings))
+    store = Store()
+    jobs = Jobs(store, quotas=quotas)
+    imports = StudyImports(store.home / "studies", settings, quotas)
+    page = build_page(settings, pool, store, jobs, imports, quotas.queue)
+    rules = _door_rules(deployment, page, store)
+    token = operator_token(store.home / "server", os.environ)
+    operator = Operator(token, settings, rules, store, jobs, imports)
+    routes = [Health(settings, pool, store, jobs).route(), *operator.routes()]
+    janitor = Janitor(store, imports, deployment.keep, rules.log)
+    return Served(deployment, pool, store, jobs, page, rules, janitor, routes)
+
+
+def _door_rules(deployment: Deployment, page: gr.Blocks, store: Store) -> DoorRules:
+    folder, space = store.home / "server", deployment.space
     return DoorRules(
-        hosts=host_rule(options.host, options.allow_host, share=options.share, space=space),
-        clients=Clients(kept_secret(folder / "client-secret"), space is not None),
-        quotas=quotas,
+        hosts=deployment.hosts,
+        clients=Clients(kept_secret(folder / "client-secret"), deployment.settings.has_login),
+        quotas=deployment.quotas,
         blocks=BlockList(folder / "blocked.json"),
         log=EventLog(store.home / "logs", echo=space is not None),
         sessions=Sessions(),
@@ -94,11 +110,11 @@ def door_rules(
     )
 
 
-def _launch(
-    page: gr.Blocks, options: argparse.Namespace, settings: Settings, rules: DoorRules
-) -> None:
+def _launch(served: Served) -> None:
     """Serve the page; return as soon as it is served."""
-    page.launch(
+    options = served.deployment.options
+    middleware = [Middleware(SecurityHeaders), Middleware(Door, rules=served.rules)]
+    served.page.launch(
         server_name=options.host,
         server_port=options.port,
         share=options.share,
@@ -112,12 +128,12 @@ def _launch(
         ssr_mode=False,
         enable_monitoring=False,
         allowed_paths=[],
-        max_file_size=settings.max_upload_bytes,
+        max_file_size=served.deployment.settings.max_upload_bytes,
         strict_cors=True,
         prevent_thread_lock=True,
-        app_kwargs={"middleware": [Middleware(SecurityHeaders), Middleware(Door, rules=rules)]},
+        app_kwargs={"middleware": middleware, "routes": list(served.routes)},
     )
-    use_lean_sessions(page, rules.sessions)
+    use_lean_sessions(served.page, served.rules.sessions)
 
 
 def model_loader(settings: Settings) -> Loader:
@@ -132,12 +148,13 @@ def model_loader(settings: Settings) -> Loader:
     return load
 
 
-def _warm_up(pool: ModelPool, settings: Settings) -> None:
+def _warm_up(served: Served) -> None:
+    name = served.deployment.settings.default_model
     try:
-        pool.get(settings.default_model)
+        served.pool.get(name)
     except PrismError as error:
         # The page is of use without a model; whoever compares is told the same.
-        _complain(f"{settings.default_model}: {error}")
+        _complain(f"{name}: {error}")
 
 
 def _complain(what: object) -> None:

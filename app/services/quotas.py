@@ -75,6 +75,7 @@ def quotas_of(public: bool, room: int = 0) -> Quotas:
         all_upload_bytes=SHARES * 4_000_000 * people,
         all_kept_bytes=SHARES * 4_000_000 * people,
         run_seconds=HOUR,
+        failed_logins=people,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,10 @@ class Settings:
     """Where converted models and the browser secret are kept."""
     models: tuple[str, ...] = (EMBEDDED,)
     """References that are offered; the first is the default."""
+    has_login: bool = False
+    """Whether visitors can sign in with Hugging Face."""
+    disk_note: str = ""
+    """A sentence on whether what visitors make here stays; empty where nothing is lost."""
 
     @property
     def default_model(self) -> str:
@@ -64,7 +68,11 @@ class Settings:
 
 
 def read_settings(
-    environment: Mapping[str, str] = os.environ, *, exposed: bool = False, trusted: bool = False
+    environment: Mapping[str, str] = os.environ,
+    *,
+    exposed: bool = False,
+    trusted: bool = False,
+    preloaded: Sequence[str] = (),
 ) -> Settings:
     """Return the settings that the environment asks for.
 
@@ -72,12 +80,13 @@ def read_settings(
         environment: the variables; on a Space there is `SPACE_ID` among them.
         exposed: whether other machines reach the app by the address that it is served on.
         trusted: whether whoever reaches it may do all that the operator may.
+        preloaded: models that are here already.
     """
     asked = environment.get("PRISM_PUBLIC", "").strip() == "1"
     public = asked or (not trusted and (exposed or bool(environment.get("SPACE_ID"))))
     first = environment.get("PRISM_MODEL", "").strip()
     listed = environment.get("PRISM_MODEL_ALLOWLIST", "").split(",")
-    offered = [first, EMBEDDED, *(name.strip() for name in listed)]
+    offered = [first, EMBEDDED, *(name.strip() for name in listed), *preloaded]
     models = tuple(dict.fromkeys(name for name in offered if name))
     return Settings(public=public, models=models)
 

@@ -135,6 +135,14 @@ class StudyImports:
                 raise NotFoundError("There is no imported study of that id among yours.")
             self._remove(study_id)
 
+    def forget_older(self, moment: float) -> int:
+        """Delete what was brought before a moment, in seconds since 1970; return how many files."""
+        with self._guard:
+            old = [one for one in self.list() if -_age(self._folder / f"{one.id}.json") < moment]
+            for one in old:
+                self._remove(one.id)
+        return len(old)
+
     def _make_room(self, new: ImportedStudy, size: int) -> None:
         """Refuse a file that exceeds a quota; the visitor's own oldest makes room for a ninth."""
         everybody, quotas = self.list(), self._quotas

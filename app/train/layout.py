@@ -19,7 +19,7 @@ def build(shared: Shared, tab: gr.Tab) -> None:
     form = build_form(shared.settings, library)
     watch = build_watch()
     results = build_results()
-    shelf = build_shelf()
+    shelf = build_shelf(shared.settings.has_login)
     starter = TrainStarter(shared, form, watch.run_id, library)
     watcher = TrainWatcher(shared.store, shared.jobs, watch, form.fold, library)
     _wire_form(starter, tab)

@@ -1,7 +1,8 @@
 """The shelf on the page: list adapters, look at one, rename, download, delete, push, try.
 
-Deleting asks first. The Hub token is read once, from a password field that is emptied afterwards,
-and is kept nowhere.
+Deleting asks first. On a Space with a login the adapter is pushed as whoever has signed in;
+elsewhere a Hub token is read once, from a password field that is emptied afterwards. It is kept
+nowhere.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class ShelfPanel:
     hub_status: gr.HTML
 
 
-def build_shelf() -> ShelfPanel:
-    """Lay the shelf out."""
+def build_shelf(has_login: bool) -> ShelfPanel:
+    """Lay the shelf out; where visitors sign in with Hugging Face, no token is asked for."""
     parts: dict[str, Any] = {}
     with gr.Column(elem_id="px-shelf", elem_classes="px-card"):
         fragment("<h2>Adapters</h2>")
@@ -75,11 +76,11 @@ def build_shelf() -> ShelfPanel:
         question = "Delete this adapter? It cannot be brought back."
         parts["confirm"] = build_confirmation(question, "px-shelf-confirm")
         parts["status"] = fragment(elem_id="px-shelf-status")
-        parts |= _hub()
+        parts |= _hub(has_login)
     return ShelfPanel(**parts)
 
 
-def _hub() -> dict[str, Any]:
+def _hub(has_login: bool) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     with gr.Accordion(
         "Push to the Hugging Face Hub", open=False, visible=False, elem_id="px-hub"
@@ -91,12 +92,15 @@ def _hub() -> dict[str, Any]:
                 max_lines=1,
                 elem_id="px-hub-repository",
             )
+            if has_login:
+                gr.LoginButton(size="sm", elem_id="px-hub-login")
             parts["token"] = gr.Textbox(
                 label="Write token",
                 type="password",
                 max_lines=1,
                 elem_id="px-hub-token",
                 info="Used once and kept nowhere.",
+                visible=not has_login,
             )
         parts["private"] = gr.Checkbox(True, label="Private repository")
         parts["push"] = gr.Button("Push", size="sm", elem_id="px-hub-push")
@@ -167,6 +171,21 @@ class ShelfHandlers:
             return {self.panel.status: notice("error", str(error))}
         return {self.panel.file: gr.DownloadButton(value=str(path)), self.panel.status: ""}
 
+    def push_signed_in(
+        self,
+        stored: object,
+        chosen: str | None,
+        repository: str,
+        token: str,
+        private: bool,
+        login: gr.OAuthToken | None,
+    ) -> Updates:
+        """Upload the adapter as whoever has signed in; the token's field is not read."""
+        if login is None:
+            line = notice("error", "Sign in with Hugging Face first: the button is above.")
+            return {self.panel.token: "", self.panel.hub_status: line}
+        return self.push(stored, chosen, repository, login.token, private)
+
     def push(
         self, stored: object, chosen: str | None, repository: str, token: str, private: bool
     ) -> Updates:
@@ -203,7 +222,7 @@ def wire_shelf(panel: ShelfPanel, shared: Shared, tab: gr.Tab, mark: gr.Textbox)
     ready = panel.download.click(handlers.download, who, [panel.file, panel.status], **QUIET)
     then_script(ready, "() => window.prism.press('#px-adapter-file')")
     panel.push.click(
-        handlers.push,
+        handlers.push_signed_in if shared.settings.has_login else handlers.push,
         [*who, panel.repository, panel.token, panel.private],
         [panel.token, panel.hub_status],
         concurrency_limit=2,

@@ -7,6 +7,7 @@ the sampling, the seed and the repeat. A study run again, or widened, pays only 
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -71,6 +72,26 @@ class CompletionTables:
         """Cache the scores of prompts' choices in one transaction; returns how many prompts."""
         self._put(scores, {k: [(s.logprob, s.tokens) for s in row] for k, row in found.items()})
         return len(found)
+
+    def prune_answers(self, before: float, most: float = math.inf) -> int:
+        """Forget what was cached before a moment, and the oldest of more than `most` a table.
+
+        A study in progress pays for what it still needs again. Returns how many were forgotten.
+        """
+        count = 0
+        for table in (completions, scores):
+            with self._db.write() as connection:
+                count += connection.execute(
+                    sa.delete(table).where(table.c.created < max(0.0, before))
+                ).rowcount
+                held = connection.execute(
+                    sa.select(sa.func.count()).select_from(table)
+                ).scalar_one()
+                if held > most:
+                    order = sa.select(table.c.key).order_by(table.c.created).limit(held - int(most))
+                    chosen = sa.delete(table).where(table.c.key.in_(order))
+                    count += connection.execute(chosen).rowcount
+        return count
 
     def _get(self, table: sa.Table, keys: Iterable[str], build: Callable[[Any], T]) -> dict[str, T]:
         wanted = list(dict.fromkeys(keys))

@@ -139,6 +139,7 @@ def test_uploads_are_counted_by_the_byte(house: House) -> None:
 
 
 def test_passwords_cannot_be_tried_without_end(house: House) -> None:
+    house.rules.quotas = replace(house.rules.quotas, failed_logins=10)
     guesser, other = house.visitor(), house.visitor("203.0.113.9")
     answers = [guesser.post("/login", content=b"guess").status_code for _ in range(12)]
     assert answers == [400] * 10 + [429] * 2

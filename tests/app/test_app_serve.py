@@ -21,6 +21,7 @@ from app.server.theme import css, head, theme
 from app.services.jobs import Jobs
 from app.services.model_pool import ModelPool, load_with_news
 from app.services.settings import Settings
+from app.services.study_shelf import StudyImports
 from prism_core.errors import InputError, NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.progress import Progress
@@ -72,7 +73,8 @@ def test_a_taken_port_and_an_unknown_host(capsys: pytest.CaptureFixture[str]) ->
 def test_every_number_reaches_the_sentence_that_refuses_it(tmp_path: Path) -> None:
     with Store(home=tmp_path) as store:
         settings = Settings(cache=tmp_path)
-        page = build_page(settings, ModelPool(model_loader(settings)), store, Jobs(store))
+        imports = StudyImports(tmp_path / "studies", settings)
+        page = build_page(settings, ModelPool(model_loader(settings)), store, Jobs(store), imports)
     numbers = [b for b in page.blocks.values() if isinstance(b, gr.Number | gr.Slider)]
     assert len(numbers) > 40
     for number in numbers:
@@ -102,13 +104,15 @@ from app.server.serve import model_loader
 from app.services.jobs import Jobs
 from app.services.model_pool import ModelPool
 from app.services.settings import Settings
+from app.services.study_shelf import StudyImports
 from prism_core.storage import Store
 
 for module in pkgutil.walk_packages(app.__path__, "app."):
     import_module(module.name)
 settings = Settings(cache=Path(sys.argv[1]))
 with Store(home=Path(sys.argv[1])) as store:
-    build_page(settings, ModelPool(model_loader(settings)), store, Jobs(store))
+    imports = StudyImports(store.home / "studies", settings)
+    build_page(settings, ModelPool(model_loader(settings)), store, Jobs(store), imports)
 heavy = ("torch", "transformers", "peft", "accelerate", "openai", "scipy.stats")
 print(*[name for name in heavy if name in sys.modules])
 """
