@@ -37,6 +37,7 @@ FEATURE_CHOICES = [
     ("Mean", "mean"),
     ("Both", "both"),
 ]
+THRESHOLD_CHOICES = [("0.5 (paper)", "paper"), ("Choose by cross-validation", "out_of_fold")]
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def _advanced(fields: Fields, settings: Settings) -> None:
     fields.add(gr.Radio, "placement", "Placement of the persona's text", choices=PLACEMENT_CHOICES)
     fragment("<h3>Gate</h3>")
     fields.add(gr.Radio, "feature", "What the gate reads", choices=FEATURE_CHOICES)
+    fields.add(gr.Radio, "threshold", "From where on it opens", choices=THRESHOLD_CHOICES)
     low, high = range_here("held_out_share", settings)
     label = "Share of topics held out"
     fields.add(typed_slider, "held_out_share", label, low=low, high=high, step=0.05)

@@ -157,7 +157,7 @@ def model_card(info: BundleInfo) -> str:
     """Write the adapter's README, with the Hub's front matter."""
     base = HUB_ID if info.base.reference == EMBEDDED else info.base.reference
     table = [
-        "| measured on held-out questions | value [95 % interval] |",
+        "| measured on questions that training has not seen | value [95 % interval] |",
         "|---|---|",
         *[f"| {name} | {value} |" for name, value in info.metrics.items()],
         "",

@@ -27,6 +27,9 @@ from prism_core.prism.bundle_files import ADAPTER_FOLDER, BundleInfo, write_info
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.distillation.report import DistillReport
 from prism_core.prism.distillation.training import distill
+from prism_core.prism.gating.settings import PAPER_THRESHOLD
+from prism_core.prism.gating.open_rates import open_rates
+from prism_core.prism.gating.report import GateReport, topics_of
 from prism_core.prism.gating.training import GateResult, train_gate
 from prism_core.prism.records import JudgedPair, Query
 from prism_core.prism.resolve import (
@@ -131,6 +134,17 @@ def merge_rounds(rounds: Sequence[Sequence[JudgedPair]]) -> list[JudgedPair]:
     return merged
 
 
+def _decisions(report: GateReport) -> Mapping[str, Estimate]:
+    """Name what the gate does on held-out queries, at its threshold and at the paper's."""
+    found: dict[str, Estimate] = {}
+    held = report.held_out
+    for at, value in ((held.at_threshold, report.threshold), (held.at_paper, PAPER_THRESHOLD)):
+        if at is not None:
+            found[f"Gate precision (from {value:.2f})"] = at.precision
+            found[f"Gate recall (from {value:.2f})"] = at.recall
+    return found
+
+
 def _wanted_auc(gate: GateResult, wanted: Mapping[str, bool]) -> dict[str, Estimate]:
     """Measure how well the gate finds the queries where the persona is known to be wanted.
 
@@ -139,8 +153,8 @@ def _wanted_auc(gate: GateResult, wanted: Mapping[str, bool]) -> dict[str, Estim
     rows = [r for r in gate.report.rows if r.held_out and r.query in wanted]
     if not rows:
         return {}
-    labels = [wanted[r.query] for r in rows]
-    return {"Gate ROC-AUC, wanted": roc_auc(labels, [r.probability for r in rows])}
+    labels, given = [wanted[r.query] for r in rows], [r.probability for r in rows]
+    return {"Gate ROC-AUC, wanted": roc_auc(labels, given, groups=topics_of(rows))}
 
 
 @dataclass
@@ -160,6 +174,7 @@ class _Training:
         self.verify_config, self.judge = judge_of(self.spec, self.model)
         self.notes: list[str] = []
         self.wanted: dict[str, bool] = {}
+        self.opens: Mapping[str, Estimate] = {}
 
     def run(self) -> TrainResult:
         """Do all rounds, then the comparison."""
@@ -179,6 +194,7 @@ class _Training:
                 return TrainResult(False, 0.0, tuple(self.notes))
             config = gate_config(self.spec)
             gate = train_gate(config, judged, self.model, journal, self.progress)
+            self.opens = open_rates(gate.gate, self.model, gate.report.threshold)
             self.notes = [*self.notes, *gate.report.warnings]
             last = number == self.spec.rounds
             target = self.folder / (ADAPTER_FOLDER if last else f"round{number}")
@@ -256,6 +272,8 @@ class _Training:
             metrics={
                 "Gate ROC-AUC": gate.report.held_out.auc,
                 **_wanted_auc(gate, self.wanted),
+                **_decisions(gate.report),
+                **self.opens,
                 "KL to the persona teacher, base": report.kl_before,
                 "KL to the persona teacher, adapter": report.kl_after,
             },

@@ -64,7 +64,7 @@ def answer_config(spec: TrainSpec, round_number: int = 1) -> AnswerConfig:
 def gate_config(spec: TrainSpec) -> GateConfig:
     """Return stage 4's settings."""
     share = spec.held_out_share
-    return GateConfig(spec.feature, held_out_share=share, seed=spec.seed, threshold="held_out")
+    return GateConfig(spec.feature, held_out_share=share, seed=spec.seed, threshold=spec.threshold)
 
 
 def distill_config(spec: TrainSpec, loss: Loss = "kl") -> DistillConfig:

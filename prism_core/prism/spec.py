@@ -53,6 +53,8 @@ class TrainSpec:
     """The remote judge's model name; empty unless the judge is remote."""
     feature: Literal["auto", "last", "mean", "both"] = "auto"
     """What the gate reads (stage 4); `auto` chooses by cross-validation."""
+    threshold: Literal["paper", "out_of_fold"] = "paper"
+    """From where on the gate opens: the paper's 0.5, or chosen by cross-validation."""
     held_out_share: Annotated[float, Field(ge=0.1, le=0.5)] = 0.25
     """Share of the query groups kept for evaluation."""
     rank: Annotated[int, Field(ge=1, le=128)] = 16

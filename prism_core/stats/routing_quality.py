@@ -9,8 +9,8 @@ the persona's answer scored higher; regret is the score lost against it, item by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from prism_core.stats.checks import (
     same_length,
 )
 from prism_core.stats.means import Bounds, mean_of
-from prism_core.stats.rates import rate
+from prism_core.stats.rates import group_numbers, grouped_rate, rate
 from prism_core.stats.samples import Pairs
 from prism_core.types import Estimate
 
@@ -40,6 +40,9 @@ class Confusion:
     """Closed where it would help."""
     true_negative: int
     level: float = LEVEL
+    by_group: tuple[tuple[int, int, int, int], ...] = ()
+    """The same four counts for each topic where rows share one; empty where rows are independent.
+    The rates' intervals are then those of topics."""
 
     @property
     def n(self) -> int:
@@ -49,27 +52,34 @@ class Confusion:
     @property
     def precision(self) -> Estimate:
         """Share of the opened rows where it helps; undefined if none opened."""
-        return rate(self.true_positive, self.true_positive + self.false_positive)
+        return self._rate((0,), (0, 1))
 
     @property
     def recall(self) -> Estimate:
         """Share of the helpful rows that were opened (sensitivity); undefined without any."""
-        return rate(self.true_positive, self.true_positive + self.false_negative)
+        return self._rate((0,), (0, 2))
 
     @property
     def specificity(self) -> Estimate:
         """Share of the unhelpful rows that stayed closed; undefined without any."""
-        return rate(self.true_negative, self.true_negative + self.false_positive)
+        return self._rate((3,), (1, 3))
 
     @property
     def accuracy(self) -> Estimate:
         """Share of all rows that were decided rightly."""
-        return rate(self.true_positive + self.true_negative, self.n)
+        return self._rate((0, 3), (0, 1, 2, 3))
 
     @property
     def share_opened(self) -> Estimate:
         """Share of all rows that were opened."""
-        return rate(self.true_positive + self.false_positive, self.n)
+        return self._rate((0, 1), (0, 1, 2, 3))
+
+    def _rate(self, hits: tuple[int, ...], trials: tuple[int, ...]) -> Estimate:
+        """Estimate the share of some counts, by their places in a row of `by_group`."""
+        alone = (self.true_positive, self.false_positive, self.false_negative, self.true_negative)
+        counts = self.by_group or (alone,)
+        found = [[sum(row[i] for i in part) for row in counts] for part in (hits, trials)]
+        return grouped_rate(*found) if self.by_group else rate(found[0][0], found[1][0])
 
 
 @dataclass(frozen=True)
@@ -84,21 +94,34 @@ class OracleComparison:
     """Items on which both answers scored alike, where either decision costs nothing."""
 
 
-def confusion(labels: Sequence[bool], decisions: Sequence[bool]) -> Confusion:
-    """Count decisions against the truth; each row is an independent item."""
+def confusion(
+    labels: Sequence[bool], decisions: Sequence[bool], *, groups: Sequence[Hashable] | None = None
+) -> Confusion:
+    """Count decisions against the truth; `groups` name each row's topic."""
     truth, opened = binary_array(labels, "labels"), binary_array(decisions, "decisions")
     same_length("labels", len(truth), "decisions", len(opened))
-    return _confusion(truth, opened)
+    if groups is None:
+        return _confusion(truth, opened)
+    same_length("labels", len(truth), "groups", len(groups))
+    # The place of a row's count: hits, false alarms, misses, rightly closed.
+    kinds = np.where(opened, np.where(truth, 0, 1), np.where(truth, 2, 3))
+    counts = np.zeros((len(set(groups)), 4), dtype=np.intp)
+    np.add.at(counts, (group_numbers(groups), kinds), 1)
+    return replace(_confusion(truth, opened), by_group=tuple(map(tuple, counts.tolist())))
 
 
 def confusion_at(
-    labels: Sequence[bool], probabilities: Sequence[float], threshold: float
+    labels: Sequence[bool],
+    probabilities: Sequence[float],
+    threshold: float,
+    *,
+    groups: Sequence[Hashable] | None = None,
 ) -> Confusion:
     """Count the decisions `probability >= threshold` against the truth."""
     if np.isnan(threshold):
         raise InputError("threshold is nan; give a number, 0..1 for probabilities")
     given = probability_array(probabilities, "probabilities")
-    return confusion(labels, (given >= threshold).tolist())
+    return confusion(labels, (given >= threshold).tolist(), groups=groups)
 
 
 def best_threshold(labels: Sequence[bool], probabilities: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ from prism_core.errors import StatisticsError
 from prism_core.figures.colours import INK, PALE
 from prism_core.figures.marks import bars_of
 from prism_core.prism.distillation.report import CurvePoint
-from prism_core.prism.gating.report import GateEpoch, GateReport
+from prism_core.prism.gating.report import GateEpoch, GateReport, topics_of
 from prism_core.stats import confusion_at, precision_recall_curve, roc_curve
 
 _DOTTED = {"color": PALE, "dash": "dot"}
@@ -72,6 +72,11 @@ def held_rows(report: GateReport) -> tuple[list[bool], list[float]]:
     """Return labels and probabilities of the held-out part."""
     rows = [row for row in report.rows if row.held_out]
     return [row.distill for row in rows], [row.probability for row in rows]
+
+
+def held_topics(report: GateReport) -> list[str]:
+    """Return the topic of each held-out question; rows of one topic are alike."""
+    return topics_of([row for row in report.rows if row.held_out])
 
 
 def roc_figure(report: GateReport, threshold: float) -> go.Figure:

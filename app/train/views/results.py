@@ -10,11 +10,12 @@ import pandas as pd
 from app.common.text import bullets, count, escape, fold, notice, percent, short, table, tiles
 from app.services.adapter_shelf import ShelfEntry
 from app.train.story import Findings
-from app.train.views.charts import held_rows
+from app.train.views.charts import held_rows, held_topics
 from prism_core.prism.ablation.table import AblationCell, AblationTable
+from prism_core.prism.gating.settings import PAPER_THRESHOLD
 from prism_core.prism.gating.report import GateReport
 from prism_core.prism.records import JudgedPair, Route
-from prism_core.stats import confusion_at
+from prism_core.stats import Confusion, confusion_at
 from prism_core.types import Completion
 
 _JUDGES = {"self": "the model itself", "verifiable": "a program", "remote": "a remote model"}
@@ -95,7 +96,7 @@ def threshold_panel(report: GateReport, threshold: float) -> str:
     labels, given = held_rows(report)
     if not labels:
         return notice("info", "No question was held out, so no threshold can be examined.")
-    at = confusion_at(labels, given, threshold)
+    at = confusion_at(labels, given, threshold, groups=held_topics(report))
     facts = (
         ("Share routed", percent(at.share_opened), "questions that the adapter answers"),
         ("Precision", percent(at.precision), "of those, where the persona helps"),
@@ -121,8 +122,16 @@ def gate_summary(report: GateReport) -> str:
             f" Expected calibration error: {short(found.error)}; perfect probabilities would "
             f"show {short(found.error_by_chance)} on so few questions."
         )
+    paper, own = report.held_out.at_paper, report.held_out.at_threshold
+    line += f" From 0.50 (the paper's) on: {_decided(paper)}."
+    if own is not None and report.threshold != PAPER_THRESHOLD:
+        line += f" From {report.threshold:.2f} on: {_decided(own)}."
     notes = "".join(notice("warn", warning) for warning in report.warnings)
     return notes + (f'<p class="px-help">{escape(line)}</p>' if line else "")
+
+
+def _decided(at: Confusion) -> str:
+    return f"precision {percent(at.precision)}, recall {percent(at.recall)}"
 
 
 def persona_frame(report: GateReport, titles: Mapping[str, str]) -> pd.DataFrame:
@@ -212,7 +221,7 @@ def adapter_sheet(entry: ShelfEntry | None) -> str:
     measured = [(name, short(value), f"n = {value.n}") for name, value in info.metrics.items()]
     numbers = fold(
         f"What was measured: {count(len(measured), 'number')} with their 95 % intervals",
-        table("On held-out questions", measured) if measured else "",
+        table("On questions that training has not seen", measured) if measured else "",
         style="",
     )
     sheet = table(f"{info.name}. {when}", facts)

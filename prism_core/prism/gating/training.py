@@ -113,6 +113,11 @@ def train_gate(
         CancelledError: stopped on request.
     """
     check(config)
+    if config.threshold == "held_out":
+        raise InputError(
+            "The threshold 'held_out' would be chosen on the rows that it is reported on; choose "
+            "'paper' or 'out_of_fold'."
+        )
     if not judged:
         raise InputError("There are no judged queries, so there is nothing to train a gate on.")
     examples = _read(config, judged, model, progress)
@@ -246,7 +251,7 @@ def _validate(
         logits[:, outside] = fit.other_logits
     losses = losses_of(logits, labels)
     epoch = int(losses.argmin())
-    auc = roc_auc(labels.tolist(), logits[epoch].tolist())
+    auc = roc_auc(labels.tolist(), logits[epoch].tolist(), groups=groups)
     score = FeatureScore(feature, auc, float(losses[epoch]), epoch + 1)
     return _Validation(score, dict(zip(examples.train, logits[epoch].tolist(), strict=True)))
 
@@ -289,8 +294,7 @@ def _threshold(config: GateConfig, table: Sequence[GateRow], warnings: list[str]
     """Choose the threshold by the rule that the settings name."""
     if config.threshold == "paper":
         return PAPER_THRESHOLD
-    wanted = config.threshold == "held_out"
-    rows = [(r.distill, r.unseen) for r in table if r.held_out is wanted and r.unseen is not None]
+    rows = [(r.distill, r.unseen) for r in table if not r.held_out and r.unseen is not None]
     labels = [label for label, _ in rows]
     if not any(labels) or all(labels):
         warnings.append("No threshold can be chosen with one kind of label alone: 0.5 is used.")
@@ -306,8 +310,6 @@ def _report(
     *,
     trained: bool,
 ) -> GateReport:
-    held = [row for row in table if row.held_out]
-    unseen = [(row.distill, row.unseen) for row in table if row.unseen is not None]
     return GateReport(
         trained=trained,
         feature=learnt.feature,
@@ -315,8 +317,8 @@ def _report(
         epoch=learnt.epoch,
         curve=learnt.curve,
         threshold=threshold,
-        held_out=quality_of([r.distill for r in held], [r.probability for r in held], config.seed),
-        out_of_fold=quality_of([d for d, _ in unseen], [p for _, p in unseen], config.seed),
+        held_out=quality_of([r for r in table if r.held_out], threshold, config.seed),
+        out_of_fold=quality_of([r for r in table if r.unseen is not None], threshold, config.seed),
         by_persona=by_group(table, lambda row: row.persona, threshold),
         by_subtopic=by_group(table, lambda row: row.subtopic, threshold),
         rows=table,

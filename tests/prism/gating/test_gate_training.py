@@ -18,7 +18,7 @@ from prism_core.prism.gating.training import train_gate
 from prism_core.prism.records import AnswerPair, JudgedPair, Query
 from prism_core.prism.splits import group_of, split_by_group
 from prism_core.progress import Progress, ProgressReport
-from prism_core.stats import best_threshold
+from prism_core.stats import best_threshold, rate, rate_of, roc_auc
 from prism_core.storage.values import dumps, loads, unpack
 from prism_core.types import Completion, Verdict
 
@@ -124,15 +124,30 @@ def test_the_gate_standardises_by_the_training_part_alone(tiny: LocalModel) -> N
     assert not any(p.requires_grad for p in gate.parameters())
 
 
-@pytest.mark.parametrize("rule", ["held_out", "out_of_fold"])
-def test_a_chosen_threshold_is_used(tiny: LocalModel, rule: str) -> None:
-    config = GateConfig(**{**vars(QUICK), "threshold": rule})
+def test_a_threshold_is_chosen_out_of_fold_and_reported_beside_the_papers(tiny: LocalModel) -> None:
+    config = GateConfig(**{**vars(QUICK), "threshold": "out_of_fold"})
     report = train(config, poems_and_sums(), tiny).report
-    rows = [r for r in report.rows if r.held_out is (rule == "held_out") and r.unseen is not None]
+    rows = [r for r in report.rows if not r.held_out and r.unseen is not None]
     best = best_threshold([r.distill for r in rows], [float(r.unseen or 0) for r in rows])
     assert report.threshold == best
-    if rule == "held_out":
-        assert report.threshold == report.held_out.best
+    held = [r for r in report.rows if r.held_out]
+    for at, threshold in ((report.held_out.at_threshold, best), (report.held_out.at_paper, 0.5)):
+        assert at is not None and at.share_opened.value == pytest.approx(
+            sum(r.probability >= threshold for r in held) / len(held)
+        )
+    with pytest.raises(InputError, match="rows that it is reported on"):
+        train(GateConfig(**{**vars(QUICK), "threshold": "held_out"}), poems_and_sums(), tiny)
+
+
+def test_intervals_count_topics_not_queries(tiny: LocalModel) -> None:
+    report = train(QUICK, poems_and_sums(), tiny).report
+    held = [r for r in report.rows if r.held_out]
+    topics = [r.subtopic for r in held]
+    labels, given = [r.distill for r in held], [r.probability for r in held]
+    assert report.held_out.auc == roc_auc(labels, given, groups=topics)
+    # Four topics of eight queries, each wholly won or wholly lost: as sure as four trials.
+    assert report.held_out.share == rate_of(labels, topics)
+    assert report.held_out.share.low is not None and report.held_out.share.low < rate(16, 32).low
 
 
 @pytest.mark.parametrize(("wins", "opens"), [(False, False), (True, True)])
