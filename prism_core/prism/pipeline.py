@@ -27,9 +27,9 @@ from prism_core.prism.bundle_files import ADAPTER_FOLDER, BundleInfo, write_info
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.distillation.report import DistillReport
 from prism_core.prism.distillation.training import distill
-from prism_core.prism.gating.settings import PAPER_THRESHOLD
 from prism_core.prism.gating.open_rates import open_rates
 from prism_core.prism.gating.report import GateReport, topics_of
+from prism_core.prism.gating.settings import PAPER_THRESHOLD
 from prism_core.prism.gating.training import GateResult, train_gate
 from prism_core.prism.records import JudgedPair, Query
 from prism_core.prism.resolve import (

@@ -107,7 +107,9 @@ def confusion(
     kinds = np.where(opened, np.where(truth, 0, 1), np.where(truth, 2, 3))
     counts = np.zeros((len(set(groups)), 4), dtype=np.intp)
     np.add.at(counts, (group_numbers(groups), kinds), 1)
-    return replace(_confusion(truth, opened), by_group=tuple(map(tuple, counts.tolist())))
+    return replace(
+        _confusion(truth, opened), by_group=tuple((a, b, c, d) for a, b, c, d in counts.tolist())
+    )
 
 
 def confusion_at(

@@ -12,8 +12,8 @@ from app.services.adapter_shelf import ShelfEntry
 from app.train.story import Findings
 from app.train.views.charts import held_rows, held_topics
 from prism_core.prism.ablation.table import AblationCell, AblationTable
-from prism_core.prism.gating.settings import PAPER_THRESHOLD
 from prism_core.prism.gating.report import GateReport
+from prism_core.prism.gating.settings import PAPER_THRESHOLD
 from prism_core.prism.records import JudgedPair, Route
 from prism_core.stats import Confusion, confusion_at
 from prism_core.types import Completion
