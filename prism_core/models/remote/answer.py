@@ -11,7 +11,7 @@ import time
 
 from prism_core.errors import PassingError
 from prism_core.models.buying.prices import Usage
-from prism_core.models.remote.reply import MessagePart, Reply
+from prism_core.models.remote.reply import END, MessagePart, Reply
 from prism_core.models.thoughts import split_thought
 from prism_core.types import Completion, Finish
 
@@ -42,6 +42,8 @@ class RemoteAnswer:
     def take(self, reply: Reply) -> bool:
         """Add one piece; return whether there is something new to show."""
         self.usage = reply.usage or self.usage
+        if reply is END and self.has_begun and self.finish is None:
+            self.finish = "stop"  # some servers never say why an answer ended
         if not reply.choices:
             return False
         choice = reply.choices[0]

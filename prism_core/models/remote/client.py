@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from prism_core.models.remote.dialect import Dialect, refused_parameter
 from prism_core.models.remote.endpoint import Endpoint, check_endpoint, read_key
 from prism_core.models.remote.errors import EndpointError, explain, quoted
-from prism_core.models.remote.reply import Reply
+from prism_core.models.remote.reply import END, Reply
 
 CHAT = "/chat/completions"
 _ABSENT = (404, 405, 501)
@@ -62,6 +62,9 @@ class Client:
                 return
             for chunk in chunks:
                 yield self._reply(chunk)
+            # Such a reply that was cut off would have been an error by now.
+            if chunks.response.headers.keys() & {"content-length", "transfer-encoding"}:
+                yield END
 
     def chat(self, body: Mapping[str, Any]) -> Reply:
         """Send a chat request and return its whole reply, which holds an answer.

@@ -22,7 +22,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from prism_core.errors import CancelledError, InputError, ModelError
+from prism_core.errors import CancelledError, InputError, ModelError, PassingError
 from prism_core.models.buying.dealer import Dealer, most_tokens
 from prism_core.models.buying.prices import Usage
 from prism_core.models.generator import Prompts, Seed, check_choices, seeds_of
@@ -237,6 +237,9 @@ class RemoteGenerator:
             if error.trouble != "filtered":
                 raise
             answer.finish = "filtered"  # asked again, it would be filtered again
+        except PassingError:
+            if answer.finish is None:  # else nothing but the count of tokens is missing
+                raise
         return answer.completion(answer.check_end(self.host)), answer.usage
 
 

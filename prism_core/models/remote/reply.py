@@ -104,3 +104,7 @@ class Reply(_Part):
     def usage(self) -> Usage | None:
         """The tokens as the provider counted them; None where it did not."""
         return self.counted.usage if self.counted else None
+
+
+END = Reply.model_validate({})
+"""Follows the pieces of an answer where the connection itself tells that none is missing."""
