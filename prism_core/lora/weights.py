@@ -130,11 +130,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _rank_and_scale(config: dict[str, Any]) -> tuple[int, float]:
     """Return a LoRA's rank, and what its update is multiplied by."""
     rank, alpha = config.get("r"), config.get("lora_alpha")
-    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
+    if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= MAX_RANK:
         raise ModelError(
             f"{CONFIG_FILE} has rank {str(rank)[:40]!r}; it must be 1 to {MAX_RANK:,}."
         )
-    if type(alpha) not in (int, float) or not 0 < abs(alpha) <= MAX_ALPHA:
+    if (
+        not isinstance(alpha, int | float)
+        or isinstance(alpha, bool)
+        or not 0 < abs(alpha) <= MAX_ALPHA
+    ):
         raise ModelError(
             f"{CONFIG_FILE} has alpha {str(alpha)[:40]!r}; it must be a number up to {MAX_ALPHA:,}."
         )

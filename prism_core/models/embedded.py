@@ -65,11 +65,14 @@ def convert_gguf(path: Path, folder: Path) -> None:
             # Reading a GGUF header takes seconds: read the configuration once and hand it on.
             config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
             file: dict[str, Any] = {"gguf_file": path.name, "config": config}
-            plain = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.float32}
+            plain: dict[str, Any] = {
+                "quantization_config": GgufConfig(dequantize=True),
+                "dtype": torch.float32,
+            }
             AutoTokenizer.from_pretrained(path.parent, **file).save_pretrained(folder)
-            model, info = AutoModelForCausalLM.from_pretrained(
-                path.parent, **file, **plain, output_loading_info=True
-            )
+            plain["output_loading_info"] = True
+            loaded: Any = AutoModelForCausalLM.from_pretrained(path.parent, **file, **plain)
+            model, info = loaded
             model.save_pretrained(folder)
     except Exception as error:  # tokenizers raises no narrower class
         raise ModelError(f"{path.name} cannot be read as a GGUF model: {error}") from error
