@@ -102,7 +102,7 @@ class Door:
 
     def _check(self, method: str, path: str, headers: Headers, client: str) -> None:
         rules = self.rules
-        if problem := rules.hosts.problem(method, headers):
+        if problem := rules.hosts.problem(headers):
             raise _Refusal(403, "name", "host or origin", problem)
         if client in rules.blocks:
             raise _Refusal(403, "visit", "blocked", "The operator of this copy has blocked you.")

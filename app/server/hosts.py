@@ -1,11 +1,11 @@
-"""Which names the app answers to, and which pages may write to it.
+"""Which names the app answers to, and which pages may talk to it.
 
 A page elsewhere can point its own name at this machine (DNS rebinding) and then read what the app
 says, as long as the app answers to any name. So `Host` has to be one that the app is served under:
 on a loopback address the names of this machine alone; on an address that others reach also this
 machine's name, any bare address (a rebound page has a name) and what the operator names. A Space is
-reached by the platform's names. `Origin`, where a browser sends one with a change, has to be the
-very address that was asked.
+reached by the platform's names. `Origin`, which a browser sends where a page's script asks or
+changes something, has to be the very address that was asked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 SHARE_SUFFIX = ".gradio.live"
 """Where Gradio's tunnel ends."""
-_READS = ("GET", "HEAD", "OPTIONS")
 _PORTS = {"http": "80", "https": "443"}
 
 
@@ -37,7 +36,7 @@ class HostRule:
     any_name: bool = False
     """Whether a platform in front decides which names lead here."""
 
-    def problem(self, method: str, headers: Mapping[str, str]) -> str:
+    def problem(self, headers: Mapping[str, str]) -> str:
         """Say in one sentence why a request is not answered; empty where it is."""
         host = headers.get("host", "")
         name = name_of(host)
@@ -47,9 +46,9 @@ class HostRule:
                 "with --allow-host."
             )
         origin = headers.get("origin", "")
-        if method in _READS or not origin or self._is_same(origin, host):
+        if not origin or self._is_same(origin, host):
             return ""
-        return f"A page of '{origin[:80]}' may not change anything here."
+        return f"A page of '{origin[:80]}' may not read or change anything here."
 
     def _is_ours(self, name: str) -> bool:
         if self.any_name or name in self.names or name.endswith(self.suffixes):

@@ -86,10 +86,11 @@ def assemble(deployment: Deployment) -> Served:
     settings, quotas = deployment.settings, deployment.quotas
     pool = ModelPool(model_loader(settings))
     store = Store()
-    jobs = Jobs(store, quotas=quotas)
-    imports = StudyImports(store.home / "studies", settings, quotas)
+    log = EventLog(store.home / "logs", echo=deployment.space is not None)
+    jobs = Jobs(store, quotas=quotas, log=log)
+    imports = StudyImports(store.home / "studies", settings, quotas, log)
     page = build_page(settings, pool, store, jobs, imports, quotas.queue)
-    rules = _door_rules(deployment, page, store)
+    rules = _door_rules(deployment, page, store, log)
     token = operator_token(store.home / "server", os.environ)
     operator = Operator(token, settings, rules, store, jobs, imports)
     routes = [Health(settings, pool, store, jobs).route(), *operator.routes()]
@@ -97,14 +98,14 @@ def assemble(deployment: Deployment) -> Served:
     return Served(deployment, pool, store, jobs, page, rules, janitor, routes)
 
 
-def _door_rules(deployment: Deployment, page: gr.Blocks, store: Store) -> DoorRules:
-    folder, space = store.home / "server", deployment.space
+def _door_rules(deployment: Deployment, page: gr.Blocks, store: Store, log: EventLog) -> DoorRules:
+    folder = store.home / "server"
     return DoorRules(
         hosts=deployment.hosts,
         clients=Clients(kept_secret(folder / "client-secret"), deployment.settings.has_login),
         quotas=deployment.quotas,
         blocks=BlockList(folder / "blocked.json"),
-        log=EventLog(store.home / "logs", echo=space is not None),
+        log=log,
         sessions=Sessions(),
         waiting=lambda: waiting_scopes(page),
     )

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import prism_core
+from app.services.event_log import EventLog
 from app.services.quotas import Quotas
 from app.services.run_limits import RunLimits
 from prism_core.errors import InputError, StorageError
@@ -61,6 +62,7 @@ class Jobs:
         workers: int | None = None,
         handlers: str | None = None,
         quotas: Quotas | None = None,
+        log: EventLog | None = None,
     ) -> None:
         """Prepare; nothing is started before `start`.
 
@@ -69,12 +71,13 @@ class Jobs:
             workers: how many processes at most; by default `PRISM_WORKERS`, or 1.
             handlers: `module:NAME` of other handlers than the worker's own.
             quotas: what one client may have; by default nothing is counted.
+            log: where a run that is over a quota is written down.
 
         Raises:
             InputError: the number of workers is not allowed.
         """
         self._store = store
-        self.limits = RunLimits(store, quotas or Quotas())
+        self.limits = RunLimits(store, quotas or Quotas(), log)
         self._workers = _check_workers(workers)
         self._handlers = handlers
         self._session = secrets.token_hex(8)
@@ -218,6 +221,8 @@ class Jobs:
 
     def _stop_overdue(self) -> None:
         """Fail runs whose time is up; their worker sees it with its next sign of life."""
+        if not self.limits.has_clock:
+            return
         for run in self.limits.overdue(self._store.list_runs(statuses=["running"])):
             sentence = self.limits.overdue_sentence()
             if self._store.finish(run.id, "failed", sentence, worker_id=run.worker):

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.services.event_log import EventLog
 from prism_core.errors import InputError
 
 PEOPLE = 30
@@ -114,10 +115,19 @@ class Spent:
                 del self._spent[client]
 
 
-def check_quota(held: float, most: float, what: str) -> None:
-    """Raise an `InputError` where a client holds as much as it may already; `what` names it."""
-    if held >= most:
-        raise InputError(
-            f"There are {held:,.0f} {what} from your address already; this copy takes at most "
-            f"{most:,.0f} from one. Try again when there are fewer."
-        )
+def check_quota(
+    held: float, most: float, what: str, client: str = "", log: EventLog | None = None
+) -> None:
+    """Refuse a client what it holds enough of, and write the refusal down; `what` names it.
+
+    Raises:
+        InputError: `held` has reached `most`.
+    """
+    if held < most:
+        return
+    if log is not None:
+        log.refuse(client, what, "quota")
+    raise InputError(
+        f"There are {held:,.0f} {what} from your address already; this copy takes at most "
+        f"{most:,.0f} from one. Try again when there are fewer."
+    )

@@ -7,11 +7,13 @@ resumes it queues again, so nobody holds the machine for good.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from app.services.event_log import EventLog
 from app.services.quotas import Quotas, check_quota
 from prism_core.storage import RunRow, RunStatus, Store
 
@@ -25,9 +27,13 @@ class RunLimits:
     """The quotas on runs. Safe to share among threads."""
 
     def __init__(
-        self, store: Store, quotas: Quotas, now: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        quotas: Quotas,
+        log: EventLog | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._quotas, self._now = store, quotas, now
+        self._store, self._quotas, self._log, self._now = store, quotas, log, now
         self._known: dict[str, str] = {}
         self._began: dict[tuple[str, str], float] = {}
         self._guard = threading.RLock()
@@ -42,7 +48,8 @@ class RunLimits:
         with self._guard:
             if client:
                 held = [run for run in self._unfinished() if self.client_of(run.id) == client]
-                check_quota(len(held), self._quotas.runs, "unfinished runs")
+                most = self._quotas.runs
+                check_quota(len(held), most, "unfinished runs", client, self._log)
             yield
 
     def note(self, run_id: str, client: str) -> None:
@@ -56,6 +63,11 @@ class RunLimits:
         if run_id not in self._known:
             self._known[run_id] = str(self._store.get_records(run_id, _STAGE).get(_KEY, ""))
         return self._known[run_id]
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether any run can be at work for too long."""
+        return math.isfinite(self._quotas.run_seconds)
 
     def overdue(self, running: Sequence[RunRow]) -> list[RunRow]:
         """Return those of all runs at work that have been for longer than they may."""

@@ -63,7 +63,9 @@ def disk_sentence(
         return "This Space's disk is emptied at every restart: download what you want to keep."
     if space is None and not public:
         return ""
-    lasts = "This Space's disk outlasts restarts" if space is not None else "Its disk may be lost"
+    lasts = "This Space's disk outlasts restarts"
+    if space is None:
+        lasts = "This copy's disk may be emptied"
     old = f", and what is older than {days:g} days is deleted" if math.isfinite(days) else ""
     return f"{lasts}{old}: download what you want to keep."
 

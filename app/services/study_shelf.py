@@ -20,6 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.services.event_log import EventLog
 from app.services.quotas import Quotas, check_quota
 from app.services.settings import SHIPPED_PREFIX, Settings
 from prism_core import __version__
@@ -61,10 +62,16 @@ class ImportedStudy(StudyEntry):
 class StudyImports:
     """The folder of imported studies. Safe to share among threads."""
 
-    def __init__(self, folder: Path, settings: Settings, quotas: Quotas | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        quotas: Quotas | None = None,
+        log: EventLog | None = None,
+    ) -> None:
         self._folder = folder
         self._limits = settings.study_file
-        self._quotas = quotas or Quotas()
+        self._quotas, self._log = quotas or Quotas(), log
         self._guard = threading.Lock()
 
     def add(self, source: Path, owner: str, client: str = "") -> ImportedStudy:
@@ -150,8 +157,11 @@ class StudyImports:
         leaving = mine[MAX_OWN - 1 :]
         staying = [one for one in everybody if one not in leaving]
         theirs = [one for one in staying if new.client and one.client == new.client]
-        check_quota(len(theirs), quotas.kept_files, "study files")
-        check_quota(self._bytes(theirs) + size, quotas.kept_bytes, "bytes of study files")
+        for held, most, what in (
+            (len(theirs), quotas.kept_files, "study files"),
+            (self._bytes(theirs) + size, quotas.kept_bytes, "bytes of study files"),
+        ):
+            check_quota(held, most, what, new.client, self._log)
         if len(staying) >= MAX_ALL or self._bytes(staying) + size > quotas.all_kept_bytes:
             raise InputError("This copy has no room for another study file. Try again another day.")
         for one in leaving:

@@ -41,6 +41,7 @@ from prism_core.errors import InputError
 from prism_core.storage import Store
 from prism_core.types import Completion
 
+OTHER = "b" * 32
 TOKEN = "a-token-of-the-operator"
 ANSWER = Completion(text="a", tokens=1, finish="stop", seconds=0.1, first_token_seconds=0.1)
 SPACE = {"SPACE_ID": "me/prism", "SPACE_HOST": "me-prism.hf.space", "SYSTEM": "spaces"}
@@ -117,6 +118,7 @@ def test_nobody_else_sees_it(site: TestClient, rules: DoorRules) -> None:
     block = {"client": "c0ffee"}
     good = ("operator", TOKEN)
     assert site.post("/operator/block", data=block, auth=good, headers=evil).status_code == 403
+    assert site.get("/operator", auth=good, headers=evil).status_code == 403  # a browser knows them
     for wrong in ("", "Basic !!", "Basic Og==", "Digest x", f"Bearer {TOKEN}x"):
         assert site.get("/operator", headers={"authorization": wrong}).status_code == 401
     guesses = [site.get("/operator", auth=("x", f"{n}")).status_code for n in range(30)]
@@ -152,9 +154,10 @@ def test_the_app_says_how_it_is(site: TestClient, store: Store, rules: DoorRules
 def test_runs_are_counted_by_client_over_restarts(store: Store, rules: DoorRules) -> None:
     for number in range(6):  # a script makes up a visitor for each
         Jobs(store, quotas=rules.quotas).submit("train", "t", {}, f"{number:032d}", "c0ffee")
-    again = Jobs(store, quotas=rules.quotas)
+    again = Jobs(store, quotas=rules.quotas, log=rules.log)
     with pytest.raises(InputError, match="6 unfinished runs from your address already"):
         again.submit("study", "t", {}, ME, "c0ffee")
+    assert rules.log.refused() == {"c0ffee": 1}
     other = again.submit("train", "t", {}, ME, "badc0de")
     again.cancel(other, ME)
     with pytest.raises(InputError, match="from your address"):
@@ -162,6 +165,26 @@ def test_runs_are_counted_by_client_over_restarts(store: Store, rules: DoorRules
     assert again.resume(other, ME, "badc0de").status == "queued"
     Jobs(store, quotas=quotas_of(public=True, room=30)).submit("train", "t", {}, ME, "c0ffee")
     Jobs(store).submit("train", "t", {}, ME)  # a copy of one's own counts nothing
+
+
+def test_strangers_files_are_refused_and_nobodys_is_dropped(store: Store, rules: DoorRules) -> None:
+    shipped = ROOT / "assets" / "studies" / "embedded.parquet"
+    size = shipped.stat().st_size
+    quotas = Quotas(kept_files=3, kept_bytes=10 * size, all_kept_bytes=5 * size)
+    imports = StudyImports(store.home / "studies", Settings(public=True), quotas, rules.log)
+    mine = imports.add(shipped, ME, "badc0de")
+    for number in range(3):  # a script makes up a visitor for each
+        imports.add(shipped, f"{number:032x}", "c0ffee")
+    with pytest.raises(InputError, match="3 study files from your address already"):
+        imports.add(shipped, "f" * 32, "c0ffee")
+    imports.add(shipped, OTHER, "another")
+    with pytest.raises(InputError, match="no room for another"):
+        imports.add(shipped, "e" * 32, "yet another")
+    assert imports.get(mine.id) == mine and len(imports.list()) == 5
+    few = StudyImports(imports._folder, Settings(public=True), Quotas(kept_bytes=size), rules.log)
+    with pytest.raises(InputError, match="bytes of study files from your address"):
+        few.add(shipped, ME, "badc0de")
+    assert [one.what for one in rules.log.refusals()] == ["bytes of study files", "study files"]
 
 
 def test_a_run_has_its_time_and_no_more(store: Store) -> None:

@@ -114,6 +114,14 @@ def test_mcp_and_public_limits(public_url: str, tmp_path: Path) -> None:
     ):
         with pytest.raises(AppError, match=sentence):
             client.predict(question="Hi", **change, api_name="/compare")
+    for changed, sentence in (
+        ({"model": "org/other"}, "cannot be used here"),
+        ({"neutral_answer": "x" * 8_001}, "The neutral answer has 8,001 characters"),
+        ({"question": "x" * 8_001}, "The question has 8,001 characters"),
+    ):
+        fair = {"question": "Hi", "persona_answer": "Ahoy", "neutral_answer": "Hello"}
+        with pytest.raises(AppError, match=sentence):
+            client.predict(**{**fair, **changed}, api_name="/judge")
 
 
 def test_a_password_is_asked_for(tmp_path: Path) -> None:
