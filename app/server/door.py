@@ -104,7 +104,8 @@ class Door:
         rules = self.rules
         if problem := rules.hosts.problem(headers):
             raise _Refusal(403, "name", "host or origin", problem)
-        if client in rules.blocks:
+        # The operator who has blocked an own address has to get in to lift that.
+        if client in rules.blocks and not path.startswith("/operator"):
             raise _Refusal(403, "visit", "blocked", "The operator of this copy has blocked you.")
         inner = path.removeprefix(API)
         if inner.startswith(CLOSED):

@@ -226,7 +226,7 @@ class Jobs:
         for run in self.limits.overdue(self._store.list_runs(statuses=["running"])):
             sentence = self.limits.overdue_sentence()
             if self._store.finish(run.id, "failed", sentence, worker_id=run.worker):
-                _log.info("Run %s was stopped: its time was up", run.id)
+                self.limits.note_overdue(run.id)
 
     def _end_frozen(self, run: RunRow) -> None:
         """End the worker of a stuck run, if it is ours: it holds a place."""

@@ -57,6 +57,8 @@ class RunLimits:
         if client:
             self._store.put_records(run_id, _STAGE, {_KEY: client})
             self._known[run_id] = client
+            if self._log is not None:
+                self._log.note("run queued", run=run_id, client=client)
 
     def client_of(self, run_id: str) -> str:
         """Return whose a run is; empty where nobody knows."""
@@ -77,6 +79,11 @@ class RunLimits:
             self._began = {turn: self._began.get(turn, now) for turn in turns}
             most = self._quotas.run_seconds
             return [turns[turn] for turn, began in self._began.items() if now - began > most]
+
+    def note_overdue(self, run_id: str) -> None:
+        """Write down that a run was stopped because its time was up."""
+        if self._log is not None:
+            self._log.refuse(self.client_of(run_id), "run", "time")
 
     def overdue_sentence(self) -> str:
         """Say why a run was stopped."""

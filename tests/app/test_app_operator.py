@@ -106,6 +106,11 @@ def test_the_operator_sees_who_holds_what_and_acts(
     assert "badc0de" in rules.blocks and "Admit" in site.get("/operator", auth=auth).text
     site.post("/operator/admit", data={"client": "badc0de"}, auth=auth)
     assert "badc0de" not in rules.blocks
+    own = rules.clients.name({"client": ("198.51.100.7", 1)})
+    site.post("/operator/block", data={"client": own}, auth=auth)
+    assert site.get("/").status_code == 403  # blocked by mistake
+    assert site.post("/operator/admit", data={"client": own}, auth=auth).status_code == 303
+    assert site.get("/").status_code == 404  # let in again; this site has no page there
     lost = site.post("/operator/cancel", data={"run": "f" * 32}, auth=auth)
     assert lost.status_code == 400 and "There is no run" in lost.text
     assert site.post("/operator/block", data={"client": "<script>"}, auth=auth).status_code == 400
