@@ -55,7 +55,12 @@ class Purchases:
     def _pace(self, reference: str) -> Pace:
         """Return the pace of a model's endpoint."""
         name = reference.partition(":")[0]
-        return self._paces.setdefault(name, Pace(self._spec.concurrency, self._spec.retries))
+        if name not in self._paces:
+            endpoint = find_endpoint(name)
+            most = min(self._spec.concurrency, endpoint.concurrency or self._spec.concurrency)
+            per_minute = endpoint.limits.requests_per_minute
+            self._paces[name] = Pace(most, self._spec.retries, per_minute=per_minute)
+        return self._paces[name]
 
 
 def cost_of_turns(turns: Sequence[Completion], rate: Rate) -> float | None:

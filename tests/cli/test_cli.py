@@ -14,6 +14,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from support.paths import ROOT
+from support.strict_service import Rules, strict_service
 
 from prism_core.cli import compare as compare_command
 from prism_core.cli.main import COMMANDS, build_parser, main
@@ -165,6 +166,29 @@ def test_personas_and_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert isinstance(first["ready"], bool)
     assert main(["models"]) == 0
     assert "embedded" in capsys.readouterr().out
+
+
+def test_models_of_an_endpoint_are_listed_and_probed(capsys, monkeypatch, tmp_path):
+    with strict_service(Rules(key="sk-secret-1234", tops=20)) as service:
+        file = tmp_path / "endpoints.yaml"
+        file.write_text(f"mock: {{base_url: '{service.url}', key_variable: MOCK_KEY}}")
+        monkeypatch.setenv("PRISM_ENDPOINTS", str(file))
+        monkeypatch.setenv("MOCK_KEY", "sk-secret-1234")
+        assert main(["models", "--endpoint", "mock"]) == 0
+        assert capsys.readouterr().out.splitlines() == ["mock:another", "mock:m"]
+        assert main(["models", "--endpoint", "mock", "--probe", "m", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["top_logprobs"] == 20 and "m at mock answers" in found["sentence"]
+        assert main(["models"]) == 0
+        assert "mock:MODEL" in capsys.readouterr().out
+        monkeypatch.setenv("MOCK_KEY", "sk-wrong-5678")
+        assert main(["models", "--endpoint", "mock"]) != 0
+        said = capsys.readouterr().err
+    assert "refused the key. Check MOCK_KEY" in said and "sk-wrong" not in said
+    assert main(["models", "--endpoint", "nowhere"]) != 0
+    assert "there are openai, anthropic" in capsys.readouterr().err
+    assert main(["models", "--probe", "m"]) != 0
+    assert "needs --endpoint NAME" in capsys.readouterr().err
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,13 @@
 """Endpoints with names: the ready-made ones, the file, references, and keys that stay secret."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from prism_core.errors import InputError, NotFoundError
+from prism_core.models.buying.pace import Pace
+from prism_core.models.remote import RemoteGenerator
 from prism_core.models.remote.catalogue import (
     READY_MADE,
     find_endpoint,
@@ -13,6 +18,7 @@ from prism_core.models.remote.catalogue import (
 )
 from prism_core.models.remote.endpoint import Endpoint, Limits, Price, check_endpoint, read_key
 from prism_core.models.sources import open_model, split_remote
+from prism_core.types import Message, Sampling
 
 KEY = "sk-very-secret-0123456789"
 FILE = """\
@@ -136,9 +142,9 @@ def test_a_key_in_the_file_is_refused_and_never_quoted(text):
 def test_the_key_is_read_from_the_environment_alone(monkeypatch):
     endpoint = Endpoint("mine", "https://h/v1", "MINE_KEY")
     monkeypatch.delenv("MINE_KEY", raising=False)
-    assert read_key(endpoint) == "" and not endpoint.reads_key
+    assert read_key(endpoint) == "" and not endpoint.has_key
     monkeypatch.setenv("MINE_KEY", f" {KEY}\n")
-    assert read_key(endpoint) == KEY and endpoint.reads_key
+    assert read_key(endpoint) == KEY and endpoint.has_key
     assert KEY not in repr(endpoint) + to_yaml({"mine": endpoint})
     monkeypatch.setenv("MINE_KEY", f"{KEY} {KEY}")
     with pytest.raises(InputError) as error:
@@ -162,3 +168,16 @@ def test_a_public_copy_asks_only_what_its_operator_lists(home, monkeypatch):
     assert open_model("ollama:llama3:8b").name == "llama3:8b"
     with pytest.raises(InputError, match=r"'ollama:other' cannot be loaded here.*ollama:llama3:8b"):
         open_model("ollama:other")
+
+
+def test_an_answer_longer_than_the_endpoint_allows_is_refused_before_it_is_bought():
+    endpoint = Endpoint("mine", "http://127.0.0.1:9/v1", limits=Limits(answer_tokens=100))
+    with pytest.raises(InputError, match=r"up to 101 tokens .* 'mine' allows 100"):
+        RemoteGenerator(endpoint, "m").stream([(Message("user", "x"),)], Sampling(101))
+
+
+def test_requests_of_a_pace_are_spread_over_the_minute():
+    pace, asked = Pace(8, per_minute=1200), []  # one in 50 ms
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: pace.call(lambda: asked.append(time.monotonic())), range(5)))
+    assert asked[-1] - asked[0] >= 4 * 0.05

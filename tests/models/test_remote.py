@@ -3,20 +3,17 @@
 import itertools
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 from support.paths import free_port
+from support.transformers_server import transformers_server
 
 from prism_core.errors import CancelledError, InputError, ModelError, RemoteError
-from prism_core.models.embedded import embedded_folder
 from prism_core.models.generator import Generator
 from prism_core.models.remote import Endpoint, RemoteGenerator, from_environment
 from prism_core.models.sources import EMBEDDED, resolve
@@ -50,38 +47,8 @@ def weights():
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """`transformers serve` on loopback with the embedded model; yields (url, model name)."""
-    port, log = free_port(), tmp_path_factory.mktemp("serve") / "log"
-    folder = log.parent / "model"
-    folder.mkdir()
-    for path in embedded_folder().iterdir():
-        (folder / path.name).symlink_to(path)
-    (folder / "generation_config.json").unlink()  # this server samples only if the model's own
-    settings = {"do_sample": True, "eos_token_id": 2, "pad_token_id": 2}  # settings say so
-    (folder / "generation_config.json").write_text(json.dumps(settings))
-    code = "from transformers.cli.transformers import main; main()"
-    command = [sys.executable, "-c", code, "serve", str(folder), "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--device", "cpu"]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        )
-    try:
-        until = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < until, log.read_text()
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    with transformers_server(tmp_path_factory.mktemp("serve")) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ class Counted:
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-        text = " | ".join(one["content"] for one in body["messages"])
+        text = " | ".join(one["content"] for one in body.get("messages", ()))
         if text.startswith((HELLO[0].content, KNOWN[0].content)):
             with self.guard:
                 self.probes += 1

@@ -32,8 +32,19 @@ _LOOK = 0.1
 class Pace:
     """The pace of one endpoint. Safe to share among threads."""
 
-    def __init__(self, most: int, retries: int = 5, chance: random.Random | None = None) -> None:
-        """Begin with all slots open; `chance` draws the jitter."""
+    def __init__(
+        self,
+        most: int,
+        retries: int = 5,
+        chance: random.Random | None = None,
+        *,
+        per_minute: int | None = None,
+    ) -> None:
+        """Begin with all slots open; `chance` draws the jitter.
+
+        With `per_minute`, requests are at least so far apart that no minute has more of them.
+        """
+        self._gap, self._next = 60.0 / per_minute if per_minute else 0.0, 0.0
         self._most, self._retries = most, retries
         self._chance = chance or random.Random()
         self._changed = threading.Condition()
@@ -89,10 +100,12 @@ class Pace:
                 if cancel is not None and cancel.is_set():
                     raise CancelledError("stopped on request")
                 now = time.monotonic()
-                if self._under_way < self.slots and now >= self._ask_from:
+                ready = max(self._ask_from, self._next)
+                if self._under_way < self.slots and now >= ready:
                     self._under_way += 1
+                    self._next = now + self._gap
                     return now
-                left = self._ask_from - now
+                left = ready - now
                 self._changed.wait(min(_LOOK, left) if left > 0 else _LOOK)
 
     def _leave(self) -> None:

@@ -44,7 +44,7 @@ READY_MADE: Mapping[str, Endpoint] = {
         ),
         Endpoint("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
         Endpoint("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN"),
-        Endpoint("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY", concurrency=64),
+        Endpoint("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY"),
         Endpoint("ollama", "http://127.0.0.1:11434/v1", concurrency=4),
         Endpoint("lmstudio", "http://127.0.0.1:1234/v1", concurrency=4),
         Endpoint("llamacpp", "http://127.0.0.1:8080/v1", "LLAMA_API_KEY", concurrency=4),

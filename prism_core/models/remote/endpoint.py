@@ -52,6 +52,7 @@ class Limits:
     """What an endpoint must not be asked beyond; None sets no limit."""
 
     requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000), PLAIN] | None = None
+    """In studies and training runs."""
     answer_tokens: Annotated[int, Field(ge=1, le=1_000_000), PLAIN] | None = None
     """The longest answer that may be asked for."""
 
@@ -69,8 +70,8 @@ class Endpoint:
     prices: Mapping[str, Price] = field(default_factory=dict)
     """By the model's name; a model that is not there has an unknown price."""
     limits: Limits = field(default_factory=Limits)
-    concurrency: Annotated[int, Field(ge=1, le=512), PLAIN] = 8
-    """Requests under way at the same time, at the most."""
+    concurrency: Annotated[int, Field(ge=1, le=512), PLAIN] | None = None
+    """Requests under way at the same time, at the most; None leaves it to who asks."""
     retries: Annotated[int, Field(ge=0, le=100), PLAIN] = 2
     """How often a request is repeated that failed for a passing reason."""
     timeout: Annotated[float, Field(ge=0.1, le=3600), PLAIN] = 120.0
@@ -82,9 +83,11 @@ class Endpoint:
         return urlsplit(self.base_url).hostname or self.base_url
 
     @property
-    def reads_key(self) -> bool:
-        """Whether the key is there, or none is needed."""
-        return not self.key_variable or bool(os.environ.get(self.key_variable, "").strip())
+    def has_key(self) -> bool:
+        """Whether the key is there, or none is needed: servers on this machine seldom want one."""
+        is_near = self.host in ("127.0.0.1", "localhost", "::1")
+        variable = self.key_variable
+        return is_near or not variable or bool(os.environ.get(variable, "").strip())
 
 
 def check_endpoint(endpoint: Endpoint) -> Endpoint:

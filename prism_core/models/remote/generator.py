@@ -42,6 +42,8 @@ from prism_core.utils.validation import check
 T = TypeVar("T")
 Ask = Callable[[], tuple[T, Usage | None]]
 """Sends one request; returns what it found, and the tokens where they were counted."""
+PARALLEL = 8
+"""Requests under way at the same time where the endpoint sets no limit."""
 PATIENCE = 0.05
 """Seconds between two looks at the cancel event."""
 
@@ -65,7 +67,8 @@ class RemoteGenerator:
         """
         if not model.strip():
             raise InputError(f"The model's name at the endpoint '{endpoint.name}' is empty.")
-        self.name, self.host, self.parallel = model, endpoint.host, endpoint.concurrency
+        self.name, self.host = model, endpoint.host
+        self.parallel = endpoint.concurrency or PARALLEL
         self.client = Client(endpoint, model, effort=effort)
         self._dealer: Dealer | None = None
         self._probe: Probe | None = None
@@ -122,6 +125,12 @@ class RemoteGenerator:
             RemoteError: the endpoint refused, failed or did not answer.
         """
         check(sampling)
+        most = self.client.endpoint.limits.answer_tokens
+        if most is not None and sampling.max_new_tokens > most:
+            raise InputError(
+                f"An answer of up to {sampling.max_new_tokens:,} tokens is asked for; the endpoint "
+                f"'{self.client.endpoint.name}' allows {most:,} (limits.answer_tokens)."
+            )
         seeds = seeds_of(seed, len(prompts))
         if not all(prompts):
             raise InputError("A prompt is empty; it needs at least one message.")
