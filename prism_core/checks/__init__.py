@@ -1,7 +1,8 @@
 """Programs that look at an answer: one for each way in which an answer can be verified.
 
 `CHECKS` lists them all. `run_check` cleans the answer (digits of any script, curly quotes, control
-characters), fails an empty one, and calls the program that a `Check` names.
+characters; IFEval wants it as it is), fails an empty one, and calls the program that a `Check`
+names.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ CHECKS: dict[str, CheckFunction] = {
     "all_of": _all_of,
 }
 """Every check by name."""
+AS_IT_IS = frozenset({"ifeval"})
+"""Checks that look at the answer to the letter, curly quotes included."""
 
 
 def run_check(check: Check, text: str) -> Grade:
@@ -73,10 +76,10 @@ def run_check(check: Check, text: str) -> Grade:
         InputError: there is no such check, or one of its options is missing or of the wrong sort.
         MissingPackageError: the check needs a package that is not installed.
     """
-    text = clean(text)
-    if not text.strip():
+    cleaned = clean(text)
+    if not cleaned.strip():
         return Grade(0.0, False, "The answer is empty.")
-    return _run(check, text)
+    return _run(check, text if check.name in AS_IT_IS else cleaned)
 
 
 def _run(check: Check, text: str) -> Grade:

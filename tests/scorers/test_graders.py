@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prism_core.checks import CHECKS, Check, check_from_record, check_to_json, run_check
+from prism_core.checks.ifeval import NEEDS
 from prism_core.errors import InputError
 from prism_core.scorers.graders import grade, is_refusal
 from prism_core.tasks import Item, get_task
@@ -18,9 +20,7 @@ OPEN = get_task("open").load()
 MEGABYTE = 1_000_000
 NUMBER = Check("number", {"answer": 12})
 FORMULAS = importlib.util.find_spec("math_verify") is not None
-IFEVAL = all(
-    importlib.util.find_spec(name) for name in ("lm_eval", "langdetect", "immutabledict", "nltk")
-)
+IFEVAL = all(importlib.util.find_spec(name) for name in NEEDS)
 
 
 def passed(name: str, text: str, /, **options: Any) -> bool | None:
@@ -80,10 +80,41 @@ def test_the_right_number_in_the_wrong_place_is_wrong(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "text"),
-    [("1200", "1,200"), ("-3", "\u22123"), ("0.5", "1/2"), ("3/4", "0.75"), ("25", "25%")],
+    [
+        ("1200", "1,200"),
+        ("-3", "\u22123"),
+        ("0.5", "1/2"),
+        ("3/4", "0.75"),
+        ("25", "25%"),
+        ("70000", "The house costs 70 000 dollars."),
+        ("70000", "70\u202f000"),
+        ("0.75", "So p = .75"),
+        ("160", "It takes 2 hours and 40 minutes."),
+        ("160", "It takes 160 minutes, or 2 hours and 40 minutes."),
+        ("2.5", "The trip is 2 hours 30 minutes long."),
+        ("2.5", "She has $2 and 50 cents left."),
+        ("18", "She makes $18 every day by selling 9 eggs at $2 each."),
+        ("2", "She sells them at $2 each."),
+        ("6", "You will save $4 + $2 = $6 for 2 tubs and 4 packets."),
+        ("8", "4 x 3 = 12 were there, so 8 are left."),
+    ],
 )
 def test_numbers_are_read_as_people_write_them(answer: str, text: str) -> None:
     assert passed("number", text, answer=answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("25168", "2516_8"),  # octal, and Python's int would read the underscore
+        ("2516", "2516_8"),
+        ("40", "It takes 2 hours and 40 minutes."),
+        ("75", ".75"),
+        ("12", "7 12"),
+    ],
+)
+def test_parts_of_numbers_are_none(answer: str, text: str) -> None:
+    assert passed("number", text, answer=answer) is (text == "7 12")
 
 
 def test_a_tolerance_is_absolute() -> None:
@@ -333,7 +364,22 @@ def test_other_answers_are_none(text: str) -> None:
     assert not is_refusal(text)
 
 
-@pytest.mark.skipif(not IFEVAL, reason="lm-eval, langdetect, immutabledict or nltk is missing")
+@pytest.mark.parametrize(
+    ("half", "found", "alarms"),
+    [("tuned", 30, 0), ("held_out", 16, 2)],  # the rule was changed by looking at the first half
+)
+def test_the_refusal_rule_on_texts_it_was_tuned_on_and_on_others(
+    half: str, found: int, alarms: int
+) -> None:
+    lines = (Path(__file__).parent / "refusals.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["half"] == half]
+    refused = [is_refusal(row["text"]) for row in rows if row["refusal"]]
+    flagged = [is_refusal(row["text"]) for row in rows if not row["refusal"]]
+    assert len(refused) == len(flagged) == 30
+    assert (sum(refused), sum(flagged)) == (found, alarms)  # as benchmarks/RESULTS.md says
+
+
+@pytest.mark.skipif(not IFEVAL, reason="the extra 'eval' is missing")
 @pytest.mark.parametrize(
     ("name", "kwargs", "right", "wrong"),
     [
@@ -345,6 +391,14 @@ def test_other_answers_are_none(text: str) -> None:
             "One. Two.",
             "One.",
         ),
+        (
+            # Punkt knows p.m. and initials, and splits behind a bracket.
+            "length_constraints:number_sentences",
+            {"relation": "less than", "num_sentences": 3},
+            "He met Mr. J. Smith at 5 p.m. on the corner. (It rained.)",
+            "He met Mr. Smith. It rained. He left.",
+        ),
+        ("startend:quotation", {}, '"In straight quotes."', "\u201cIn curly ones.\u201d"),
         ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* a\n* b", "* a"),
         (
             "change_case:capital_word_frequency",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -136,6 +137,13 @@ def test_real_files_are_read(name: str, count: int, data: Path) -> None:
     assert len(items) == count if data == SHARED_DATA else items
     assert {i.category for i in items} <= set(task.categories)
     assert {i.kind for i in items} == {task.kind}
+
+
+def test_the_last_number_of_a_solution_is_its_answer(data: Path) -> None:
+    items = get_task("gsm8k").load()
+    solutions = [re.sub(r"<<.*?>>", "", i.reference.rpartition("####")[0]) for i in items]
+    graded = [grade(i, text).passed for i, text in zip(items, solutions, strict=True)]
+    assert sum(p is True for p in graded) >= 0.99 * len(items)
 
 
 def test_gsm8k_references_pass_and_other_numbers_fail(data: Path) -> None:
