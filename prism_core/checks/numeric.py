@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import partial
 
 from prism_core.checks.check import Grade, Options, pass_or_fail
 from prism_core.errors import InputError
@@ -106,7 +107,8 @@ def _readings(text: str) -> list[Fraction]:
         return f"{total} {found[2 * into + 2]}s"
 
     text = _CENTS.sub(lambda m: f"${Fraction(m[1] or m[2]) + Fraction(int(m[3]), 100)}", text)
-    found = [final_number(_TWO_UNITS.sub(lambda m, i=i: joined(m, i), text)) for i in (0, 1)]
+    texts = [_TWO_UNITS.sub(partial(joined, into=unit), text) for unit in (0, 1)]
+    found = map(final_number, texts)
     return [value for value in dict.fromkeys(found) if value is not None]
 
 
