@@ -19,6 +19,7 @@ from prism_core.progress import Progress
 
 if TYPE_CHECKING:
     from prism_core.models.generator import Generator
+    from prism_core.models.remote import RemoteGenerator
 
 EMBEDDED = "embedded"
 """Reference of the model that comes with PRISM Studio."""
@@ -101,6 +102,20 @@ def open_model(reference: str, progress: Progress | None = None, *, effort: str 
     from prism_core.models.local import LocalModel
 
     return LocalModel.load(reference, progress=progress)
+
+
+def open_endpoint(reference: str) -> RemoteGenerator:
+    """Return the model at an endpoint that a reference names; it is asked nothing yet.
+
+    Raises:
+        InputError: it names no model at an endpoint, or one that is not allowed here.
+        NotFoundError: there is no such endpoint.
+    """
+    from prism_core.models.remote import RemoteGenerator
+
+    if not is_remote(reference) or not isinstance(found := open_model(reference), RemoteGenerator):
+        raise InputError(f"{reference[:100]!r} is no model at an endpoint; write NAME:MODEL.")
+    return found
 
 
 def _resolve_public(name: str) -> ModelSource:

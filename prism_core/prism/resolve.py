@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prism_core.models.generator import Generator
+from prism_core.models.sources import open_endpoint
 from prism_core.personas.library import get_persona, load_personas, parse_persona
 from prism_core.personas.prompts import VariantOf
 from prism_core.prism.bootstrap.answers import ANSWERING, AnswerConfig
@@ -12,8 +13,9 @@ from prism_core.prism.bootstrap.verification import VerifyConfig
 from prism_core.prism.demo import demo_check, demo_persona
 from prism_core.prism.distillation.report import DistillConfig, Loss
 from prism_core.prism.gating.report import GateConfig
-from prism_core.prism.spec import TrainSpec
-from prism_core.scorers.judges import Judge, ModelJudge, RemoteJudge, VerifiableJudge
+from prism_core.prism.spec import TrainSpec, judge_reference
+from prism_core.scorers.endpoint_labels import EndpointLabels
+from prism_core.scorers.judges import Judge, ModelJudge, VerifiableJudge
 from prism_core.types import Persona, PromptVariant
 
 
@@ -45,9 +47,7 @@ def judge_of(spec: TrainSpec, model: Generator) -> tuple[VerifyConfig, Judge]:
     if spec.judge == "verifiable":
         return config, VerifiableJudge(demo_check)
     if spec.judge == "remote":
-        from prism_core.models.remote import from_environment
-
-        return config, RemoteJudge(from_environment(spec.remote_model))
+        return config, ModelJudge(EndpointLabels(open_endpoint(judge_reference(spec))))
     return config, ModelJudge(model)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from prism_core.errors import InputError
+from prism_core.models.sources import is_remote
 from prism_core.tasks.item import MT_BENCH_CATEGORIES
 from prism_core.types import Length, Placement
 from prism_core.utils.validation import Seed, check
@@ -50,7 +51,8 @@ class TrainSpec:
     judge: JudgeName = "self"
     """Who compares the answers (stage 3)."""
     remote_model: str = ""
-    """The remote judge's model name; empty unless the judge is remote."""
+    """The remote judge, `NAME:MODEL`; a name alone is one at `PRISM_REMOTE_URL`. Empty unless the
+    judge is remote."""
     feature: Literal["auto", "last", "mean", "both"] = "auto"
     """What the gate reads (stage 4); `auto` chooses by cross-validation."""
     threshold: Literal["paper", "out_of_fold"] = "paper"
@@ -104,6 +106,12 @@ PRESETS: dict[PresetName, TrainSpec] = {
     ),
     "custom": TrainSpec(preset="custom"),
 }
+
+
+def judge_reference(spec: TrainSpec) -> str:
+    """Return the remote judge's reference; a name alone is at the endpoint of the environment."""
+    name = spec.remote_model.strip()
+    return name if is_remote(name) else f"remote:{name}"
 
 
 def check_spec(spec: TrainSpec) -> TrainSpec:

@@ -11,15 +11,13 @@ from the paper: a probability of exactly 1/2 chooses none.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from prism_core.errors import CancelledError, ModelError, RemoteError
 from prism_core.models.generator import Generator
 from prism_core.progress import Cancel
-from prism_core.types import Message, Prompt, Sampling, Verdict, Winner
+from prism_core.types import Message, Prompt, Verdict, Winner
 
 JudgeRule = Literal["both_orders"]
 """The name of the paper's rule in the settings and keys that verdicts are stored under."""
@@ -42,12 +40,6 @@ _REFERENCE = """
 A correct answer, for orientation:
 {reference}
 """
-_LABEL = re.compile(
-    r"\W*(?:(?:[Tt]he )?(?:better )?[Aa]nswer(?: is)?\W*)?([AB])(?=\W*$|\W*[\n.,:;)*])"
-)
-_LABEL_TOKENS = 16
-_CERTAIN = 50.0
-"""Log-odds of a label read from decoded text, where no probability is known."""
 
 
 @dataclass(frozen=True)
@@ -121,30 +113,6 @@ class ModelJudge:
         """Return the log-odds of A against B for each prompt."""
         scores = self.model.score_choices(prompts, [LABELS] * len(prompts), cancel=cancel)
         return [a.logprob - b.logprob for a, b in scores]
-
-
-class RemoteJudge(ModelJudge):
-    """A remote model as judge: by log-probabilities where it gives them, else by its answer."""
-
-    def _log_odds(self, prompts: list[Prompt], cancel: Cancel) -> list[float]:
-        try:
-            return super()._log_odds(prompts, cancel)
-        except RemoteError:
-            raise  # the endpoint failed: asking it in another way would hide that
-        except ModelError:
-            sampling = Sampling(max_new_tokens=_LABEL_TOKENS)
-            answers = self.model.generate(prompts, sampling, cancel=cancel)
-            if cancel is not None and cancel.is_set():
-                raise CancelledError("judging was stopped on request") from None
-            return [label_log_odds(a.text) for a in answers]
-
-
-def label_log_odds(text: str) -> float:
-    """Read a decoded answer's preference: certain of A or of B, or 0 where no label is found."""
-    found = _LABEL.match(text)
-    if found is None:
-        return 0.0
-    return _CERTAIN if found.group(1) == "A" else -_CERTAIN
 
 
 class VerifiableJudge:

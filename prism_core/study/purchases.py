@@ -52,6 +52,25 @@ class Purchases:
             return f"{money(spent.cost, self.ledger.currency)} spent"
         return f"{spent.usage.prompt + spent.usage.new:,} tokens bought, their price is unknown"
 
+    def sentences(self) -> tuple[str, ...]:
+        """Say what was bought, for the study's notes; nothing where nothing was."""
+        spent = self.ledger.spent()
+        if not spent.requests:
+            return ()
+        used, cost = spent.usage, "their price is not known"
+        if spent.cost is not None:
+            cost = money(spent.cost, self.ledger.currency)
+        line = (
+            f"Bought from endpoints: {spent.requests:,} requests, {used.prompt:,} tokens read and "
+            f"{used.new:,} written, {used.reasoning:,} of them thoughts; {cost}."
+        )
+        if spent.uncounted:
+            line += (
+                f" Of {spent.uncounted:,} nobody counted the tokens; they stand at the most they "
+                "can have been."
+            )
+        return (line,)
+
     def _pace(self, reference: str) -> Pace:
         """Return the pace of a model's endpoint."""
         name = reference.partition(":")[0]

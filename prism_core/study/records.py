@@ -22,7 +22,7 @@ from prism_core.study.answers import Answer, JudgedAnswer
 from prism_core.study.cells import Cell, ModelFacts
 from prism_core.study.choices import MEANING
 from prism_core.study.resolve import item_table
-from prism_core.study.scores import row_of
+from prism_core.study.scores import preference_of, row_of
 from prism_core.study.spec import StudySpec
 from prism_core.study.table import Study, empty_table, table_of
 from prism_core.tasks import Item, item_from_json, item_to_json
@@ -90,13 +90,14 @@ class StudyRecords:
         """Return all answers so far."""
         return [read_answer(data) for data in self._payloads(ANSWERS)]
 
-    def keep_judgements(self, judgements: Iterable[JudgedAnswer]) -> None:
-        """Keep a batch's judgements in one transaction."""
-        self.store.put_records(self.run_id, JUDGEMENTS, {j.answer: pack(j) for j in judgements})
+    def keep_judgements(self, judgements: Iterable[JudgedAnswer], judge: int = 0) -> None:
+        """Keep a batch's judgements in one transaction; judges are counted from 0."""
+        parts = {j.answer: pack(j) for j in judgements}
+        self.store.put_records(self.run_id, _stage_of(judge), parts)
 
-    def judgements(self) -> dict[str, JudgedAnswer]:
-        """Return all judgements so far, by the key of their answer."""
-        found = [JudgedAnswer(**data) for data in self._payloads(JUDGEMENTS)]
+    def judgements(self, judge: int = 0) -> dict[str, JudgedAnswer]:
+        """Return all judgements of a judge so far, by the key of their answer."""
+        found = [JudgedAnswer(**data) for data in self._payloads(_stage_of(judge))]
         return {one.answer: one for one in found}
 
     def keep_end(self, end: StudyEnd) -> None:
@@ -110,6 +111,11 @@ class StudyRecords:
 
     def _payloads(self, stage: str) -> list[Any]:
         return list(self.store.get_records(self.run_id, stage).values())
+
+
+def _stage_of(judge: int) -> str:
+    """Return where a judge's judgements are; the first one's are where earlier versions look."""
+    return JUDGEMENTS if judge == 0 else f"{JUDGEMENTS}@{judge + 1}"
 
 
 def versions_here() -> dict[str, str]:
@@ -145,7 +151,8 @@ def study_of(run: RunRow, records: StudyRecords) -> Study:
     if any(item.kind == "choice" for had in items.values() for item in had):
         versions |= {f"choices {p.facts.name}": MEANING[p.facts.scoring] for p in models.values()}
     created = datetime.datetime.fromtimestamp(run.created, datetime.UTC)
-    rows = build_rows(models, items, records.answers(), records.judgements())
+    judged = (records.judgements(0), records.judgements(1))
+    rows = build_rows(models, items, records.answers(), *judged)
     notes += silent_answers(rows)
     return Study(
         spec=unpack(StudySpec, dict(run.spec)),
@@ -181,6 +188,7 @@ def build_rows(
     items: Mapping[str, Sequence[Item]],
     answers: Sequence[Answer],
     judgements: Mapping[str, JudgedAnswer],
+    second: Mapping[str, JudgedAnswer] | None = None,
 ) -> Any:
     """Return the study's table, in the order of models, cells, tasks, items and seeds."""
     by_id = {(task, one.id): (i, one) for task, had in items.items() for i, one in enumerate(had)}
@@ -199,7 +207,8 @@ def build_rows(
         facts = models[answer.model].facts
         judged = judgements.get(answer.key)
         name = names[answer.model]
-        found.append((where, row_of(answer, cell, item, name, facts.scoring, judged)))
+        row = row_of(answer, cell, item, name, facts.scoring, judged)
+        found.append((where, row | {"preference_2": preference_of((second or {}).get(answer.key))}))
     found.sort(key=lambda one: one[0])
     return table_of([row for _, row in found]) if found else empty_table()
 

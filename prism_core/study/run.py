@@ -4,7 +4,8 @@
 2. Batches in the order of the cells: known answers come from the cache, the rest from an executor.
 3. Answers are graded by program and committed as they come: batch by batch from a model here, each
    turn from an endpoint. A kill loses one batch, or what was under way at the endpoint.
-4. A judge, if there is one, compares every written answer with the neutral one.
+4. Judges, if there are any, are tried before anything is bought, and in the end compare every
+   written answer with the neutral one.
 The executor is this process, or a Ray cluster (`ray_executor`); both call the same `Engine`.
 """
 
@@ -32,7 +33,7 @@ from prism_core.study.cells import ModelFacts, cells_of
 from prism_core.study.choices import Way
 from prism_core.study.engine import Arrived, Engine, Response, is_whole
 from prism_core.study.file import save_study
-from prism_core.study.judging import judge_answers
+from prism_core.study.judging import Judges
 from prism_core.study.purchases import Purchases, cost_of_turns
 from prism_core.study.records import ModelPart, StudyEnd, StudyRecords, read_study, versions_here
 from prism_core.study.resolve import find_adapter, items_of, personas_of
@@ -138,6 +139,7 @@ class StudyRun:
         self._given = dict(models or {})
         self.purchases = Purchases(store, run.id, self.spec)
         self._engine = Engine(self.folders, self.spec, progress, store, self.purchases)
+        self._judges = Judges(self.spec, self.items, self.records, progress, self.purchases)
         self._grades: dict[tuple[str, str, tuple[str, ...]], tuple[float | None, bool]] = {}
         self._done = self._total = 0
         self._note = ""
@@ -175,6 +177,7 @@ class StudyRun:
             self._engine.use(reference, self._given[reference])
         self.progress.update("loading", place, len(self.spec.models), f"loading {reference}")
         part = self._part(place, reference, executor)
+        self._judges.prepare(lambda: self._engine.model(reference))
         tokens = part.facts.letter_tokens
         batches = batches_of(self.spec, reference, part.cells, self.items, tokens)
         self._total = sum(len(b.requests) for b in batches)
@@ -202,11 +205,7 @@ class StudyRun:
             self.progress.check()
         if part.facts.probe is not None and (late := self._engine.refused(part.facts)):
             self._said += (f"{part.facts.name} later refused {', '.join(late)} as well.",)
-        if self.spec.judges:
-            own = self._engine.model(reference)
-            self._said += judge_answers(
-                self.spec, place, part, own, self.items, self.records, self.progress
-            )
+        self._judges.judge(place, part)
 
     def _unrecorded(self, place: int, batches: Sequence[Batch]) -> list[Batch]:
         """Return what is left of the batches without the answers that are there already."""
@@ -297,7 +296,8 @@ class StudyRun:
 
     def _notes(self) -> tuple[str, ...]:
         nobody = "No judge took part: alignment rests on checks of form and on safety alone."
-        return tuple(dict.fromkeys([*self._said, *([] if self.spec.judges else [nobody])]))
+        judged = self._judges.notes if self.spec.judges else (nobody,)
+        return tuple(dict.fromkeys([*self._said, *judged, *self.purchases.sentences()]))
 
 
 def _only(batch: Batch, places: Sequence[int]) -> list[Batch]:

@@ -157,7 +157,7 @@ def _judged_of(judgement: JudgedAnswer | None, cell: Cell) -> dict[str, Any]:
     first, second = judgement.first, judgement.second
     if first is None or second is None:
         return found
-    found["preference"] = _rounded((first + second) / 2)
+    found["preference"] = preference_of(judgement)
     if cell.label != NEUTRAL:
         agree = (first > 0.5) == (second > 0.5)
         both = 1.0 if first > 0.5 and second > 0.5 else 0.0 if first < 0.5 and second < 0.5 else 0.5
@@ -165,6 +165,13 @@ def _judged_of(judgement: JudgedAnswer | None, cell: Cell) -> dict[str, Any]:
         # Equal texts are never shown to a judge, so they say nothing about its consistency.
         found["consistent"] = None if first == second == 0.5 else float(agree)
     return found
+
+
+def preference_of(judged: JudgedAnswer | None) -> float | None:
+    """Return P(better than neutral), the mean of both orders; None where nobody compared."""
+    if judged is None or judged.first is None or judged.second is None:
+        return None
+    return _rounded((judged.first + judged.second) / 2)
 
 
 def _rounded(value: float | None) -> float | None:

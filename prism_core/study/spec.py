@@ -102,7 +102,7 @@ class StudySpec:
     scoring: Scoring = "auto"
     """How choices are scored: by letters, by the answers' own likelihood, or by a probe."""
     judges: tuple[str, ...] = ()
-    """Who judges written answers: nobody, `self`, a model's reference, or `remote:NAME`."""
+    """Who judges written answers: nobody, or one or two of `self` and models' references."""
     judgements: tuple[Literal["pairwise", "rubric", "refusal"], ...] = ("pairwise",)
     """What the judge is asked for."""
     delta: Annotated[float, Field(ge=0.001, le=0.5), PLAIN] = 0.05
@@ -156,7 +156,7 @@ def check_spec(spec: StudySpec) -> StudySpec:
         if field == "limits":
             values = tuple(limit.task for limit in spec.limits)
         twice = [value for value, count in Counter(values).items() if count > 1]
-        if twice and field not in ("own_personas", "judges"):
+        if twice and field != "own_personas":
             raise InputError(f"{field} holds {str(twice[0])[:60]!r} twice; once is enough.")
         if not values and field in ("tasks", "models", "seeds"):
             raise InputError(f"{field} is empty; a study needs at least one.")
@@ -169,10 +169,10 @@ def check_spec(spec: StudySpec) -> StudySpec:
             f"{len(spec.seeds)} seeds at temperature 0 would give the same answers; "
             "choose one seed, or a temperature above 0."
         )
-    if len(spec.judges) > 1:
+    if len(spec.judges) > 2:
         raise InputError(
-            f"judges names {len(spec.judges)}; a study has one judge at most. Run it again with "
-            "another judge: its answers then come from the cache."
+            f"judges names {len(spec.judges)}; a study has two judges at most. Run it again with "
+            "other judges: its answers then come from the cache."
         )
     return spec
 

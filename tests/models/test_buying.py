@@ -199,8 +199,8 @@ def test_without_a_price_the_cost_is_unknown_and_tokens_are_counted(store: Store
 
 
 def test_a_limit_is_never_passed_by_what_is_under_way(store: Store) -> None:
-    # Each request may cost 10 x 10 / 1e6 = 1e-4: three fit into 3.5e-4.
-    ledger, _ = ledger_of(store, limit=3.5e-4)
+    # Each request may cost 10 x 10 / 1e6 = 1e-4: three fit into 3.58e-4.
+    ledger, _ = ledger_of(store, limit=3.58e-4)
     most, guard, now, top = Usage(0, 10), threading.Lock(), [0], [0]
 
     def buy(_: int) -> None:
@@ -219,9 +219,9 @@ def test_a_limit_is_never_passed_by_what_is_under_way(store: Store) -> None:
     for _ in range(5):  # 2e-4 + 5e-5 = 2.5e-4; one more may cost 1e-4: 3.5e-4
         ledger.close(ledger.open("a:m", most), Usage(0, 1))
     ledger.close(ledger.open("a:m", most), Usage(0, 1))
-    with pytest.raises(SpendingLimitError, match=r"limit of 0\.00035 EUR is reached: 0\.00026 EUR"):
+    with pytest.raises(SpendingLimitError, match=r"limit of 0\.00036 EUR is reached: 0\.00026 EUR"):
         ledger.open("a:m", most)
-    assert (ledger.spent().cost or 0) <= 3.5e-4
+    assert (ledger.spent().cost or 0) <= 3.58e-4
 
 
 def test_a_limit_needs_one_currency(store: Store) -> None:

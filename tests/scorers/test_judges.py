@@ -8,17 +8,15 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from prism_core.errors import InputError, ModelError, NotFoundError, RemoteError
+from prism_core.errors import InputError, ModelError, NotFoundError
 from prism_core.models.local import LocalModel
 from prism_core.scorers.judge_check import check_judge, load_check_pairs
 from prism_core.scorers.judges import (
     JudgePair,
     ModelJudge,
-    RemoteJudge,
     VerifiableJudge,
     judge_pair,
     judging_prompt,
-    label_log_odds,
     verdict_of,
 )
 from prism_core.scorers.verdicts import first_preference, verbosity_correlation, win_rate
@@ -138,36 +136,6 @@ def test_a_program_judges() -> None:
     assert [v.winner for v in verdicts] == ["persona", "neutral", "tie"]
     assert [v.persona_first for v in verdicts] == [1.0, 0.0, 0.5]
     assert all(v.is_consistent for v in verdicts)
-
-
-@pytest.mark.parametrize(
-    ("text", "sign"),
-    [
-        ("A", 1),
-        ("**B**", -1),
-        ("Answer: B.", -1),
-        ("The better answer is A", 1),
-        ("A good question!", 0),
-        ("Both are fine", 0),
-        ("", 0),
-        ("B) because", -1),
-    ],
-)
-def test_labels_are_read_from_text_or_not_at_all(text: str, sign: int) -> None:
-    found = label_log_odds(text)
-    assert (found > 0) - (found < 0) == sign
-
-
-def test_a_remote_judge_decodes_where_it_cannot_score() -> None:
-    unable = Scorer(fair, answer="A", error=ModelError("no log-probabilities"))
-    [verdict] = RemoteJudge(unable).judge([PAIR])  # type: ignore[arg-type]
-    assert verdict.winner == "tie", "A in both orders is a preference for the first place"
-    [unread] = RemoteJudge(Scorer(fair, "Hm.", ModelError("no"))).judge([PAIR])  # type: ignore[arg-type]
-    assert (unread.winner, unread.persona_first) == ("tie", 0.5)
-    able = Scorer(fair, answer="B")
-    assert RemoteJudge(able).judge([PAIR])[0].winner == "persona"  # type: ignore[arg-type]
-    with pytest.raises(RemoteError, match="broke"):
-        RemoteJudge(Scorer(fair, "A", RemoteError("broke"))).judge([PAIR])  # type: ignore[arg-type]
 
 
 def test_metrics_of_verdicts() -> None:

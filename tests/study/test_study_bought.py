@@ -193,6 +193,40 @@ def test_what_is_under_way_at_a_cancel_counts_as_spent(store: Store, mock: Count
     assert again <= REQUESTS - kept
 
 
+def test_two_judges_at_the_endpoint_are_tried_first_and_their_agreement_is_said(
+    store: Store, mock: Counted
+) -> None:
+    """One judge likes the first answer, the other the one that has the persona's text in it."""
+    order: list[str] = []
+
+    def speak(handler: BaseHTTPRequestHandler, body: dict[str, Any], number: int) -> bool:
+        text = body["messages"][-1]["content"]
+        is_judged = "Reply with the single letter A or B" in text
+        order.append("judge" if is_judged else "answer")
+        if is_judged:
+            first = text.partition("Answer B:")[0]
+            likes_first = body["model"] == "j1" or "mathematician" in first
+            send_answer(handler, "A" if likes_first else "B")
+        elif body["messages"][0]["role"] == "system":
+            send_answer(handler, "a mathematician says so")
+        else:
+            send_answer(handler, "nobody says so")
+        return True
+
+    mock.trouble = speak
+    spec = replace(SPEC, tasks=("t_open",), lengths=("min",), judges=("mock:j1", "mock:j2"))
+    _, study = buy(store, spec)
+    assert order.index("answer") > 2 * 2 * 10, "both judges are tried before anything is bought"
+    persona = study.rows[study.rows["arm"] == "persona"]
+    assert set(persona["preference"]) == {0.5} and set(persona["preference_2"]) == {1.0}
+    notes = " ".join(study.notes)
+    assert "j1 and j2 reach the same verdict on m's answers at a rate of 0.000" in notes
+    assert "all or nothing" in notes and "Bought from endpoints" in notes
+    before = len(order)
+    buy(store, spec)
+    assert len(order) == before
+
+
 SPEC_YAML = """
 name: Bought
 tasks: [{{name: safety, n_per_category: 30}}]

@@ -67,7 +67,7 @@ def test_the_shipped_spec_is_the_issue_s_study() -> None:
         ("personas: [math]\ntasks: []", "tasks is empty"),
         ("personas: []", "nothing to compare"),
         ("personas: [math]\nseeds: [1, 2]", "would give the same answers"),
-        ("personas: [math]\njudges: [self, embedded]", "one judge at most"),
+        ("personas: [math]\njudges: [self, embedded, a/b]", "two judges at most"),
         ("personas: [math]\ntasks: [{name: open, n: 3}]", "no field 'n'"),
         ("adapters: [{threshold: 0.5}]", "lacks the field 'reference'"),
         ("adapters: [{reference: demo, threshold: 2}]", "between 0 and 1"),

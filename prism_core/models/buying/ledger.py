@@ -83,7 +83,10 @@ class Ledger:
         self._entries = {
             key: build(Entry, data) for key, data in store.get_records(run_id, STAGE).items()
         }
-        self._cost = sum(one.cost or 0.0 for one in self._entries.values())
+        self._cost, self._usage = 0.0, Usage()
+        self._unpriced = self._uncounted = 0
+        for one in self._entries.values():
+            self._count(one, 1)
         self._open: set[str] = set()
         self._unwritten: dict[str, Entry] = {}
         self._numbers, self._born = itertools.count(), time.time_ns()
@@ -108,7 +111,7 @@ class Ledger:
                 self._changed.wait(_LOOK)
             self._open.add(key)
             self._entries[key] = entry
-            self._cost += entry.cost or 0.0
+            self._count(entry, 1)
         try:
             self._commit.put({key: entry})
         except Exception:
@@ -127,7 +130,8 @@ class Ledger:
                 cost = self._cost_of(before.model, usage)
                 after = replace(before, usage=usage, cost=cost, counted=True)
                 self._entries[key] = self._unwritten[key] = after
-                self._cost += (after.cost or 0.0) - (before.cost or 0.0)
+                self._count(before, -1)
+                self._count(after, 1)
             self._open.discard(key)
             self._changed.notify_all()
 
@@ -141,15 +145,16 @@ class Ledger:
     def spent(self) -> Spent:
         """Return what was bought so far."""
         with self._changed:
-            entries = list(self._entries.values())
-            cost = self._cost
-        priced = all(one.cost is not None for one in entries)
-        return Spent(
-            requests=len(entries),
-            usage=sum((one.usage for one in entries), Usage()),
-            cost=cost if priced else None,
-            uncounted=sum(not one.counted for one in entries),
-        )
+            cost = None if self._unpriced else self._cost
+            return Spent(len(self._entries), self._usage, cost, self._uncounted)
+
+    def _count(self, entry: Entry, times: int) -> None:
+        """Add an entry to the totals, or with -1 take it out."""
+        used = entry.usage
+        self._usage += Usage(times * used.prompt, times * used.new, times * used.reasoning)
+        self._cost += times * (entry.cost or 0.0)
+        self._unpriced += times * (entry.cost is None)
+        self._uncounted += times * (not entry.counted)
 
     def _cost_of(self, model: str, usage: Usage) -> float | None:
         rate = self._rates.get(model)
