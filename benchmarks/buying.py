@@ -22,6 +22,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from prism_core.models.remote.probing import HELLO, KNOWN
+from prism_core.progress import Progress, ProgressReport
 from prism_core.study.run import run_study
 from prism_core.study.spec import from_yaml
 
@@ -36,6 +38,8 @@ models: ['mock:m']
 """
 ANSWERS = 5 * 100
 USAGE = {"prompt_tokens": 40, "completion_tokens": 4, "total_tokens": 44}
+PROBES = (HELLO[0].content, KNOWN[0].content)
+"""What a probe asks before the study; it is counted apart."""
 HEAD = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m"}
 
 
@@ -58,8 +62,11 @@ def main() -> None:
         timed(folder, "warm", n_per_category=1)
         ideal = ANSWERS / args.at_once * args.seconds
         for turn in range(args.turns):
-            took = timed(folder, f"turn{turn}")
-            print(f"{took:.2f} s for {ANSWERS} answers, ideal {ideal:.2f} s: {took / ideal:.2f}")
+            whole, took = timed(folder, f"turn{turn}")
+            print(
+                f"{took:.2f} s for {ANSWERS} answers, ideal {ideal:.2f} s: {took / ideal:.2f}; "
+                f"{whole:.2f} s with the probe before them and the file behind them"
+            )
         before = answered(url)
         killed(folder, url, before + ANSWERS // 2)
         print(
@@ -69,12 +76,18 @@ def main() -> None:
     server.terminate()
 
 
-def timed(folder: Path, name: str, **changes: int) -> float:
-    """Run the study in this process; return its seconds, its file included."""
+def timed(folder: Path, name: str, **changes: int) -> tuple[float, float]:
+    """Run the study in this process; return the seconds of all of it, and of the answers alone."""
     spec = replace(from_yaml((folder / "spec.yaml").read_text()), **changes)
+    times: list[float] = []
+
+    def note(report: ProgressReport) -> None:
+        if report.stage == "answering":
+            times.append(time.perf_counter())
+
     start = time.perf_counter()
-    run_study(spec, folder / name)
-    return time.perf_counter() - start
+    run_study(spec, folder / name, progress=Progress(note))
+    return time.perf_counter() - start, times[-1] - times[0]
 
 
 def killed(folder: Path, url: str, until: int) -> None:
@@ -113,11 +126,11 @@ def serve(ready: Connection, seconds: float) -> None:
             while (line := await reader.readline()).strip():
                 name, _, value = line.decode().partition(":")
                 length = int(value) if name.lower() == "content-length" else length
-            await reader.readexactly(length)
+            body = await reader.readexactly(length)
             content, kind = str(count).encode(), "text/plain"
             if head.startswith(b"POST"):
                 await asyncio.sleep(seconds)
-                count += 1
+                count += not any(text.encode() in body for text in PROBES)
                 content, kind = answer(), "text/event-stream"
             about = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
             writer.write(about.encode() + b"\r\n" + content)
