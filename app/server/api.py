@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import make_dataclass
+from functools import wraps
+from inspect import signature
 from typing import Any, TypedDict, get_type_hints
 
 import gradio as gr
@@ -25,6 +28,7 @@ from prism_core.personas.library import load_personas
 from prism_core.personas.prompts import MAX_QUESTION_CHARACTERS, clean_question
 from prism_core.scorers.judges import judge_pair
 from prism_core.types import Length, Placement, Sampling
+from prism_core.utils.validation import build
 
 
 class ArmResult(TypedDict):
@@ -200,9 +204,24 @@ def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
 
 
 def _typed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn a function's annotations into types: Gradio reads the result's type no other way."""
-    function.__annotations__ = get_type_hints(function)
-    return function
+    """Check a function's arguments by their types, and tell Gradio what they and its result are."""
+    hints, called = get_type_hints(function), signature(function)
+    fields = [
+        (name, hints[name], one.default) if one.default is not one.empty else (name, hints[name])
+        for name, one in called.parameters.items()
+    ]
+    kind = make_dataclass(f"{function.__name__}_arguments", fields, frozen=True)
+
+    @wraps(function)
+    def checked(*values: Any, **named: Any) -> Any:
+        try:
+            build(kind, dict(called.bind(*values, **named).arguments))
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return function(*values, **named)
+
+    checked.__annotations__ = hints  # Gradio reads the result's type no other way
+    return checked
 
 
 def _check_answer(name: str, text: object) -> None:

@@ -10,6 +10,7 @@ from app.explore import layout as explore
 from app.personas import layout as personas
 from app.rl import layout as rl
 from app.server.api import add_api
+from app.server.border import Page
 from app.server.landing import wire_landing
 from app.services.adapter_shelf import AdapterShelf
 from app.services.jobs import Jobs
@@ -68,9 +69,7 @@ def build_page(
         StorageError: the secret of the browser storage cannot be kept.
     """
     secret = browser_secret(settings)
-    with gr.Blocks(
-        title="PRISM Studio", analytics_enabled=False, delete_cache=(3_600, 3_600)
-    ) as page:
+    with Page(title="PRISM Studio", analytics_enabled=False, delete_cache=(3_600, 3_600)) as page:
         personas_state = gr.BrowserState([], storage_key=PERSONAS_KEY, secret=secret)
         history_state = gr.BrowserState([], storage_key=HISTORY_KEY, secret=secret)
         visitor_state = gr.BrowserState("", storage_key=VISITOR_KEY, secret=secret)
