@@ -19,7 +19,7 @@ from app.services.study_shelf import StudyImports
 from prism_core.errors import InputError, NotFoundError
 from prism_core.storage import Store
 
-ODD = (None, "x", [], {}, -1, "\0", [[1]], {"path": "/etc/passwd"})
+ODD = (None, {"path": "/etc/passwd"})
 
 
 def no_model(reference: str, *_: object) -> None:
