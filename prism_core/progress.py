@@ -35,10 +35,20 @@ class Progress:
     """Carries reports upwards and the wish to stop downwards."""
 
     def __init__(
-        self, listener: Callable[[ProgressReport], None] | None = None, cancel: Cancel = None
+        self,
+        listener: Callable[[ProgressReport], None] | None = None,
+        cancel: Cancel = None,
+        courtesy: Callable[[threading.Event], None] | None = None,
     ) -> None:
+        """Start.
+
+        Args:
+            listener: told of every report.
+            cancel: set by whoever wants the work to stop.
+            courtesy: called between two steps of the work with `cancel`; may wait for others.
+        """
         self.cancel = cancel or threading.Event()
-        self._listener = listener
+        self._listener, self._courtesy = listener, courtesy
         self._stage = ""
         self._started = 0.0
         self._start_done = 0.0
@@ -53,11 +63,17 @@ class Progress:
         if self._listener is not None:
             self._listener(ProgressReport(stage, done, total, note, left))
 
+    def give_way(self) -> None:
+        """Let others go first."""
+        if self._courtesy is not None:
+            self._courtesy(self.cancel)
+
     def check(self) -> None:
-        """Stop here if asked to.
+        """Let others go first, and stop here if asked to.
 
         Raises:
             CancelledError: somebody set the cancel event.
         """
+        self.give_way()
         if self.cancel.is_set():
             raise CancelledError("stopped on request")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import gradio as gr
 
-from app.common.shared import QUIET, USES_MODEL, Shared, Updates, fragment
+from app.common.shared import MEASURES, QUIET, Shared, Updates, fragment
 from app.common.text import loading, notice
 from app.services.clients import client_of
 from app.services.run_limits import UNFINISHED
@@ -246,5 +246,5 @@ class MeasuredStarter(RunStarter[SpecT]):
                 [form.plan, form.measure, form.measuring],
                 show_progress="hidden",
                 api_visibility="private",
-                **USES_MODEL,
+                **MEASURES,
             )

@@ -20,9 +20,13 @@ from app.services.speed_probes import ProbeBook
 from app.services.study_shelf import StudyShelf
 from prism_core.storage import Store
 
-USES_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-"""How listeners that use a model are connected: one runs at a time in the whole app, and everybody
-else sees their place in the queue."""
+AT_ONCE = 64
+"""Visitors whom a model serves at the same time; its engine decodes their answers together."""
+USES_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": AT_ONCE}
+"""How listeners that use a model are connected: whoever comes later sees their place in the
+queue."""
+MEASURES: dict[str, Any] = {"concurrency_id": "measure", "concurrency_limit": 1}
+"""How listeners that have a model to themselves for some seconds are connected."""
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """How the page's own quick listeners are connected: at once, unseen, and no part of the API."""
 Updates = dict[Any, Any]

@@ -31,7 +31,9 @@ from prism_core.errors import InputError, PrismError
 from prism_core.types import Persona
 
 FRAME_SECONDS = 0.1
-"""The page is redrawn this often at most while answers stream."""
+"""A page is redrawn this often at most while answers stream..."""
+_PAGES = 4
+"""... if so many are; where more are, drawing them may take no more of the processor."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ class CompareHandlers:
         for answers in compare(order.request, model, cancel=event, adapter=gated):
             shown = replace(shown, answers=answers)
             # After Stop a frame would overwrite what `stop` has drawn.
-            if time.monotonic() - drawn >= FRAME_SECONDS and not event.is_set():
+            pause = FRAME_SECONDS * max(1.0, self.running.count / _PAGES)
+            if time.monotonic() - drawn >= pause and not event.is_set():
                 drawn = time.monotonic()
                 yield screen.draw(shown)
         shown = shown.stopped() if event.is_set() else replace(shown, phase="done")

@@ -37,6 +37,12 @@ class Running:
             earlier.set()
         return event
 
+    @property
+    def count(self) -> int:
+        """How many comparisons are being written."""
+        with self._guard:
+            return len(self._events)
+
     def stop(self, session: str, order: str) -> None:
         """Tell what runs on a page to stop, if anything does."""
         with self._guard:

@@ -103,7 +103,7 @@ def new_order(
         id=secrets.token_hex(8),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         selection=selection,
-        request=selection.request(personas),
+        request=replace(selection.request(personas), owner=owner or ""),
         owner=owner,
         shuffle=shuffle,
     )

@@ -18,6 +18,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from app.common.shared import AT_ONCE
 from app.server.deployment import Deployment, deploy
 from app.server.door import Door, DoorRules
 from app.server.headers import SecurityHeaders
@@ -130,6 +131,7 @@ def _launch(served: Served) -> None:
         enable_monitoring=False,
         allowed_paths=[],
         max_file_size=served.deployment.settings.max_upload_bytes,
+        max_threads=2 * AT_ONCE,  # a streaming answer holds one while it waits for its next word
         strict_cors=True,
         prevent_thread_lock=True,
         app_kwargs={"middleware": middleware, "routes": list(served.routes)},

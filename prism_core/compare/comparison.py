@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast, get_args
 
 from prism_core.errors import InputError
-from prism_core.models.generator import Generator, Prompts, Seed
+from prism_core.models.generator import Generator, Request
 from prism_core.personas.prompts import build_prompt, clean_question, effective_placement
 from prism_core.progress import Cancel
 from prism_core.types import Completion, GateMode, Message, Persona, Prompt, PromptVariant, Sampling
@@ -40,19 +40,17 @@ make sure that the question is answered. Reply with the corrected answer only: n
 the draft and no list of changes."""
 
 
-class GatedStream(Protocol):
-    """A gated model: a `Generator` whose rows can each be gated or forced."""
+class Gated(Protocol):
+    """A gated model: a `Generator` whose requests can each be gated or forced."""
 
-    def stream(
+    def answer(
         self,
-        prompts: Prompts,
-        sampling: Sampling,
-        seed: Seed = 0,
+        requests: Sequence[Request],
         *,
         cancel: Cancel = None,
-        gates: Sequence[GateMode] | None = None,
+        gates: Sequence[GateMode] | GateMode = "auto",
     ) -> Iterator[list[Completion]]:
-        """Stream as a `Generator` does; a closed row answers as the base model does."""
+        """Answer as a `Generator` does; a closed request is answered as by the base model."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,8 @@ class ComparisonRequest:
     """A text that is no persona, of the same length."""
     sampling: Sampling
     seed: int
+    owner: str = ""
+    """Whose turn it is; see `Request.owner`."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def compare(
         request: question, arms and settings; checked before the first token.
         model: answers all arms but PRISM.
         cancel: stops every arm within one token when set.
-        adapter: a gated model (see `GatedStream`). With the PRISM arm, it answers every arm as rows
+        adapter: a gated model (see `Gated`). With the PRISM arm, it answers every arm as rows
             of one batch, with its gate closed for all others.
 
     Raises:
@@ -196,12 +196,12 @@ def _run(
     is_moved = effective_placement(wanted, model.has_system_role) != wanted
 
     def stream(rows: list[_Row]) -> Iterator[list[Completion]]:
-        prompts, seeds = [r.prompt for r in rows], [request.seed] * len(rows)
+        asked = [
+            Request(r.prompt, request.sampling, request.seed, owner=request.owner) for r in rows
+        ]
         if not gated:
-            return model.stream(prompts, request.sampling, seeds, cancel=cancel)
-        gates = [r.gate for r in rows]
-        gated_model = cast(GatedStream, model)
-        return gated_model.stream(prompts, request.sampling, seeds, cancel=cancel, gates=gates)
+            return model.answer(asked, cancel=cancel)
+        return cast(Gated, model).answer(asked, cancel=cancel, gates=[r.gate for r in rows])
 
     def show(
         drafts: list[Completion], verified: Completion | None = None, remark: str = ""

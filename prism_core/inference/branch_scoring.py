@@ -15,14 +15,9 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from prism_core.inference.kv_cache import is_mergeable, new_cache
-from prism_core.inference.prefill import (
-    ALIKE,
-    Rows,
-    batches_by_width,
-    groups_alike,
-    read_head,
-    shared_prefix,
-)
+from prism_core.inference.prefill import ALIKE, batches_by_width, read_head
+from prism_core.inference.rows import Rows
+from prism_core.inference.shared_beginnings import groups_alike, shared_prefix
 
 PASS_TOKENS = (640, 8_192)
 """Tokens of one pass, on a CPU and on anything else: enough to keep it busy, little padding."""
@@ -51,7 +46,7 @@ def branch_logprobs(
     The model is one that `can_branch` accepts; prompts and choices have at least one token each.
     """
     found: list[list[float]] = [[] for _ in prompts]
-    for group in groups_alike(prompts):
+    for group in groups_alike(prompts, ALIKE):
         rows = [prompts[i] for i in group]
         shared = shared_prefix(rows) if len(rows) > 1 else 0
         shared = shared if shared >= ALIKE else 0

@@ -88,3 +88,23 @@ def merged(
         growing: Any = layer
         growing.update(torch.cat(keys)[order], torch.cat(values)[order])
     return whole
+
+
+def cache_of(states: torch.Tensor, config: PretrainedConfig) -> DynamicCache:
+    """Make one row's cache of states (layers, 2, T, kv heads, head size)."""
+    cache = new_cache(config)
+    for layer, (keys, values) in zip(cache.layers, states.transpose(2, 3), strict=True):
+        growing: Any = layer
+        growing.update(keys[None], values[None])
+    return cache
+
+
+def states_of(cache: DynamicCache, row: int, real: torch.Tensor) -> torch.Tensor:
+    """Return a row's states where `real` (T,) is true, (layers, 2, T, kv heads, head size)."""
+    layers: list[Any] = list(cache.layers)
+    return torch.stack(
+        [
+            torch.stack([states[row][:, real].transpose(0, 1) for states in (la.keys, la.values)])
+            for la in layers
+        ]
+    )

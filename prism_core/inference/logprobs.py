@@ -8,13 +8,13 @@ plain forward pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from transformers import PreTrainedModel
 
 from prism_core.inference.branch_scoring import branch_logprobs, can_branch
-from prism_core.inference.prefill import Router, Rows, pad_left, pad_right, prefill
+from prism_core.inference.prefill import Adapters, active_adapters, pad_left, pad_right, prefill
+from prism_core.inference.rows import Rows
 
 
 def choice_logprobs(
@@ -32,13 +32,14 @@ def choice_logprobs(
 
 @torch.inference_mode()
 def continuation_scores(
-    model: PreTrainedModel, prompts: Rows, tails: Sequence[Rows], router: Router | None = None
+    model: PreTrainedModel, prompts: Rows, tails: Sequence[Rows], adapters: Adapters | None = None
 ) -> list[list[tuple[float, bool]]]:
     """Sum log p over each continuation, and tell whether each of its tokens is the most probable.
 
-    Arguments are those of `choice_logprobs`; a router switches an adapter by row.
+    Arguments are those of `choice_logprobs`; each prompt may have its adapter.
     """
-    logits, cache, mask = prefill(model, prompts, router)
+    used = list(adapters) if adapters is not None else [None] * len(prompts)
+    logits, cache, mask = prefill(model, prompts, used)
     first = logits.float().log_softmax(dim=-1)
     best = first.argmax(dim=-1).tolist()
     found = [[(first[i, c[0]].item(), best[i] == c[0]) for c in row] for i, row in enumerate(tails)]
@@ -47,11 +48,9 @@ def continuation_scores(
         return found
     owners = torch.tensor([i for i, _ in longer], device=model.device)
     cache.batch_select_indices(owners)
-    if router is not None:
-        router.select(owners)
     # The prompt predicted the first token; the last one predicts nothing that is asked for.
     ids, real = pad_right([tails[i][j][:-1] for i, j in longer], model.device)
-    with router.decode() if router else nullcontext():
+    with active_adapters(model, [used[i] for i, _ in longer]):
         logits = model(
             input_ids=ids,
             attention_mask=torch.cat([mask[owners], real], dim=1),

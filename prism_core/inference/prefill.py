@@ -1,24 +1,28 @@
-"""The prefill: a batch of prompts read into one key-value cache.
+"""The prefill by the library's layers: a batch of prompts read into one key-value cache.
 
 1. Several answers to one prompt: it is read once.
-2. A beginning that several rows share (a persona's text) is read once for all of them.
+2. A beginning that several rows share (a persona's text), or that is in the prefix cache, is read
+   once for all of them.
 3. Rows are padded on the left. On a CPU, where padding costs what tokens cost, rows of very
    different lengths are read apart and put together afterwards.
-A `Router` that decides by what it sees must see every row whole, so its rows share nothing.
+4. Rows with different adapters are read apart; where caches cannot be put together (a sliding
+   window), all rows are read in one pass and each adapter is switched on for its own.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 
-from prism_core.inference.kv_cache import is_mergeable, merged, new_cache
+from prism_core.inference.kv_cache import cache_of, is_mergeable, merged, new_cache, states_of
+from prism_core.inference.prefix_cache import PrefixCache
+from prism_core.inference.rows import Rows
+from prism_core.inference.shared_beginnings import groups_alike, worth_reading_apart
 from prism_core.lora.weights import LoraWeights
 
 ALIKE = 48
@@ -28,72 +32,104 @@ _WORTH_SHARING = 256
 _PASS_COST = 32
 """What a forward pass costs on a CPU beside its tokens, in tokens."""
 
-Rows = Sequence[Sequence[int]]
-"""Token ids, row by row."""
+Adapters = Sequence[LoraWeights | None]
+"""Each row's adapter, or None."""
 Read = tuple[torch.Tensor, DynamicCache, torch.Tensor]
 """Logits of each row's last token (B, V), the cache, and the mask (B, T) of real tokens."""
 
 
-class Router(Protocol):
-    """Decides in the prefill which rows use an adapter, and keeps to it while decoding."""
-
-    @property
-    def decides(self) -> bool:
-        """Whether it must see each prompt whole, so that no beginning may be read for several."""
-
-    def prefill(self, mask: torch.Tensor, rows: Sequence[int]) -> AbstractContextManager[None]:
-        """Wrap a forward pass over some rows; `mask` (rows, T) is 0 where a row is padded."""
-
-    def decode(self) -> AbstractContextManager[None]:
-        """Wrap the forward pass of one decoding step."""
-
-    def select(self, rows: torch.Tensor) -> None:
-        """Keep only these rows of the batch."""
-
-    @property
-    def lora(self) -> LoraWeights:
-        """The adapter."""
-
-    @property
-    def is_open(self) -> torch.Tensor:
-        """Which rows use the adapter, (B,), on the CPU; told once the prefill is done."""
+@contextmanager
+def active_adapters(model: PreTrainedModel, adapters: Adapters) -> Iterator[None]:
+    """Switch each adapter on for its own rows of the forward passes inside the block."""
+    rows: dict[LoraWeights, list[int]] = {}
+    for i, adapter in enumerate(adapters):
+        if adapter is not None:
+            rows.setdefault(adapter, []).append(i)
+    with ExitStack() as stack:
+        for adapter, places in rows.items():
+            is_all = len(places) == len(adapters)
+            index = None if is_all else torch.tensor(places, device=model.device)
+            stack.enter_context(adapter.active(model, index))
+        yield
 
 
-def shared_prefix(rows: Rows) -> int:
-    """Count the tokens that all rows begin with, leaving at least one token of every row."""
-    shortest = min(len(r) for r in rows) - 1
-    first = rows[0]
-    for i in range(shortest):
-        if any(r[i] != first[i] for r in rows):
-            return i
-    return shortest
-
-
-def prefill(model: PreTrainedModel, rows: Rows, router: Router | None = None) -> Read:
-    """Read a batch of token rows, by a router that decides, if one is given."""
-    place = {row: k for k, row in enumerate(dict.fromkeys(map(tuple, rows)))}
-    if router is None and len(place) < len(rows):
-        index = torch.tensor([place[tuple(row)] for row in rows], device=model.device)
-        logits, cache, mask = prefill(model, list(place))
+def prefill(
+    model: PreTrainedModel,
+    rows: Rows,
+    adapters: Adapters | None = None,
+    prefixes: PrefixCache | None = None,
+) -> Read:
+    """Read a batch of token rows, each with its adapter, if any."""
+    used = list(adapters) if adapters is not None else [None] * len(rows)
+    pairs = list(zip(map(tuple, rows), used, strict=True))
+    place = {pair: k for k, pair in enumerate(dict.fromkeys(pairs))}
+    if len(place) < len(rows):
+        index = torch.tensor([place[pair] for pair in pairs], device=model.device)
+        logits, cache, mask = prefill(
+            model, [row for row, _ in place], [adapter for _, adapter in place], prefixes
+        )
         # The copies share nothing afterwards: each sample goes its own way.
         cache.batch_select_indices(index)
         return logits[index], cache, mask[index]
     # Caches of a sliding window or of linear attention cannot be cut apart and put together.
-    can_part = is_mergeable(new_cache(model.config))
-    groups = groups_alike(rows) if router is None and can_part else [list(range(len(rows)))]
+    if not is_mergeable(new_cache(model.config)):
+        members = list(range(len(rows)))
+        with active_adapters(model, used):
+            return _read(model, rows, members, new_cache(model.config), 0)
     parts, order = [], []
-    for group in groups:
-        shared = _worth_sharing([rows[i] for i in group]) if router is None else 0
-        head = read_head(model, rows[group[0]][:shared])
-        width = [len(rows[i]) - shared for i in group]
-        # A GPU reads padding for nothing; there, one large pass is faster than several small.
-        apart = can_part and model.device.type == "cpu"
-        for chunk in _by_width(width) if apart else [range(len(group))]:
-            members = [group[k] for k in chunk]
-            # Reading writes into the head's cache, and the next chunk needs it as it was.
-            parts.append(_read(model, rows, members, copy.deepcopy(head), shared, router))
-            order += members
-    return parts[0] if len(parts) == 1 else _together(model, parts, order)
+    for adapter in dict.fromkeys(used):
+        mine = [i for i in range(len(rows)) if used[i] is adapter]
+        with active_adapters(model, [adapter]):
+            for members, read in _read_groups(model, rows, mine, adapter, prefixes):
+                parts.append(read)
+                order += members
+                if prefixes is not None:
+                    _keep(prefixes, adapter, [rows[i] for i in members], read)
+    return (
+        parts[0]
+        if order == list(range(len(rows))) and len(parts) == 1
+        else _together(model, parts, order)
+    )
+
+
+def _read_groups(
+    model: PreTrainedModel,
+    rows: Rows,
+    mine: Sequence[int],
+    adapter: LoraWeights | None,
+    prefixes: PrefixCache | None,
+) -> Iterator[tuple[list[int], Read]]:
+    """Read the rows `mine`, those that begin alike together; yield which, and what was read."""
+    for group in groups_alike([rows[i] for i in mine], ALIKE):
+        group = [mine[k] for k in group]
+        begun = [rows[i] for i in group]
+        # A beginning known from earlier requests makes its row a group of its own.
+        known = [prefixes.known(adapter, row[:-1]) if prefixes is not None else 0 for row in begun]
+        shared = worth_reading_apart(begun, ALIKE, _WORTH_SHARING)
+        if shared >= ALIKE or max(known) < ALIKE:
+            groups = [(group, shared)]
+        else:
+            groups = [([i], k) for i, k in zip(group, known, strict=True)]
+        for members, start in groups:
+            head = read_head(model, rows[members[0]][:start], adapter, prefixes)
+            width = [len(rows[i]) - start for i in members]
+            # A GPU reads padding for nothing; there, one large pass is faster than several small.
+            apart = model.device.type == "cpu"
+            for chunk in _by_width(width) if apart else [range(len(members))]:
+                chosen = [members[k] for k in chunk]
+                # Reading writes into the head's cache, and the next chunk needs it as it was.
+                yield chosen, _read(model, rows, chosen, copy.deepcopy(head), start)
+
+
+def _keep(prefixes: PrefixCache, adapter: LoraWeights | None, rows: Rows, read: Read) -> None:
+    _, cache, mask = read
+    for i, row in enumerate(rows):
+        real = mask[i].bool()
+
+        def cut(start: int, stop: int, i: int = i, real: torch.Tensor = real) -> torch.Tensor:
+            return states_of(cache, i, real)[:, :, start:stop].clone()
+
+        prefixes.add(adapter, row, cut)
 
 
 def _together(model: PreTrainedModel, parts: Sequence[Read], order: Sequence[int]) -> Read:
@@ -106,23 +142,6 @@ def _together(model: PreTrainedModel, parts: Sequence[Read], order: Sequence[int
         merged([cache for _, cache, _ in parts], back, model.config),
         torch.cat(masks)[back],
     )
-
-
-def groups_alike(rows: Rows) -> list[list[int]]:
-    """Group rows that begin alike; rows that begin like no other make one group together."""
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for i, row in enumerate(rows):
-        alike.setdefault(tuple(row[:ALIKE]), []).append(i)
-    alone = [group[0] for group in alike.values() if len(group) == 1]
-    return [group for group in alike.values() if len(group) > 1] + ([alone] if alone else [])
-
-
-def _worth_sharing(rows: Rows) -> int:
-    """Count the tokens of the beginning that is to be read once for all these rows."""
-    shared = shared_prefix(rows) if len(rows) > 1 else 0
-    # A short beginning pays off only where many rows have it: reading it apart is a pass more.
-    is_worth_it = shared >= ALIKE or shared * (len(rows) - 1) >= _WORTH_SHARING
-    return shared if is_worth_it else 0
 
 
 def _by_width(width: Sequence[int]) -> list[list[int]]:
@@ -147,23 +166,31 @@ def _by_width(width: Sequence[int]) -> list[list[int]]:
     return chunks
 
 
-def read_head(model: PreTrainedModel, ids: Sequence[int]) -> DynamicCache:
-    """Return one row's cache of the beginning that rows share; empty where they share none."""
-    cache = new_cache(model.config)
-    if ids:
-        head = torch.tensor([list(ids)], device=model.device)
+def read_head(
+    model: PreTrainedModel,
+    ids: Sequence[int],
+    adapter: LoraWeights | None = None,
+    prefixes: PrefixCache | None = None,
+) -> DynamicCache:
+    """Return one row's cache of the beginning that rows share; empty where they share none.
+
+    The caller has switched the adapter on.
+    """
+    states = prefixes.find(adapter, ids) if prefixes is not None else None
+    cache = new_cache(model.config) if states is None else cache_of(states, model.config)
+    at = 0 if states is None else states.shape[2]
+    if at < len(ids):
+        head = torch.tensor([list(ids[at:])], device=model.device)
         # The decoder alone: nobody asks what follows here, and the head is a large product.
         model.get_decoder()(input_ids=head, past_key_values=cache, use_cache=True)
+        if prefixes is not None:
+            every = torch.ones(len(ids), dtype=torch.bool)
+            prefixes.add(adapter, ids, lambda a, b: states_of(cache, 0, every)[:, :, a:b].clone())
     return cache
 
 
 def _read(
-    model: PreTrainedModel,
-    rows: Rows,
-    members: Sequence[int],
-    cache: DynamicCache,
-    shared: int,
-    router: Router | None,
+    model: PreTrainedModel, rows: Rows, members: Sequence[int], cache: DynamicCache, shared: int
 ) -> Read:
     """Read some of the rows in one forward pass, padded together, behind what they share."""
     if shared:
@@ -172,16 +199,15 @@ def _read(
     mask = torch.cat([mask.new_ones((len(members), shared)), mask], dim=1)
     # A row's first real token is at position 0, however much padding stands before it.
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
-    with router.prefill(mask, members) if router else nullcontext():
-        out = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            # As an index, not a number: it makes a copy, which the head reads in one product.
-            logits_to_keep=torch.tensor([ids.shape[1] - 1], device=model.device),
-        )
+    out = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        # As an index, not a number: it makes a copy, which the head reads in one product.
+        logits_to_keep=torch.tensor([ids.shape[1] - 1], device=model.device),
+    )
     return out.logits[:, -1], cache, mask
 
 

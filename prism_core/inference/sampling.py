@@ -35,6 +35,11 @@ def row_keys(seeds: Sequence[int]) -> torch.Tensor:
     return _mix(torch.tensor([s & _MASK63 for s in seeds], dtype=torch.int64))
 
 
+def row_key(seed: int) -> int:
+    """Return the 64-bit key of a row."""
+    return int(row_keys([seed])[0])
+
+
 def draw_tokens(
     logits: torch.Tensor,
     keys: torch.Tensor,

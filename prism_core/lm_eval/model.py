@@ -8,7 +8,6 @@ Where nothing stands before the text (perplexity), the gate sees the one token t
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, cast, get_args
 
@@ -20,11 +19,12 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from prism_core.errors import InputError
-from prism_core.inference.decoding import decode
 from prism_core.inference.logprobs import continuation_scores
+from prism_core.inference.rows import Row, Rows
+from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.prism.bundle import load_bundle
-from prism_core.prism.gating.gated_model import GatedModel, RowRouter
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.study.resolve import find_adapter
 from prism_core.types import GateMode, Sampling
 
@@ -167,10 +167,9 @@ class PrismLM(TemplateLM):
         for batch in self._batches(groups, requests):
             contexts = list(batch)
             tails = [[requests[i][2] for i in groups[c]] for c in contexts]
+            adapters = self._adapters(contexts)
             with self.base.lock, torch.inference_mode():
-                router = self._router(len(contexts))
-                rows = continuation_scores(self.base.model, contexts, tails, router)
-            self._count(router)
+                rows = continuation_scores(self.base.model, contexts, tails, adapters)
             for context, row in zip(contexts, rows, strict=True):
                 for i, scored in zip(groups[context], row, strict=True):
                     found[i] = scored
@@ -248,36 +247,26 @@ class PrismLM(TemplateLM):
                 f"this model reads {self.max_length:,} in all."
             )
         rows = [self.tok_encode(text)[-room:] for text, _ in asked]
-        written: list[list[int]] = [[] for _ in rows]
-        ends = frozenset({self.eot_token_id})
-        done, router = threading.Event(), self._router(len(rows))
-        open_rows = set(range(len(rows)))
-        model, lock = self.base.model, self.base.lock
-        for step in decode(
-            model, rows, sampling, seeds, ends, cancel=done, lock=lock, router=router
-        ):
-            for row, token in step:
-                written[row].append(token)
-                if token in ends or any(stop in self._text(written[row]) for stop in stops):
-                    open_rows.discard(row)
-            if not open_rows:
-                done.set()
-        self._count(router)
-        return [_cut(self._text(ids), stops) for ids in written]
+        ends, adapters = frozenset({self.eot_token_id}), self._adapters(rows)
+        answers: list[Row] = []
+        for answers in self.base.write(rows, sampling, seeds, stop_ids=ends, adapters=adapters):
+            for row in answers:
+                if row.is_running and any(stop in self._text(row.answer) for stop in stops):
+                    row.finish = "stop"
+        return [_cut(self._text(row.answer), stops) for row in answers]
 
     def _text(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def _router(self, rows: int) -> RowRouter | None:
+    def _adapters(self, rows: Rows) -> list[LoraWeights | None]:
+        """Ask the gate which rows use the adapter."""
         if self.gated is None:
-            return None
-        g = self.gated
-        return RowRouter(self.base.model, g.lora, g.gate, g.threshold, [self._gate] * rows)
-
-    def _count(self, router: RowRouter | None) -> None:
-        if router is not None:
-            self._read += len(router.readings)
-            self._opened += sum(reading.is_open for reading in router.readings)
+            return [None] * len(rows)
+        readings = self.gated.readings_of(rows, self._gate)
+        if self.gated.gate is not None:
+            self._read += len(readings)
+            self._opened += sum(reading.is_open for reading in readings)
+        return [self.gated.lora if reading.is_open else None for reading in readings]
 
 
 def _without_system(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from prism_core.models.generator import Generator, Prompts, Seed, seeds_of
+from prism_core.models.generator import BaseGenerator, Generator, Prompts, Request
 from prism_core.progress import Cancel
 from prism_core.storage import Store, completion_key, score_key
-from prism_core.types import ChoiceScore, Completion, Sampling
+from prism_core.types import ChoiceScore, Completion
 
 
-class CachedModel:
+class CachedModel(BaseGenerator):
     """A `Generator` in front of another one."""
 
     def __init__(self, model: Generator, store: Store) -> None:
@@ -25,31 +25,20 @@ class CachedModel:
         # Earlier versions scored choices at endpoints without the model's chat template.
         self._mode = "chat" if model.fingerprint.startswith("remote-") else ""
 
-    def generate(
-        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
-    ) -> list[Completion]:
-        """Answer every prompt, from the store where it can."""
-        seeds = seeds_of(seed, len(prompts))
-        keys = [
-            completion_key(self.fingerprint, prompt, sampling, one)
-            for prompt, one in zip(prompts, seeds, strict=True)
-        ]
+    def answer(
+        self, requests: Sequence[Request], *, cancel: Cancel = None
+    ) -> Iterator[list[Completion]]:
+        """Yield all answers so far, those in the store at once."""
+        keys = [completion_key(self.fingerprint, r.prompt, r.sampling, r.seed) for r in requests]
         known = self.store.get_completions(keys)
         missing = [i for i, key in enumerate(keys) if key not in known]
-        if missing:
-            answers = self.model.generate(
-                [prompts[i] for i in missing], sampling, [seeds[i] for i in missing], cancel=cancel
-            )
-            found = {keys[i]: answer for i, answer in zip(missing, answers, strict=True)}
-            self.store.put_completions(found)
-            known |= found
-        return [known[key] for key in keys]
-
-    def stream(
-        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
-    ) -> Iterator[list[Completion]]:
-        """Yield answers as the model writes them, uncached."""
-        return self.model.stream(prompts, sampling, seed, cancel=cancel)
+        answers: list[Completion] = []
+        for answers in self.model.answer([requests[i] for i in missing], cancel=cancel):
+            known |= {keys[i]: answer for i, answer in zip(missing, answers, strict=True)}
+            yield [known[key] for key in keys]
+        self.store.put_completions({keys[i]: known[keys[i]] for i in missing})
+        if not answers:
+            yield [known[key] for key in keys]
 
     def score_choices(
         self, prompts: Prompts, choices: Sequence[Sequence[str]], *, cancel: Cancel = None

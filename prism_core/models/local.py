@@ -8,77 +8,100 @@ several visitors' streams may interleave.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from prism_core.errors import CancelledError, InputError
+from prism_core.inference.backend import Backend, FastPath, fast_path
 from prism_core.inference.branch_scoring import can_branch
-from prism_core.inference.cpu.fused_llama import FusedDecoder, can_fuse
-from prism_core.inference.decoding import decode
+from prism_core.inference.engine import Engine
 from prism_core.inference.logprobs import answer_logprobs, choice_logprobs
-from prism_core.inference.prefill import Router, batches_by_width
+from prism_core.inference.prefill import batches_by_width
+from prism_core.inference.rows import Row, Rows
+from prism_core.inference.scheduler import MAX_ROWS, Scheduler
 from prism_core.inference.stopping import stoppable
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt, encode_text, has_system_role
-from prism_core.models.generator import Prompts, Seed, check_choices, seeds_of
+from prism_core.models.generator import (
+    BaseGenerator,
+    Prompts,
+    Request,
+    Seed,
+    check_choices,
+    requests_of,
+)
 from prism_core.models.sources import resolve
 from prism_core.models.thoughts import split_thought
 from prism_core.models.weights import LoadedWeights, load_weights
 from prism_core.progress import Cancel, Progress
 from prism_core.types import ChoiceScore, Completion, Finish, Prompt, Sampling, TokenScore
+from prism_core.utils.fair_lock import FairLock
+from prism_core.utils.lru import LRU
 from prism_core.utils.memory import CACHE_BYTES
 from prism_core.utils.validation import check
 
-MAX_ROWS = 128
-"""Rows decoded together at the most; more gain nothing on a CPU."""
+ADAPTERS = 8
+"""Adapters that a model keeps in memory."""
 SCORED_TOKENS = 6_144
 """Tokens read together where logits of many positions are needed (they take V floats each)."""
 
-RouterFactory = Callable[[Sequence[int]], Router]
-"""Make the router of one batch from the indices of its rows in the caller's list."""
-
 
 @dataclass
-class _Row:
-    """What is known of one row while it is decoded."""
+class _Told:
+    """A row, and what its caller was told of it."""
 
-    prompt: list[int]
-    ids: list[int] = field(default_factory=list)
+    row: Row
+    count: int = 0  # tokens of its answer
     first: float | None = None  # seconds to the first token, and to the latest
     last: float = 0.0
     finish: Finish = "running"
 
-    def grow(self, token: int, now: float, stop_ids: frozenset[int], most: int) -> None:
+    def note(self, count: int, now: float) -> None:
+        self.count, self.last = count, now
         self.first = now if self.first is None else self.first
-        self.last = now
-        self.ids.append(token)
-        if token in stop_ids:
-            self.finish = "stop"
-        elif len(self.ids) >= most:
-            self.finish = "length"
+        if count == len(self.row.answer):
+            self.finish = self.row.finish
+
+    def end(self) -> None:
+        self.finish = self.row.finish if self.count == len(self.row.answer) else "cancelled"
 
 
-class LocalModel:
+class LocalModel(BaseGenerator):
     """A causal language model on this machine: `Generator` and `TokenScorer`."""
 
     continues_answers = True
     """A prompt that ends with an assistant's turn is continued from there."""
 
-    def __init__(self, weights: LoadedWeights) -> None:
+    def __init__(
+        self,
+        weights: LoadedWeights,
+        fast: Callable[[PreTrainedModel], FastPath | None] = fast_path,
+        before_step: Callable[[], None] | None = None,
+    ) -> None:
+        """Take loaded weights.
+
+        Args:
+            weights: model, tokenizer, and where they come from.
+            fast: finds the fast path that the model is decoded by, if any.
+            before_step: called before each step of decoding; may wait for others.
+        """
         self.weights = weights
         self.model: PreTrainedModel = weights.model
         self.tokenizer: PreTrainedTokenizerBase = weights.tokenizer
         self.name, self.fingerprint = weights.source.label, weights.fingerprint
         self.has_system_role = has_system_role(self.tokenizer)
         self.stop_ids = _stop_ids(self.model, self.tokenizer)
-        self.lock = threading.RLock()
-        self._decoder: FusedDecoder | None = None
+        self.lock = FairLock()
+        """Held by whoever computes with the model; the engine gives it away between steps."""
+        self.adapters: LRU[str, LoraWeights] = LRU(ADAPTERS)
+        """Adapters in use, by the hash of their files: requests that name one share a batch."""
+        self._backend = Backend(self.model, fast(self.model))
+        self._engine = Engine(self._make_scheduler, self.lock, before_step)
 
     @classmethod
     def load(
@@ -96,46 +119,55 @@ class LocalModel:
             ModelError: its weights could not be fetched or read.
         """
         source = resolve(reference)
-        return cls(load_weights(source, device=device, dtype=dtype, progress=progress))
+        weights = load_weights(source, device=device, dtype=dtype, progress=progress)
+        return cls(weights, before_step=progress.give_way if progress else None)
 
     @property
     def context_tokens(self) -> int:
         """The most tokens that prompt and answer may have together."""
         return int(getattr(self.model.config, "max_position_embeddings", 2048) or 2048)
 
-    def generate(
-        self,
-        prompts: Prompts,
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: Cancel = None,
-        router: RouterFactory | None = None,
-    ) -> list[Completion]:
-        """Answer every prompt; a router may switch an adapter row by row."""
+    def answer(
+        self, requests: Sequence[Request], *, cancel: Cancel = None
+    ) -> Iterator[list[Completion]]:
+        """Yield all answers so far; see `Generator.answer`."""
         start = time.perf_counter()
-        rows = self._rows(prompts, sampling)
-        for _ in self._decode(rows, sampling, seed, start, cancel, router):
+        rows = [self._row(request) for request in requests]
+        return self._answers(rows, self._decode(requests, rows, start, cancel))
+
+    def generate(
+        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
+    ) -> list[Completion]:
+        """Return the whole answers, without making up what they were on the way."""
+        start = time.perf_counter()
+        requests = requests_of(prompts, sampling, seed)
+        rows = [self._row(request) for request in requests]
+        for _ in self._decode(requests, rows, start, cancel):
             pass
         return [self._completion(row) for row in rows]
 
-    def stream(
+    def write(
         self,
-        prompts: Prompts,
+        prompts: Rows,
         sampling: Sampling,
-        seed: Seed = 0,
+        seeds: Sequence[int],
         *,
+        stop_ids: frozenset[int] | None = None,
+        adapters: Sequence[LoraWeights | None] | None = None,
         cancel: Cancel = None,
-        router: RouterFactory | None = None,
-    ) -> Iterator[list[Completion]]:
-        """Yield all answers so far; a router may switch an adapter row by row."""
-        start = time.perf_counter()
-        rows = self._rows(prompts, sampling)
-        done = [self._completion(row) for row in rows]
-        for changed in self._decode(rows, sampling, seed, start, cancel, router):
-            for i in changed:
-                done[i] = self._completion(rows[i])
-            yield list(done)
+    ) -> Iterator[list[Row]]:
+        """Answer token rows; yield them after every step, their answers so far in them.
+
+        A row that needs no more tokens may be given `finish = "stop"` by the caller.
+        """
+        used = adapters if adapters is not None else [None] * len(prompts)
+        ends = self.stop_ids if stop_ids is None else stop_ids
+        rows = [
+            Row(list(ids), sampling, seed, ends, adapter)
+            for ids, seed, adapter in zip(prompts, seeds, used, strict=True)
+        ]
+        for _ in self._engine.decode(rows, cancel=cancel):
+            yield rows
 
     def score_choices(
         self,
@@ -195,9 +227,11 @@ class LocalModel:
         """Count the tokens of a plain text."""
         return len(encode_text(self.tokenizer, text))
 
-    def _rows(self, prompts: Prompts, sampling: Sampling) -> list[_Row]:
+    def _row(self, request: Request) -> _Told:
+        sampling = request.sampling
         check(sampling)
-        return [_Row(self._encode(p, sampling.max_new_tokens)) for p in prompts]
+        ids = self._encode(request.prompt, sampling.max_new_tokens)
+        return _Told(Row(ids, sampling, request.seed, self.stop_ids, request.adapter))
 
     def _encode(self, prompt: Prompt, room: int = 1) -> list[int]:
         ids = encode_prompt(self.tokenizer, prompt)
@@ -210,69 +244,52 @@ class LocalModel:
             )
         return ids
 
+    def _answers(
+        self, rows: list[_Told], changes: Iterator[set[int]]
+    ) -> Iterator[list[Completion]]:
+        done = [self._completion(row) for row in rows]
+        for changed in changes:
+            for i in changed:
+                done[i] = self._completion(rows[i])
+            yield list(done)
+
     def _decode(
-        self,
-        rows: list[_Row],
-        sampling: Sampling,
-        seed: Seed,
-        start: float,
-        cancel: Cancel,
-        router: RouterFactory | None,
-    ) -> Iterator[list[int]]:
-        """Decode all batches; yield the indices of the rows that grew."""
-        seeds = seeds_of(seed, len(rows))
+        self, requests: Sequence[Request], rows: list[_Told], start: float, cancel: Cancel
+    ) -> Iterator[set[int]]:
+        """Decode all rows; yield the indices of those that changed."""
+        owner = next((r.owner for r in requests if r.owner), None)
+        news = self._engine.decode([row.row for row in rows], owner=owner, cancel=cancel)
+        for one in news if rows else ():
+            if one.is_over:
+                for row in rows:
+                    row.end()
+                yield set(range(len(rows)))
+            # What was decoded after the wish to stop is held back, so that it is obeyed at once.
+            elif cancel is None or not cancel.is_set():
+                for i, count in one.grown:
+                    rows[i].note(count, one.time - start)
+                yield {i for i, _ in one.grown}
+
+    def _make_scheduler(self) -> Scheduler:
         cells = CACHE_BYTES // cache_bytes_per_token(self.model)
-        fused = self._fused()
-        width = [len(r.prompt) + sampling.max_new_tokens for r in rows]
-        for batch in batches_by_width(width, cells, MAX_ROWS):
-            steps = decode(
-                self.model,
-                [rows[i].prompt for i in batch],
-                sampling,
-                [seeds[i] for i in batch],
-                self.stop_ids,
-                cancel=cancel,
-                lock=self.lock,
-                router=router(batch) if router else None,
-                fused=fused,
-            )
-            for step in steps:
-                now = time.perf_counter() - start
-                for local, token in step:
-                    rows[batch[local]].grow(token, now, self.stop_ids, sampling.max_new_tokens)
-                yield [batch[local] for local, _ in step]
-        if cancel is not None and cancel.is_set():
-            cut = [i for i, row in enumerate(rows) if row.finish == "running"]
-            for i in cut:
-                rows[i].finish = "cancelled"
-            yield cut
+        return Scheduler(self._backend.batch, self._backend.give_up, cells)
 
     def _with(self, adapter: LoraWeights | None) -> AbstractContextManager[None]:
         return adapter.active(self.model) if adapter else nullcontext()
 
-    def _fused(self) -> Callable[[], FusedDecoder] | None:
-        """Return how to get the fused decoder; None where the library's layers decode."""
-        with self.lock:
-            return self._fuse if can_fuse(self.model) else None
-
-    def _fuse(self) -> FusedDecoder:
-        if self._decoder is None or not self._decoder.fits(self.model):
-            self._decoder = FusedDecoder(self.model)
-        return self._decoder
-
-    def _completion(self, row: _Row) -> Completion:
-        raw = str(self.tokenizer.decode(row.ids, skip_special_tokens=True))
+    def _completion(self, told: _Told) -> Completion:
+        raw = str(self.tokenizer.decode(told.row.answer[: told.count], skip_special_tokens=True))
         thought, text = split_thought(raw)
-        running = row.finish == "running"
+        running = told.finish == "running"
         return Completion(
             # A character of several tokens shows as U+FFFD until its last token is there.
             text=text.rstrip("\ufffd") if running else text.strip(),
             thought=thought,
-            prompt_tokens=len(row.prompt),
-            tokens=len(row.ids),
-            first_token_seconds=row.first,
-            seconds=row.last,
-            finish=row.finish,
+            prompt_tokens=len(told.row.prompt),
+            tokens=told.count,
+            first_token_seconds=told.first,
+            seconds=told.last,
+            finish=told.finish,
         )
 
 

@@ -74,8 +74,9 @@ def load_ungated(folder: Path, base: LocalModel) -> GatedModel:
     """
     info = read_info(folder)
     check_base(info, base)
-    lora = LoraWeights.load(folder, base.model)
-    return GatedModel(base, lora, None, label=info.name, adapter_hash=bundle_hash(folder))
+    found = bundle_hash(folder)
+    lora = base.adapters.get_or_make(found, lambda: LoraWeights.load(folder, base.model))
+    return GatedModel(base, lora, None, label=info.name, adapter_hash=found)
 
 
 def _shape(model: PreTrainedModel) -> tuple[int, ...]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from prism_core.errors import CancelledError
-from prism_core.inference.decoding import decode
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.storage.journal import seed_of
@@ -50,19 +49,8 @@ class Rollouts:
         first = trainer.accelerator.process_index * len(rows)
         step = int(trainer.state.global_step)
         seeds = [seed_of("rollout", self.seed, step, first + i) for i in range(len(rows))]
-        answers: list[list[int]] = [[] for _ in rows]
-        steps = decode(
-            self.model.model,
-            rows,
-            self.sampling,
-            seeds,
-            self.model.stop_ids,
-            cancel=self.cancel,
-            lock=self.model.lock,
-        )
-        for drawn in steps:
-            for row, token in drawn:
-                answers[row].append(token)
+        answers = list(self.model.write(rows, self.sampling, seeds, cancel=self.cancel))[-1]
         if self.cancel.is_set():
             raise CancelledError("stopped on request")
-        return {"prompt_ids": rows, "completion_ids": answers, "logprobs": None}
+        ids = [row.answer for row in answers]
+        return {"prompt_ids": rows, "completion_ids": ids, "logprobs": None}

@@ -18,6 +18,7 @@ import psutil
 from prism_core.errors import StorageError
 from prism_core.progress import Progress, ProgressReport
 from prism_core.storage import RunStatus, Store
+from prism_core.utils.turnstile import Turnstile
 
 TICK_SECONDS = 0.25
 """Progress is written, and a cancel seen, this often."""
@@ -42,7 +43,7 @@ class RunWatch:
     """Watches one run while its handler is at work; a context manager."""
 
     def __init__(self, run_id: str, store: Store, worker_id: str, parent_pid: int | None) -> None:
-        self.progress = Progress(self._listen)
+        self.progress = Progress(self._listen, courtesy=Turnstile(store.home).give_way)
         """What the handler reports to, and whose `cancel` event it obeys."""
         self._run_id, self._store, self._worker_id = run_id, store, worker_id
         self._parent_pid = parent_pid

@@ -6,10 +6,11 @@ import threading
 
 import pytest
 import torch
+from support.engine_parts import answers, by_library, is_fused
 from support.tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
-from prism_core.inference.cpu import linear_kernels, speculation
+from prism_core.inference.cpu import linear_kernels
 from prism_core.inference.cpu.fused_llama import FusedDecoder, can_fuse
 from prism_core.inference.cpu.linear_kernels import (
     Int4Linear,
@@ -20,8 +21,7 @@ from prism_core.inference.cpu.linear_kernels import (
     mkl_blocks_fit_all,
     quantise,
 )
-from prism_core.inference.cpu.slot_cache import SlotCache
-from prism_core.inference.decoding import decode
+from prism_core.inference.cpu.speculation import DraftLength
 from prism_core.inference.prefill import prefill
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
@@ -43,17 +43,37 @@ SETTINGS = [
 ]
 
 
-def token_rows(model: LocalModel, prompts: list[Prompt], sampling: Sampling, fused: bool) -> list:
+def token_rows(
+    model: LocalModel, prompts: list[Prompt], sampling: Sampling, fused: bool
+) -> list[list[int]]:
     """The token ids of each row, by fused steps or by the library's."""
+    used = model if fused else by_library(model)
+    assert is_fused(used) is fused
     rows = [encode_prompt(model.tokenizer, p) for p in prompts]
-    written: list[list[int]] = [[] for _ in rows]
-    seeds = list(range(len(rows)))
-    how = model._fused() if fused else None
-    assert (how is not None) is fused
-    for step in decode(model.model, rows, sampling, seeds, model.stop_ids, fused=how):
-        for row, token in step:
-            written[row].append(token)
-    return written
+    return answers(used, rows, sampling, stop_ids=None)
+
+
+class Drafts:
+    """Counts the drafts of every step, and can spoil every second one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, spoils: bool = False) -> None:
+        self.counts: list[int] = []
+        self._ahead = 0
+        true_step = FusedDecoder.step
+
+        def step(
+            decoder: FusedDecoder, *arguments: object, draft: bool = False, **named: object
+        ) -> torch.Tensor:
+            logits = true_step(decoder, *arguments, draft=draft, **named)  # type: ignore[arg-type]
+            if draft:
+                self._ahead += 1
+                # Every token's score goes to its neighbour.
+                return logits.roll(1, dims=-1) if spoils and self._ahead % 2 == 0 else logits
+            self.counts.append(self._ahead)
+            self._ahead = 0
+            return logits
+
+        monkeypatch.setattr(FusedDecoder, "step", step)
 
 
 @pytest.mark.parametrize("sampling", SETTINGS, ids=["greedy", "nucleus", "top-k"])
@@ -71,19 +91,20 @@ def test_guesses_with_an_adapter_are_checked_and_mostly_right(
 ) -> None:
     gated = load_bundle(DEMO, model)
     rates = []
-    true_note = speculation._DraftLength.note
+    true_note = DraftLength.note
 
-    def note(length: speculation._DraftLength, right: int, wrong: int) -> None:
+    def note(length: DraftLength, right: int, wrong: int) -> None:
         rates.append((right, wrong))
         true_note(length, right, wrong)
 
-    monkeypatch.setattr(speculation._DraftLength, "note", note)
+    monkeypatch.setattr(DraftLength, "note", note)
     sampling = SETTINGS[0]
     fused = gated.generate(PROMPTS, sampling, gates=gates)
     right, wrong = map(sum, zip(*rates, strict=True))
     assert right / (right + wrong) > 0.7
-    monkeypatch.setattr(model, "_fused", lambda: None)
-    plain = gated.generate(PROMPTS, sampling, gates=gates)
+    rates.clear()
+    plain = load_bundle(DEMO, by_library(model)).generate(PROMPTS, sampling, gates=gates)
+    assert not rates, "the library's layers make no guesses"
     assert [c.text for c in fused] == [c.text for c in plain]
     assert fused[1].text != model.generate(PROMPTS[1:2], sampling)[0].text
 
@@ -93,44 +114,41 @@ def test_bad_guesses_cost_time_but_change_nothing(
     kind: str, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_model(kind, tokenizer)
-    counts = []
-
-    def contrary(*arguments: object) -> torch.Tensor:
-        drafts = true_guess(*arguments)
-        counts.append(drafts.shape[1])
-        # Every second guess is made wrong.
-        return torch.where(torch.arange(drafts.shape[1]) % 2 == 1, drafts + 1, drafts)
-
-    true_guess = speculation._guess
-    monkeypatch.setattr(speculation, "_guess", contrary)
+    drafts = Drafts(monkeypatch, spoils=True)
     sampling = Sampling(max_new_tokens=20, temperature=0.7, repetition_penalty=1.2)
     guessed = token_rows(model, PROMPTS, sampling, fused=True)
-    assert counts[0] > 1
-    assert min(counts) < counts[0], "it guesses less when it is wrong"
+    assert drafts.counts[0] > 1
+    assert min(drafts.counts) < drafts.counts[0], "it guesses less when it is wrong"
     assert guessed == token_rows(model, PROMPTS, sampling, fused=False)
 
 
-def test_many_rows_are_decoded_without_guesses(tiny: LocalModel) -> None:
+def test_many_rows_are_decoded_without_guesses(
+    tiny: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prompts = [PROMPTS[i % 3] for i in range(32)]
     sampling = Sampling(max_new_tokens=6, temperature=0.9)
+    drafts = Drafts(monkeypatch)
     together = tiny.generate(prompts, sampling, seed=list(range(32)))
+    assert len(drafts.counts) >= 5 and not any(drafts.counts)
     for i in (0, 13, 31):
         assert together[i].text == tiny.generate([prompts[i]], sampling, seed=i)[0].text
+    assert any(drafts.counts), "one row is"
 
 
+@torch.inference_mode()
 def test_fused_steps_give_the_library_s_logits(model: LocalModel) -> None:
     rows = [encode_prompt(model.tokenizer, p) for p in PROMPTS]
+    lengths, bare = torch.tensor([len(row) for row in rows]), [None] * 3
     fused = FusedDecoder(model.model)
-    with torch.inference_mode():
-        _, cache, mask = prefill(model.model, rows)
-        slots = SlotCache.from_prefill(cache, mask)
-        new = torch.tensor([[7, 8, 9], [10, 11, 12], [13, 14, 15]])
-        first = fused.step(slots, new[:, :1])
-        slots.used = slots.used + 1
-        rest = fused.step(slots, new[:, 1:])
-        for i, row in enumerate(rows):
-            whole = model.model(torch.tensor([row + new[i].tolist()])).logits[0, -3:]
-            assert torch.allclose(torch.cat([first[i], rest[i]]), whole, atol=2e-3)
+    cache = fused.new_cache()
+    read = fused.read(cache, 0, rows, [0] * 3, bare)
+    assert torch.allclose(read, prefill(model.model, rows)[0], atol=2e-3)
+    new = torch.tensor([[7, 8, 9], [10, 11, 12], [13, 14, 15]])
+    first = fused.step(cache, new[:, :1], lengths, bare)
+    rest = fused.step(cache, new[:, 1:], lengths + 1, bare)
+    for i, row in enumerate(rows):
+        whole = model.model(torch.tensor([row + new[i].tolist()])).logits[0, -4:]
+        assert torch.allclose(torch.cat([read[i : i + 1], first[i], rest[i]]), whole, atol=2e-3)
 
 
 def test_a_changed_or_hooked_model_is_noticed(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -144,10 +162,15 @@ def test_a_changed_or_hooked_model_is_noticed(tokenizer: PreTrainedTokenizerBase
     fresh = LocalModel(model.weights).generate(PROMPTS[:1], Sampling(max_new_tokens=8))[0].text
     assert after == fresh, "the fused weights followed the change"
     linear = model.model.get_submodule("model.layers.1.mlp.up_proj")
-    handle = linear.register_forward_hook(lambda *_: None)
+    # A hook that doubles what the map gives: fused weights would not know of it.
+    handle = linear.register_forward_hook(lambda _module, _inputs, output: 2 * output)
     assert not can_fuse(model.model)
+    hooked = model.generate(PROMPTS[:1], Sampling(max_new_tokens=8))[0].text
+    assert hooked != after
+    assert hooked == by_library(model).generate(PROMPTS[:1], Sampling(max_new_tokens=8))[0].text
     handle.remove()
     assert can_fuse(model.model)
+    assert model.generate(PROMPTS[:1], Sampling(max_new_tokens=8))[0].text == after
 
 
 def test_gemma_decodes_by_the_library_s_layers(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -157,11 +180,15 @@ def test_gemma_decodes_by_the_library_s_layers(tokenizer: PreTrainedTokenizerBas
 def test_cancelling_stops_between_guesses(model: LocalModel) -> None:
     cancel = threading.Event()
     stream = model.stream(PROMPTS[:1], Sampling(max_new_tokens=50), cancel=cancel)
+    held = 0
     for snapshot in stream:
-        if snapshot[0].tokens == 3:
+        held = snapshot[0].tokens
+        if held >= 3:
             cancel.set()
             break
-    assert max(s[0].tokens for s in stream) == 3
+    rest = list(stream)
+    assert {s[0].tokens for s in rest} == {held}, "not a token more, though some were decoded"
+    assert rest[-1][0].finish == "cancelled"
 
 
 def test_rounded_weights_are_close() -> None:

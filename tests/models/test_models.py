@@ -6,12 +6,17 @@ import threading
 
 import pytest
 import torch
+from support.engine_parts import by_library, count_fused, is_fused, row_of
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.inference.cpu import fused_prefill
+from prism_core.inference.cpu import fused_batch
+from prism_core.inference.cpu.fused_batch import FusedBatch
 from prism_core.inference.cpu.fused_llama import FusedDecoder
-from prism_core.inference.cpu.slot_cache import SlotCache
-from prism_core.inference.prefill import _by_width, prefill, shared_prefix
+from prism_core.inference.cpu.speculation import _MOST_DRAFTS
+from prism_core.inference.prefill import _by_width, prefill
+from prism_core.inference.prefix_cache import PrefixCache
+from prism_core.inference.rows import Row
+from prism_core.inference.shared_beginnings import beginnings_by_level, shared_prefix
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.generator import Generator, TokenScorer
 from prism_core.models.local import LocalModel
@@ -53,14 +58,24 @@ def test_batch_of_eight_equals_eight_alone(model: LocalModel, sampling: Sampling
     assert [c.tokens for c in together] == [c.tokens for c in alone]
 
 
-def test_streamed_equals_not_streamed(model: LocalModel) -> None:
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "library"])
+def test_streamed_equals_not_streamed(model: LocalModel, fused: bool) -> None:
+    model = model if fused else by_library(model)
+    assert is_fused(model) is fused
     snapshots = list(model.stream(PROMPTS[:3], SAMPLED, seed=5))
     whole = model.generate(PROMPTS[:3], SAMPLED, seed=5)
     assert [c.text for c in snapshots[-1]] == [c.text for c in whole]
     for row in range(3):
         counts = [snapshot[row].tokens for snapshot in snapshots]
-        assert sorted(set(counts) | {0}) == list(range(whole[row].tokens + 1)), "token by token"
         assert counts == sorted(counts)
+        assert counts[-1] == whole[row].tokens
+        # A step shows one token, or those drafts that were right and the one behind them.
+        grown = {after - before for before, after in zip([0, *counts], counts, strict=False)}
+        # The first step reads and decodes.
+        assert grown <= set(range(1 + 1 + _MOST_DRAFTS + 1 if fused else 2))
+        assert counts[0] < whole[row].tokens, "it is shown before it is whole"
+        for snapshot in snapshots:
+            assert whole[row].text.startswith(snapshot[row].text.strip())
     assert all(c.finish in ("stop", "length") for c in snapshots[-1])
 
 
@@ -79,14 +94,18 @@ def test_the_model_answers_a_plain_question(model: LocalModel) -> None:
     assert answer.first_token_seconds is not None and answer.first_token_seconds > 0
 
 
-def test_cancelling_stops_within_one_token(tiny: LocalModel) -> None:
-    cancel = threading.Event()
-    stream = tiny.stream(PROMPTS[:2], Sampling(max_new_tokens=50), cancel=cancel)
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "library"])
+def test_cancelling_stops_within_one_token(tiny: LocalModel, fused: bool) -> None:
+    model, cancel = tiny if fused else by_library(tiny), threading.Event()
+    stream = model.stream(PROMPTS[:2], Sampling(max_new_tokens=50), cancel=cancel)
     first = next(stream)
     cancel.set()
     rest = list(stream)
-    assert first[0].tokens == 1
-    assert max(c.tokens for snapshot in rest for c in snapshot) == 1
+    shown = [c.tokens for c in first]
+    assert min(shown) > 0 and max(shown) < 50
+    if not fused:
+        assert shown == [1, 1]
+    assert all([c.tokens for c in snapshot] == shown for snapshot in rest), "not a token more"
     assert {c.finish for c in rest[-1]} == {"cancelled"}
 
 
@@ -171,27 +190,51 @@ SHARED_ROWS = {
 }
 
 
+def fused_batch_of(decoder: FusedDecoder, model: LocalModel, rows: list[list[int]]) -> FusedBatch:
+    """A batch, ready to read these rows, that then decodes a second token of each."""
+    decoder.draft = None
+    batch = FusedBatch(model.model, decoder, PrefixCache())
+    batch.add([row_of(ids, 2) for ids in rows])
+    return batch
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", SHARED_ROWS)
 def test_fused_weights_read_many_rows_as_the_library_does(
     tiny: LocalModel, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(fused_prefill, "_PASS_TOKENS", 100)  # several passes
-    rows, fused = SHARED_ROWS[kind], FusedDecoder(tiny.model)
-    logits, cache = fused_prefill.read_rows(fused, rows)
-    theirs, their_cache, mask = prefill(tiny.model, rows)
-    assert torch.allclose(logits, theirs, atol=1e-4)
-    same = SlotCache.from_prefill(their_cache, mask)
-    # The cache goes on as the library's does.
-    ids = logits.argmax(dim=-1)[:, None]
-    assert torch.allclose(fused.step(cache, ids), fused.step(same, ids), atol=1e-4)
+    monkeypatch.setattr(fused_batch, "_PASS_TOKENS", 60)  # several passes, one row in two
+    reads = count_fused(monkeypatch)
+    seen: dict[Row, list[torch.Tensor]] = {}
+    true_draw = fused_batch.draw_for
+
+    def draw(rows: list[Row], logits: torch.Tensor, *ahead: object) -> torch.Tensor:
+        for row, line in zip(rows, logits, strict=True):
+            if row.is_running:  # others are waiting to leave
+                seen.setdefault(row, []).append(line.clone())
+        return true_draw(rows, logits, *ahead)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fused_batch, "draw_for", draw)
+    batch = fused_batch_of(FusedDecoder(tiny.model), tiny, SHARED_ROWS[kind])
+    rows = list(batch.rows)
+    while any(row.is_running for row in rows):
+        batch.step()
+    assert len(reads.passes) > 1 and max(reads.passes) <= 60
+    theirs, _, _ = prefill(tiny.model, SHARED_ROWS[kind])
+    assert torch.allclose(torch.stack([seen[row][0] for row in rows]), theirs, atol=1e-4)
+    for row in rows:  # the cache goes on as the library's does
+        whole = tiny.model(torch.tensor([row.ids[:-1]])).logits[0, -1]
+        assert torch.allclose(seen[row][1], whole, atol=1e-4)
 
 
-def test_what_rows_share_is_read_once() -> None:
-    read = {
-        kind: sum(len(p.tokens) for level in [*tree.levels, tree.ends] for p in level)
-        for kind, tree in ((k, fused_prefill._Tree(rows)) for k, rows in SHARED_ROWS.items())
-    }
+@torch.inference_mode()
+def test_what_rows_share_is_read_once(tiny: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, counted, read = FusedDecoder(tiny.model), count_fused(monkeypatch), {}
+    for kind, rows in SHARED_ROWS.items():
+        batch = fused_batch_of(decoder, tiny, rows)
+        while not batch.takes_more:
+            batch.step()
+        read[kind] = counted.take()
     assert read["nothing"] == sum(map(len, SHARED_ROWS["nothing"]))
     assert read["a beginning"] == 61 + (1 + 1 + 1 + 1) + 7 * (3 + 1 + 4 + 2)
     assert read["all"] == 61 + 4
@@ -200,17 +243,57 @@ def test_what_rows_share_is_read_once() -> None:
     assert read["personas, questions, samples"] == 2 * (61 + 2 * (39 + 1 + 1 + 3 + 2))
 
 
+def test_beginnings_that_are_worth_a_pass_by_level() -> None:
+    lengths = {
+        kind: [sorted(map(len, level)) for level in beginnings_by_level(rows, 32)]
+        for kind, rows in SHARED_ROWS.items()
+    }
+    assert lengths["nothing"] == []
+    assert lengths["a beginning"] == [[61]]
+    assert lengths["all"] == [[61]]
+    # Two personas; behind each of them two questions of 40 tokens, all but the last.
+    assert lengths["personas, questions, samples"] == [[61, 61], [100, 100, 100, 100]]
+    assert beginnings_by_level([[1] * 40], 32) == []
+    # Reading 16 tokens once instead of twice saves 16, thrice 32.
+    two = [[*range(16), 90], [*range(16), 91]]
+    assert beginnings_by_level(two, 17) == [] and beginnings_by_level(two, 16) == [[[*range(16)]]]
+    assert beginnings_by_level([*two, [*range(16), 92]], 32) == [[[*range(16)]]]
+
+
+class AtLayer(threading.Event):
+    """Is set once it was asked so many times; a pass asks at every layer."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.asked = most, 0
+
+    def is_set(self) -> bool:
+        self.asked += 1
+        return self.asked > self.most
+
+
+@torch.inference_mode()
 def test_reading_many_rows_stops_within_a_layer(tiny: LocalModel) -> None:
-    cancel = threading.Event()
-    cancel.set()
+    cancel, decoder = AtLayer(1), FusedDecoder(tiny.model)
     with pytest.raises(CancelledError):
-        fused_prefill.read_rows(FusedDecoder(tiny.model), [[1, 2], [3]], cancel)
+        decoder.read(decoder.new_cache(), 0, [[1, 2], [3]], [0, 0], [None, None], cancel)
+    assert cancel.asked == 2, "the second of three layers was not computed"
+    batch = FusedBatch(tiny.model, decoder, None)
+    batch.add([row_of([5, 6, 7], 9)])
+    batch.step()
+    batch.add([row_of([1, 2], 9), row_of([3], 9)], AtLayer(1))
+    [(row, _)] = batch.step()
+    assert row.prompt == [5, 6, 7], "those that decode go on"
+    assert [r.prompt for r in batch.rows] == [[5, 6, 7]] and batch.takes_more
 
 
-def test_large_batches_answer_as_small_ones_do(model: LocalModel) -> None:
+def test_large_batches_answer_as_small_ones_do(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prompts = [ask(f"Name {n} things that are blue and say why.") for n in range(2, 34)]
-    assert fused_prefill.is_worth_fusing([encode_prompt(model.tokenizer, p) for p in prompts])
+    reads = count_fused(monkeypatch)
     together = model.generate(prompts, Sampling(max_new_tokens=6))
+    assert len(reads.passes) > 1
     alone = [model.generate([p], Sampling(max_new_tokens=6))[0] for p in prompts[::8]]
     assert [c.text for c in together[::8]] == [c.text for c in alone]
 

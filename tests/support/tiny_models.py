@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from transformers import (
     AutoModelForCausalLM,
     GemmaConfig,
     LlamaConfig,
+    MistralConfig,
     PreTrainedTokenizerBase,
     Qwen2Config,
 )
@@ -30,7 +33,13 @@ _TINY = {
     "pad_token_id": 2,
     "initializer_range": 0.3,
 }
-TINY_CONFIGS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "gemma": GemmaConfig}
+TINY_CONFIGS = {
+    "llama": LlamaConfig,
+    "qwen2": Qwen2Config,
+    "gemma": GemmaConfig,
+    # Looks back 16 tokens, so its caches cannot be cut apart and put together.
+    "mistral": partial(MistralConfig, sliding_window=16),
+}
 
 
 def tiny_model(kind: str, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> LocalModel:

@@ -10,7 +10,6 @@ library's own layers.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -23,7 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention, silu
 from transformers import LlamaForCausalLM, PreTrainedModel, Qwen2ForCausalLM
 
 from prism_core.errors import CancelledError
-from prism_core.inference.cpu.fused_lora import RowLora
+from prism_core.inference.cpu.fused_lora import FusedLora, over
 from prism_core.inference.cpu.linear_kernels import (
     Int4Linear,
     Int8Linear,
@@ -33,7 +32,10 @@ from prism_core.inference.cpu.linear_kernels import (
     fits_int4,
     fused_parts,
 )
-from prism_core.inference.cpu.slot_cache import SlotCache, places, visible
+from prism_core.inference.cpu.slot_cache import SlotCache, visible
+from prism_core.inference.rows import Rows
+from prism_core.inference.versions import weight_versions
+from prism_core.progress import Cancel
 
 _MOST_PARAMETERS = 600_000_000
 """Fusing keeps a second copy of the weights; larger models do without."""
@@ -54,8 +56,7 @@ class _Pass:
     rows: slice  # the cache's rows that it is about
     ids: torch.Tensor  # (N,), the tokens of all rows, end to end
     row: torch.Tensor  # (N,), the row of each, among all rows of the cache
-    slot: torch.Tensor  # (N,), the slot that each is written to
-    position: torch.Tensor  # (N,), the position of each in its row
+    slot: torch.Tensor  # (N,), the slot that each is written to, its position in the row
     first: int | None  # the one slot where every row's tokens begin, filling the grid; else None
     grid: tuple[int, int]  # rows and the most tokens of one: how attention lays tokens out
     cell: torch.Tensor | None  # (N,), the cell of each token in the grid; None where they fill it
@@ -82,27 +83,28 @@ class FusedDecoder:
         self.exact = _fuse(model, exact_linear, exact_linear)
         fits = all(fits_int4(m.weight.shape) for m in _linears(model))
         self.draft = _fuse(model, Int4Linear, Int8Linear) if fits else None
-        self._built_from = _versions(model)
+        self._built_from = weight_versions(model)
 
     def fits(self, model: PreTrainedModel) -> bool:
         """Tell whether the model still has the weights that were fused."""
-        return _versions(model) == self._built_from
+        return weight_versions(model) == self._built_from
 
-    def new_cache(self, lengths: Sequence[int]) -> SlotCache:
-        """Make a cache for rows of these lengths, padded on the left, for `read` to fill."""
-        return SlotCache.empty(lengths, len(self.exact.layers), self._kv, self._size)
+    def new_cache(self) -> SlotCache:
+        """Make an empty cache."""
+        return SlotCache(len(self.exact.layers), self._kv, self._size)
 
     def read(
         self,
         cache: SlotCache,
-        rows: range,
-        ends: Sequence[Sequence[int]],
+        first: int,
+        pieces: Rows,
         before: Sequence[int],
-        cancel: threading.Event | None = None,
+        adapters: Sequence[FusedLora | None],
+        cancel: Cancel = None,
     ) -> torch.Tensor:
-        """Read the last tokens of some neighbouring rows into a cache from `new_cache`.
+        """Read the next tokens of neighbouring rows, from row `first` of the cache on.
 
-        Each row has `before` tokens in the cache and at least one in `ends`.
+        Each row has `before` tokens in the cache and at least one in `pieces`.
 
         Returns:
             Logits of each row's last token, (rows, V).
@@ -110,85 +112,72 @@ class FusedDecoder:
         Raises:
             CancelledError: `cancel` was set; it is asked at every layer.
         """
-        lengths = [len(end) for end in ends]
-        local, column = places(lengths)
-        width = max(lengths)
-        of = slice(rows.start, rows.stop)
-        start = cache.padding[of] + torch.tensor(list(before))
-        slot, reach = start[local] + column, cache.is_real.shape[1]
-        # A cell that holds no token looks where its row's first one looks.
-        slots = start[:, None].repeat(1, width)
-        slots[local, column] = slot
-        x = self._layers(
-            self.exact.layers,
-            cache,
-            _Pass(
-                rows=of,
-                ids=torch.tensor([token for end in ends for token in end]),
-                row=local + rows.start,
-                slot=slot,
-                position=slot - cache.padding[of][local],
-                first=None,
-                grid=(len(rows), width),
-                cell=local * width + column,
-                bias=visible(cache.is_real[of], slots, reach, self._heads // self._kv),
-                reach=reach,
-            ),
-            cancel,
+        lengths = [len(piece) for piece in pieces]
+        starts, width = torch.tensor(list(before)), max(lengths)
+        row, column = places(lengths)
+        slot = starts[row] + column
+        reach = int(slot.max()) + 1
+        cache.make_room(first + len(pieces), reach)
+        # A cell of the grid that holds no token looks where its row's first one looks.
+        slots = starts[:, None].repeat(1, width)
+        slots[row, column] = slot
+        layers = over(self.exact.layers, adapters, lengths)
+        read = _Pass(
+            rows=slice(first, first + len(pieces)),
+            ids=torch.tensor([token for piece in pieces for token in piece]),
+            row=row + first,
+            slot=slot,
+            first=None,
+            grid=(len(pieces), width),
+            cell=None if len(slot) == len(pieces) * width else row * width + column,
+            bias=visible(slots, reach, self._heads // self._kv),
+            reach=reach,
         )
+        x = self._layers(layers, cache, read, cancel)
         return self.exact.head(self._normed(x[torch.tensor(lengths).cumsum(0) - 1], -1))
 
     def step(
         self,
         cache: SlotCache,
         ids: torch.Tensor,
-        ahead: int = 0,
+        lengths: torch.Tensor,
+        adapters: Sequence[FusedLora | None],
         *,
         draft: bool = False,
-        lora: RowLora | None = None,
     ) -> torch.Tensor:
-        """Read ids (B, S) into the slots that start `ahead` of each row's end.
+        """Read ids (B, S) of the first B rows, which have `lengths` (B,) tokens in the cache.
 
-        A draft takes the rounded weights, where there are any. The cache's `used` is left to the
-        caller.
+        A draft takes the rounded weights, where there are any.
 
         Returns:
             Logits (B, S, V).
         """
         weights = self.draft if draft and self.draft else self.exact
         rows, new = ids.shape
-        starts = (cache.used + ahead).tolist()
-        slots = torch.tensor(starts)[:, None] + torch.arange(new)
+        starts = lengths.tolist()
+        slots = lengths[:, None] + torch.arange(new)
         reach = max(starts) + new
-        cache.reach(reach)
-        x = self._layers(
-            lora.over(weights.layers, new) if lora else weights.layers,
-            cache,
-            _Pass(
-                rows=slice(None),
-                ids=ids.reshape(-1),
-                row=torch.arange(rows).repeat_interleave(new),
-                slot=slots.reshape(-1),
-                position=(slots - cache.padding[:, None]).reshape(-1),
-                first=starts[0] if len(set(starts)) == 1 else None,
-                grid=(rows, new),
-                cell=None,
-                bias=visible(cache.is_real, slots, reach, self._heads // self._kv),
-                reach=reach,
-            ),
+        cache.make_room(rows, reach)
+        read = _Pass(
+            rows=slice(0, rows),
+            ids=ids.reshape(-1),
+            row=torch.arange(rows).repeat_interleave(new),
+            slot=slots.reshape(-1),
+            first=starts[0] if len(set(starts)) == 1 else None,
+            grid=(rows, new),
+            cell=None,
+            bias=visible(slots, reach, self._heads // self._kv),
+            reach=reach,
         )
+        x = self._layers(over(weights.layers, adapters, [new] * rows), cache, read)
         return weights.head(self._normed(x, -1)).view(rows, new, -1)
 
     def _layers(
-        self,
-        layers: Sequence[LayerMaps],
-        cache: SlotCache,
-        read: _Pass,
-        cancel: threading.Event | None = None,
+        self, layers: Sequence[LayerMaps], cache: SlotCache, read: _Pass, cancel: Cancel = None
     ) -> torch.Tensor:
         """Run the layers over each token, (N, C); keys and values go to the cache."""
         x = self._embedding[read.ids]
-        cos, sin = self._angles(x, read.position)
+        cos, sin = self._angles(x, read.slot)
         for i, layer in enumerate(layers):
             if cancel is not None and cancel.is_set():
                 raise CancelledError("stopped on request")
@@ -264,11 +253,6 @@ def _linears(model: PreTrainedModel) -> Iterator[Any]:
     yield model.get_output_embeddings()
 
 
-def _versions(model: PreTrainedModel) -> tuple[tuple[int, int], ...]:
-    """Identify the weights: it changes whenever a parameter is replaced or written to."""
-    return tuple((p.data_ptr(), p._version) for p in model.parameters())
-
-
 def _fuse(
     model: PreTrainedModel,
     make: Callable[..., LinearMap],
@@ -306,4 +290,11 @@ def _write(states: torch.Tensor, read: _Pass, new: torch.Tensor) -> None:
         states.index_put_((read.row, read.slot), new)
     else:  # a slice, in a third of the time
         rows, tokens = read.grid
-        states.narrow(1, read.first, tokens).copy_(new.view(rows, tokens, *new.shape[1:]))
+        states[read.rows, read.first : read.first + tokens] = new.view(rows, tokens, *new.shape[1:])
+
+
+def places(lengths: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return row and column of each of so many tokens a row, laid end to end, (N,) each."""
+    counts = torch.tensor(list(lengths))
+    row = torch.arange(len(counts)).repeat_interleave(counts)
+    return row, torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]

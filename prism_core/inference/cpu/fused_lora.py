@@ -2,8 +2,8 @@
 
 1. Maps that share an input are one product in `fused_llama.py`, and so are their updates: the
    downward matrices are concatenated, the upward ones stand on a diagonal of blocks.
-2. A row that is switched off has the few numbers in the middle multiplied by 0, which leaves its
-   result as it was, to the bit.
+2. Each adapter is added to the tokens of its own rows alone, so a row without one keeps its result
+   to the bit, and rows of one batch may use different adapters.
 """
 
 from __future__ import annotations
@@ -33,13 +33,19 @@ LayerLora = tuple[LowRank | None, ...]
 """One decoder layer's updates, in the order of `LayerMaps`; None where a map has none."""
 
 
+@dataclass(frozen=True, eq=False)
+class FusedLora:
+    """An adapter's updates, laid out for fused weights."""
+
+    layers: tuple[LayerLora, ...]
+
+
 @dataclass(frozen=True)
 class _Updated:
-    """A linear map with its update in rows where `on` (M, 1) is 1; None stands for all."""
+    """A linear map with updates of some of its rows; None stands for all rows."""
 
     linear: LinearMap
-    low: LowRank
-    on: torch.Tensor | None
+    updates: tuple[tuple[LowRank, torch.Tensor | None], ...]
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self._update(self.linear(x), x)
@@ -48,60 +54,74 @@ class _Updated:
         return self._update(self.linear.added(x, to), x)
 
     def _update(self, out: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        low = x @ self.low.down
-        return out.addmm_(low if self.on is None else low.mul_(self.on), self.low.up)
+        for low, rows in self.updates:
+            if rows is None:
+                out.addmm_(x @ low.down, low.up)
+            else:
+                out.index_add_(0, rows, x[rows] @ low.down @ low.up)
+        return out
 
 
-@dataclass(frozen=True)
-class RowLora:
-    """An adapter and the rows of a batch that use it."""
+def over(
+    layers: Sequence[LayerMaps], adapters: Sequence[FusedLora | None], counts: Sequence[int]
+) -> Sequence[LayerMaps]:
+    """Put the rows' adapters on a pass's maps.
 
-    layers: tuple[LayerLora, ...]
-    is_open: torch.Tensor
-    """Which rows use the adapter, (B,)."""
-
-    def over(self, layers: Sequence[LayerMaps], tokens: int) -> list[LayerMaps]:
-        """Update the maps for so many tokens of each row, in the open rows alone."""
-        on = None
-        if not bool(self.is_open.all()):
-            on = self.is_open.float().repeat_interleave(tokens)[:, None]
-        return [
-            LayerMaps(
-                *(_Updated(m, low, on) if low else m for m, low in zip(maps, lows, strict=True))
+    Args:
+        layers: the maps.
+        adapters: one a row; None where the row uses none.
+        counts: tokens of each row in the pass, laid end to end.
+    """
+    used: dict[FusedLora, list[int]] = {}
+    at = 0
+    for adapter, number in zip(adapters, counts, strict=True):
+        if adapter is not None:
+            used.setdefault(adapter, []).extend(range(at, at + number))
+        at += number
+    if not used:
+        return layers
+    places = [(a, None if len(on) == at else torch.tensor(on)) for a, on in used.items()]
+    return [
+        LayerMaps(
+            *(
+                _Updated(linear, updates) if updates else linear
+                for m, linear in enumerate(maps)
+                for updates in [_updates_of(places, number, m)]
             )
-            for maps, lows in zip(layers, self.layers, strict=True)
-        ]
-
-    def keep(self, index: torch.Tensor) -> RowLora | None:
-        """Keep these rows alone; None where none of them uses the adapter."""
-        is_open = self.is_open[index]
-        return RowLora(self.layers, is_open) if bool(is_open.any()) else None
+        )
+        for number, maps in enumerate(layers)
+    ]
 
 
-_FUSED: WeakKeyDictionary[LoraWeights, tuple[LayerLora, ...] | None] = WeakKeyDictionary()
+def _updates_of(
+    places: Sequence[tuple[FusedLora, torch.Tensor | None]], layer: int, part: int
+) -> tuple[tuple[LowRank, torch.Tensor | None], ...]:
+    found = [(adapter.layers[layer][part], rows) for adapter, rows in places]
+    return tuple((low, rows) for low, rows in found if low is not None)
+
+
+_FUSED: WeakKeyDictionary[LoraWeights, FusedLora | None] = WeakKeyDictionary()
 """The updates of each adapter in use; it sits on one model."""
 
 
-def row_lora(lora: LoraWeights, model: PreTrainedModel, is_open: torch.Tensor) -> RowLora | None:
-    """Prepare an adapter for the fused steps of a batch, on a model that `can_fuse` accepts.
+def fused_lora(lora: LoraWeights, model: PreTrainedModel) -> FusedLora | None:
+    """Lay an adapter out for the fused passes of a model that `can_fuse` accepts.
 
-    `is_open` (B,) tells which rows use it. None where the adapter changes a map outside the
-    decoder's layers.
+    None where the adapter changes a map outside the decoder's layers.
     """
     if lora not in _FUSED:
         _FUSED[lora] = _fuse(lora, model)
-    layers = _FUSED[lora]
-    return None if layers is None else RowLora(layers, is_open)
+    return _FUSED[lora]
 
 
-def _fuse(lora: LoraWeights, model: PreTrainedModel) -> tuple[LayerLora, ...] | None:
+def _fuse(lora: LoraWeights, model: PreTrainedModel) -> FusedLora | None:
     left = {model.get_submodule(path): pair for path, pair in lora.pairs.items()}
     decoder: Any = model.get_decoder()
     layers = [
         tuple(_diagonal(parts, [left.pop(m, None) for m in parts]) for parts in fused_parts(layer))
         for layer in decoder.layers
     ]
-    return None if left else tuple(layers)
+    return None if left else FusedLora(tuple(layers))
 
 
 def _diagonal(parts: Sequence[nn.Linear], pairs: Sequence[LoraPair | None]) -> LowRank | None:

@@ -1,106 +1,70 @@
-"""Keys and values of a batch whose rows grow each at its own pace, one slot a token.
+"""Keys and values of a batch whose rows come, grow and go each at its own pace.
 
-The passes of `fused_llama.py` read and write it. A prefill by the library's layers hands its cache
-over; a prefill by fused weights fills an empty one.
+Row b's token at position p lies in slot p of row b. Buffers grow by doubling, a row that leaves is
+replaced by the last one, so nothing is copied but what moves. A row cut from the buffers has the
+form of `prefix_cache.py`. The passes of `fused_llama.py` read and write it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
-from transformers import DynamicCache
 
 _SPARE = 64
 
 
 class SlotCache:
-    """Keys and values of a batch, each row's next token in the slot behind its last.
+    """Buffers of shape (rows, slots, kv heads, head size), two for each layer."""
 
-    The prefill leaves rows of one width, some with padding; from there each row grows at its own
-    pace, and row b's new token at position p lies in slot `padding[b] + p`. A buffer has the shape
-    (B, slots, kv heads, head size).
-    """
+    def __init__(self, layers: int, heads: int, size: int) -> None:
+        self.keys, self.values = (
+            [torch.zeros((0, 0, heads, size)) for _ in range(layers)] for _ in range(2)
+        )
 
-    def __init__(
-        self, is_real: torch.Tensor, keys: list[torch.Tensor], values: list[torch.Tensor]
-    ) -> None:
-        """Take buffers of rows; `is_real` (B, T) is false where a slot is padding."""
-        width = is_real.shape[1]
-        self.is_real = is_real
-        self.padding = width - is_real.sum(dim=1)
-        self.used = torch.full_like(self.padding, width)
-        self.keys, self.values = keys, values
+    def make_room(self, rows: int, slots: int) -> None:
+        """Make sure that there are so many rows and slots."""
+        had_rows, had_slots = self.keys[0].shape[:2]
+        if rows <= had_rows and slots <= had_slots:
+            return
+        # A first row makes no spare rows: a visitor who is alone needs little memory.
+        new_rows = had_rows if rows <= had_rows else max(rows, 2 * had_rows)
+        new_slots = had_slots if slots <= had_slots else slots + max(_SPARE, slots // 2)
+        self.keys = [_roomy(layer, new_rows, new_slots) for layer in self.keys]
+        self.values = [_roomy(layer, new_rows, new_slots) for layer in self.values]
 
-    @classmethod
-    def from_prefill(cls, cache: DynamicCache, mask: torch.Tensor) -> SlotCache:
-        """Take over a prefill's cache, which is emptied, and its mask (B, T)."""
-        room = mask.shape[1] + _SPARE
-        keys, values = [], []
-        for i, layer in enumerate(cache.layers):
-            whole: Any = layer
-            keys.append(_roomy(whole.keys.transpose(1, 2), room))
-            values.append(_roomy(whole.values.transpose(1, 2), room))
-            cache.layers[i] = type(whole)()
-        return cls(mask.bool(), keys, values)
+    def put(self, row: int, states: torch.Tensor, start: int = 0) -> None:
+        """Write keys and values (layers, 2, T, heads, size) into a row."""
+        span = slice(start, start + states.shape[2])
+        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
+            keys[row, span], values[row, span] = states[layer, 0], states[layer, 1]
 
-    @classmethod
-    def empty(cls, lengths: Sequence[int], layers: int, heads: int, size: int) -> SlotCache:
-        """Make room for rows of these lengths, padded on the left, and `layers` layers."""
-        width = max(lengths)
-        is_real = torch.arange(width) >= width - torch.tensor(list(lengths))[:, None]
-        shape = (len(lengths), width + _SPARE, heads, size)
-        keys, values = ([torch.zeros(shape) for _ in range(layers)] for _ in range(2))
-        return cls(is_real, keys, values)
+    def cut(self, row: int, start: int, stop: int) -> torch.Tensor:
+        """Copy a stretch of a row, (layers, 2, T, heads, size)."""
+        keys, values = (
+            torch.stack([layer[row, start:stop] for layer in states])
+            for states in (self.keys, self.values)
+        )
+        return torch.stack([keys, values], dim=1)
 
-    def copy_beginnings(
-        self, rows: Sequence[int], other: SlotCache, source: Sequence[int], lengths: Sequence[int]
-    ) -> None:
-        """Let `rows[k]` begin with the first `lengths[k]` tokens of row `source[k]` of another."""
-        row, position = places(lengths)
-        mine, theirs = (torch.tensor(list(which))[row] for which in (rows, source))
-        to, of = (mine, self.padding[mine] + position), (theirs, other.padding[theirs] + position)
-        for new, old in ((self.keys, other.keys), (self.values, other.values)):
-            for layer, states in zip(new, old, strict=True):
-                layer.index_put_(to, states[of])
-
-    def reach(self, slots: int) -> None:
-        """Make sure that there are so many slots."""
-        if self.keys[0].shape[1] < slots:
-            self.keys = [_roomy(k, slots + slots // 2) for k in self.keys]
-            self.values = [_roomy(v, slots + slots // 2) for v in self.values]
-
-    def keep(self, index: torch.Tensor) -> None:
-        """Keep only these rows."""
-        self.is_real, self.padding = self.is_real[index], self.padding[index]
-        self.used = self.used[index]
-        self.keys = [k[index] for k in self.keys]
-        self.values = [v[index] for v in self.values]
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy a row of so many tokens over another."""
+        for layer in (*self.keys, *self.values):
+            layer[target, :length] = layer[source, :length]
 
 
-def places(lengths: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return row and column of each of so many tokens a row, laid end to end, (N,) each."""
-    counts = torch.tensor(list(lengths))
-    row = torch.arange(len(counts)).repeat_interleave(counts)
-    return row, torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
-
-
-def _roomy(old: torch.Tensor, slots: int) -> torch.Tensor:
-    rows, length, heads, size = old.shape
+def _roomy(old: torch.Tensor, rows: int, slots: int) -> torch.Tensor:
     # Slots not yet written must hold numbers: attention's weight 0 times NaN would be NaN.
-    room = old.new_zeros((rows, slots, heads, size))
-    room[:, :length] = old
+    room = old.new_zeros((rows, slots, *old.shape[2:]))
+    room[: old.shape[0], : old.shape[1]] = old
     return room
 
 
-def visible(
-    is_real: torch.Tensor, slots: torch.Tensor, reach: int, groups: int
-) -> torch.Tensor | None:
-    """Return 0 where a token may look, else minus infinity, (B, 1, S * groups, reach)."""
-    if slots.shape[1] == 1 and bool((slots == reach - 1).all()) and bool(is_real.all()):
+def visible(slots: torch.Tensor, reach: int, groups: int) -> torch.Tensor | None:
+    """Return 0 where a token may look, else minus infinity, (B, 1, S * groups, reach).
+
+    The token in slot s of its row, (B, S), sees slots 0 to s.
+    """
+    if slots.shape[1] == 1 and bool((slots == reach - 1).all()):
         return None
     hidden = torch.arange(reach) > slots[:, :, None]
-    hidden[:, :, : is_real.shape[1]] |= ~is_real[:, None]
     bias = torch.zeros(hidden.shape).masked_fill_(hidden, float("-inf"))
     return bias.repeat_interleave(groups, dim=1)[:, None]

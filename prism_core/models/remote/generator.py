@@ -25,7 +25,7 @@ from typing import TypeVar
 from prism_core.errors import CancelledError, InputError, ModelError, PassingError
 from prism_core.models.buying.dealer import Dealer, most_tokens
 from prism_core.models.buying.prices import Usage
-from prism_core.models.generator import Prompts, Seed, check_choices, seeds_of
+from prism_core.models.generator import BaseGenerator, Prompts, Request, check_choices
 from prism_core.models.remote.answer import RemoteAnswer
 from prism_core.models.remote.catalogue import unnamed_endpoint
 from prism_core.models.remote.client import Client
@@ -36,7 +36,7 @@ from prism_core.models.remote.given_text import score_given
 from prism_core.models.remote.probe import Probe
 from prism_core.models.remote.probing import probe_model
 from prism_core.progress import Cancel
-from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+from prism_core.types import ChoiceScore, Completion, Prompt
 from prism_core.utils.validation import check
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ _Updates = queue.SimpleQueue[tuple[int, Completion | Exception]]
 """What the rows' threads tell the merging loop: a row and its answer so far, or what went wrong."""
 
 
-class RemoteGenerator:
+class RemoteGenerator(BaseGenerator):
     """A model behind an OpenAI-compatible endpoint: `Generator`."""
 
     has_system_role = True
@@ -103,38 +103,30 @@ class RemoteGenerator:
         self._probe = probe
         self.client.dialect.adopt(probe.refused)
 
-    def generate(
-        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
-    ) -> list[Completion]:
-        """Answer every prompt.
-
-        Raises:
-            RemoteError: the endpoint refused, failed or did not answer.
-        """
-        answers: list[Completion] = []
-        for snapshot in self.stream(prompts, sampling, seed, cancel=cancel):
-            answers = snapshot
-        return answers
-
-    def stream(
-        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
+    def answer(
+        self, requests: Sequence[Request], *, cancel: Cancel = None
     ) -> Iterator[list[Completion]]:
         """Yield all answers so far whenever one grew.
 
         Raises:
             RemoteError: the endpoint refused, failed or did not answer.
         """
-        check(sampling)
-        most = self.client.endpoint.limits.answer_tokens
-        if most is not None and sampling.max_new_tokens > most:
+        for request in requests:
+            self._check(request)
+        return self._merge(requests, cancel or threading.Event())
+
+    def _check(self, request: Request) -> None:
+        check(request.sampling)
+        wanted, most = request.sampling.max_new_tokens, self.client.endpoint.limits.answer_tokens
+        if most is not None and wanted > most:
             raise InputError(
-                f"An answer of up to {sampling.max_new_tokens:,} tokens is asked for; the endpoint "
+                f"An answer of up to {wanted:,} tokens is asked for; the endpoint "
                 f"'{self.client.endpoint.name}' allows {most:,} (limits.answer_tokens)."
             )
-        seeds = seeds_of(seed, len(prompts))
-        if not all(prompts):
+        if not request.prompt:
             raise InputError("A prompt is empty; it needs at least one message.")
-        return self._merge(prompts, sampling, seeds, cancel or threading.Event())
+        if request.adapter is not None:
+            raise InputError(f"{self.name} is a remote model, which takes no adapter.")
 
     def score_choices(
         self, prompts: Prompts, choices: Sequence[Sequence[str]], *, cancel: Cancel = None
@@ -180,11 +172,11 @@ class RemoteGenerator:
         return ask()[0] if self._dealer is None else self._dealer.deal(ask, most, cancel)
 
     def _merge(
-        self, prompts: Prompts, sampling: Sampling, seeds: Sequence[int], cancel: threading.Event
+        self, requests: Sequence[Request], cancel: threading.Event
     ) -> Iterator[list[Completion]]:
         """Start the threads, gather their updates, and stop them on the way out."""
         jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for row in range(len(prompts)):
+        for row in range(len(requests)):
             jobs.put(row)
         updates: _Updates = queue.SimpleQueue()
         stop, start = threading.Event(), time.perf_counter()
@@ -196,16 +188,17 @@ class RemoteGenerator:
                 except queue.Empty:
                     return
                 show = partial(_show, updates, row)
-                ask = partial(self._ask, prompts[row], sampling, seeds[row], start, stop, show)
-                most = most_tokens(prompts[row], sampling.max_new_tokens)
+                request = requests[row]
+                ask = partial(self._ask, request, start, stop, show)
+                most = most_tokens(request.prompt, request.sampling.max_new_tokens)
                 try:
                     updates.put((row, self._deal(ask, most, stop)))
                 except Exception as error:  # not swallowed: raised again where it is waited for
                     updates.put((row, error))
 
-        for _ in range(min(self.parallel, len(prompts))):
+        for _ in range(min(self.parallel, len(requests))):
             threading.Thread(target=work, daemon=True, name="prism-remote").start()
-        done = [Completion("") for _ in prompts]
+        done = [Completion("") for _ in requests]
         try:
             while any(c.finish == "running" for c in done):
                 if cancel.is_set():
@@ -220,9 +213,7 @@ class RemoteGenerator:
 
     def _ask(
         self,
-        prompt: Prompt,
-        sampling: Sampling,
-        seed: int,
+        request: Request,
         start: float,
         stop: threading.Event,
         show: Callable[[Completion], None],
@@ -234,7 +225,7 @@ class RemoteGenerator:
             CancelledError: `stop` was set; the connection is closed.
         """
         answer = RemoteAnswer(start)
-        body = self.client.dialect.body(prompt, sampling, seed)
+        body = self.client.dialect.body(request.prompt, request.sampling, request.seed)
         try:
             with closing(self.client.stream(body)) as pieces:
                 for piece in pieces:

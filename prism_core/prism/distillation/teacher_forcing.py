@@ -17,7 +17,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from prism_core.errors import ModelError
-from prism_core.inference.prefill import shared_prefix
+from prism_core.inference.shared_beginnings import shared_prefix
 from prism_core.models.chat import PROBE, encode_prompt, encode_text, render
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import VariantOf, build_prompt

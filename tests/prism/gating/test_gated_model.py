@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
+from support.engine_parts import answers, by_library, is_fused, random_lora
 from support.gated_parts import save_random_lora
 from support.tiny_models import TINY_CONFIGS, tiny_model
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from prism_core.errors import InputError, ModelError
 from prism_core.inference.cpu.fused_llama import FusedDecoder
-from prism_core.inference.cpu.fused_lora import row_lora
-from prism_core.inference.cpu.slot_cache import SlotCache
-from prism_core.inference.decoding import decode
-from prism_core.inference.prefill import _by_width, pad_left, prefill
-from prism_core.lora.weights import LoraWeights
+from prism_core.inference.cpu.fused_lora import FusedLora, fused_lora
+from prism_core.inference.kv_cache import is_mergeable, new_cache
+from prism_core.inference.prefill import _by_width, active_adapters, pad_left, prefill
+from prism_core.lora.weights import LoraPair, LoraWeights
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator, TokenScorer
 from prism_core.models.local import LocalModel
 from prism_core.prism.gating.gate import Gate, read_features
-from prism_core.prism.gating.gated_model import GatedModel, RowRouter
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.types import GateMode, Message, Prompt, Sampling
 
 QUESTIONS = ("Tell me of the sea.", "2 + 2?", "Name a flightless bird.", "Why is the sky blue?")
 PROMPTS: list[Prompt] = [(Message("user", q),) for q in QUESTIONS]
 SHORT = Sampling(max_new_tokens=8)
 KINDS = sorted(TINY_CONFIGS)
-FUSED = [kind for kind in KINDS if kind != "gemma"]
-"""Those that decode by fused steps; Gemma decodes by the library's layers."""
+FUSED = [kind for kind in KINDS if kind in ("llama", "qwen2")]
+"""Those that decode by fused steps; the others decode by the library's layers."""
 fused_kinds = pytest.mark.parametrize("pair", FUSED, indirect=True)
 
 
@@ -56,14 +57,14 @@ def rows_of(model: GatedModel) -> list[list[int]]:
     return [encode_prompt(model.base.tokenizer, p) for p in PROMPTS]
 
 
-def router_of(model: GatedModel, mode: str, rows: int = 4) -> RowRouter:
-    modes = [mode] * rows
-    return RowRouter(model.base.model, model.lora, model.gate, model.threshold, modes)
+def adapters_of(model: GatedModel, mode: GateMode) -> list[LoraWeights | None]:
+    readings = model.readings_of(rows_of(model), mode)
+    return [model.lora if reading.is_open else None for reading in readings]
 
 
 @torch.inference_mode()
-def logits_of(model: GatedModel, mode: str) -> torch.Tensor:
-    return prefill(model.base.model, rows_of(model), router_of(model, mode))[0]
+def logits_of(model: GatedModel, mode: GateMode) -> torch.Tensor:
+    return prefill(model.base.model, rows_of(model), adapters_of(model, mode))[0]
 
 
 def test_it_is_a_generator_and_a_token_scorer(pair: tuple[GatedModel, Path]) -> None:
@@ -96,39 +97,30 @@ def test_open_equals_peft(pair: tuple[GatedModel, Path]) -> None:
     assert not torch.allclose(ours, logits_of(model, "closed"), atol=1e-2), "the adapter does act"
 
 
-def greedy_ids(model: GatedModel, mode: str, is_fused: bool) -> list[list[int]]:
+def greedy_ids(model: GatedModel, mode: GateMode, fused: bool) -> list[list[int]]:
     """Sixteen greedy tokens of each row, by fused steps or by the library's."""
-    written: list[list[int]] = [[] for _ in PROMPTS]
-    how = model.base._fused() if is_fused else None
-    assert (how is not None) is is_fused
-    steps = decode(
-        model.base.model,
-        rows_of(model),
-        Sampling(max_new_tokens=16),
-        [0] * 4,
-        frozenset(),
-        router=router_of(model, mode),
-        fused=how,
-    )
-    for step in steps:
-        for row, token in step:
-            written[row].append(token)
-    return written
+    base = model.base if fused else by_library(model.base)
+    assert is_fused(base) is fused
+    sampling = Sampling(max_new_tokens=16)
+    return answers(base, rows_of(model), sampling, adapters=adapters_of(model, mode))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_which_kinds_decode_by_fused_steps(tokenizer: PreTrainedTokenizerBase, kind: str) -> None:
-    assert (tiny_model(kind, tokenizer)._fused() is not None) is (kind in FUSED)
+    assert is_fused(tiny_model(kind, tokenizer)) is (kind in FUSED)
 
 
 @fused_kinds
 @pytest.mark.parametrize("mode", ["open", "auto"])
 def test_fused_steps_write_what_the_library_s_write(
-    pair: tuple[GatedModel, Path], mode: str
+    pair: tuple[GatedModel, Path], mode: GateMode
 ) -> None:
-    fused = greedy_ids(pair[0], mode, is_fused=True)
-    assert fused == greedy_ids(pair[0], mode, is_fused=False)
-    assert fused != greedy_ids(pair[0], "closed", is_fused=True)
+    fused = greedy_ids(pair[0], mode, fused=True)
+    assert fused == greedy_ids(pair[0], mode, fused=False)
+    closed = greedy_ids(pair[0], "closed", fused=True)
+    adapters = adapters_of(pair[0], mode)
+    for row, plain, adapter in zip(fused, closed, adapters, strict=True):
+        assert (row == plain) is (adapter is None), "the adapter acts, and on open rows alone"
 
 
 @fused_kinds
@@ -138,7 +130,7 @@ def test_fused_steps_write_what_peft_writes(pair: tuple[GatedModel, Path]) -> No
     fresh = AutoModelForCausalLM.from_config(model.base.model.config)
     fresh.load_state_dict(model.base.model.state_dict())
     peft = PeftModel.from_pretrained(fresh, folder).eval()
-    for row, ours in zip(rows_of(model), greedy_ids(model, "open", is_fused=True), strict=True):
+    for row, ours in zip(rows_of(model), greedy_ids(model, "open", fused=True), strict=True):
         ids = list(row)
         for _ in ours:
             ids.append(int(peft(torch.tensor([ids])).logits[0, -1].argmax()))
@@ -148,21 +140,29 @@ def test_fused_steps_write_what_peft_writes(pair: tuple[GatedModel, Path]) -> No
 @fused_kinds
 @pytest.mark.parametrize("part", ["_proj", "v_proj", "up_proj", "layers.2"])
 @torch.inference_mode()
-def test_a_fused_step_updates_the_open_rows_alone(pair: tuple[GatedModel, Path], part: str) -> None:
+def test_fused_passes_update_the_open_rows_alone(pair: tuple[GatedModel, Path], part: str) -> None:
     model, _ = pair
     base, opened = model.base.model, torch.tensor([True, False, False, True])
     lora = LoraWeights({path: p for path, p in model.lora.pairs.items() if part in path})
-    fused, new = FusedDecoder(base), torch.tensor([[7, 8], [9, 10], [11, 12], [13, 14]])
+    laid_out = fused_lora(lora, base)
+    assert laid_out is not None
+    decoder, new = FusedDecoder(base), torch.tensor([[7, 8], [9, 10], [11, 12], [13, 14]])
+    rows = rows_of(model)
+    lengths = torch.tensor([len(row) for row in rows])
 
-    def logits(is_open: torch.Tensor | None, *, draft: bool = False) -> torch.Tensor:
-        _, cache, mask = prefill(base, rows_of(model))
-        rows = None if is_open is None else row_lora(lora, base, is_open)
-        return fused.step(SlotCache.from_prefill(cache, mask), new, lora=rows, draft=draft)
+    def logits(is_open: torch.Tensor, *, draft: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of reading the rows, and of a step of two tokens behind them."""
+        adapters: list[FusedLora | None] = [laid_out if one else None for one in is_open]
+        cache = decoder.new_cache()
+        read = decoder.read(cache, 0, rows, [0] * 4, adapters)
+        return read, decoder.step(cache, new, lengths, adapters, draft=draft)
 
-    mixed, plain, all_open = logits(opened), logits(None), logits(torch.ones(4, dtype=torch.bool))
-    assert torch.equal(mixed[~opened], plain[~opened]), "closed rows keep the base to the bit"
-    assert torch.allclose(mixed[opened], all_open[opened], atol=1e-4)
-    _, cache, mask = prefill(base, rows_of(model))
+    all_open, none = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
+    for mixed, plain, with_all in zip(logits(opened), logits(none), logits(all_open), strict=True):
+        assert torch.equal(mixed[~opened], plain[~opened]), "closed rows keep the base to the bit"
+        assert torch.allclose(mixed[opened], with_all[opened], atol=1e-4)
+        assert not torch.allclose(mixed[opened], plain[opened], atol=1e-3)
+    read, cache, mask = prefill(base, rows, [lora] * 4)
     with lora.active(base):
         whole = base(
             new,
@@ -170,18 +170,44 @@ def test_a_fused_step_updates_the_open_rows_alone(pair: tuple[GatedModel, Path],
             position_ids=mask.sum(1, keepdim=True) + torch.arange(2),
             past_key_values=cache,
         ).logits
-    assert torch.allclose(all_open, whole, atol=1e-3)
+    for ours, theirs in zip(logits(all_open), (read, whole), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-3)
     if part == "_proj":  # guesses have the adapter too
-        gap = (logits(opened, draft=True) - mixed)[opened].std()
-        assert gap < (logits(None, draft=True) - mixed)[opened].std()
+        cache = decoder.new_cache()
+        adapters: list[FusedLora | None] = [laid_out if one else None for one in opened]
+        decoder.read(cache, 0, rows, [0] * 4, adapters)
+        exact = decoder.step(cache, new, lengths, adapters)
+        gap = (decoder.step(cache, new, lengths, adapters, draft=True) - exact)[opened].std()
+        bare = decoder.step(cache, new, lengths, [None] * 4, draft=True)
+        assert gap < (bare - exact)[opened].std()
 
 
 def test_an_adapter_outside_the_layers_takes_the_library_s_steps(
     pair: tuple[GatedModel, Path],
 ) -> None:
     model, _ = pair
-    head = LoraWeights({"lm_head": next(iter(model.lora.pairs.values()))})
-    assert row_lora(head, model.base.model, torch.ones(4, dtype=torch.bool)) is None
+    base, rows, sampling = model.base, rows_of(model), Sampling(max_new_tokens=8)
+    size, words = base.model.config.hidden_size, base.model.config.vocab_size
+    random = torch.Generator().manual_seed(1)
+    down, up = torch.randn(4, size, generator=random), torch.randn(words, 4, generator=random)
+    head = LoraWeights({"lm_head": LoraPair(down, up, 1.0)})
+    assert fused_lora(head, base.model) is None
+    written = answers(base, rows, sampling, adapters=[head, None] * 2)
+    assert written == answers(by_library(base), rows, sampling, adapters=[head, None] * 2)
+    plain = answers(base, rows, sampling)
+    assert [a == b for a, b in zip(written, plain, strict=True)] == [False, True] * 2
+
+
+def test_rows_of_one_batch_name_different_adapters(pair: tuple[GatedModel, Path]) -> None:
+    model, _ = pair
+    base, rows, sampling = model.base, rows_of(model), Sampling(max_new_tokens=12)
+    used = [model.lora, None, random_lora(base, seed=8), random_lora(base, 9, ["q_proj"])]
+    together = answers(base, rows, sampling, adapters=used)
+    for i, adapter in enumerate(used):
+        alone = answers(base, [rows[i]], sampling, [i], adapters=[adapter])
+        assert together[i] == alone[0]
+        bare = answers(base, [rows[i]], sampling, [i])
+        assert (together[i] == bare[0]) is (adapter is None)
 
 
 def test_a_mixed_batch_equals_each_row_alone(pair: tuple[GatedModel, Path]) -> None:
@@ -213,16 +239,57 @@ def test_rows_of_different_lengths_keep_their_own_gates(pair: tuple[GatedModel, 
         assert c.text == model.generate([prompt], SHORT, gates=mode)[0].text
 
 
+@torch.inference_mode()
 def test_closed_rows_of_a_mixed_batch_keep_the_base_to_the_bit(
     pair: tuple[GatedModel, Path],
 ) -> None:
     model, _ = pair
-    mixed, base = logits_of(model, "auto"), logits_of(model, "closed")
-    router = router_of(model, "auto")
-    with torch.inference_mode():
-        prefill(model.base.model, rows_of(model), router)
-    for i, reading in enumerate(router.readings):
-        assert torch.equal(mixed[i], base[i]) is not reading.is_open
+    base, rows = model.base.model, rows_of(model)
+    adapters = adapters_of(model, "auto")
+    closed = [i for i, adapter in enumerate(adapters) if adapter is None]
+    assert len(closed) == 2
+    mixed, _, _ = prefill(base, rows, adapters)
+    # Rows of one adapter are read apart, so the closed ones are read as if they were alone.
+    plain, _, _ = prefill(base, rows if is_one_pass(model) else [rows[i] for i in closed])
+    assert torch.equal(mixed[closed], plain[closed] if is_one_pass(model) else plain)
+    whole, _, _ = prefill(base, rows)
+    for i, adapter in enumerate(adapters):
+        assert torch.allclose(mixed[i], whole[i], atol=1e-4) is (adapter is None)
+    # A step of decoding is one pass over rows of both kinds.
+    ids, mask = pad_left(rows, torch.device("cpu"))
+    step = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
+    }
+    bare = base(**step).logits[:, -1]
+    with active_adapters(base, adapters):
+        both = base(**step).logits[:, -1]
+    for i, adapter in enumerate(adapters):
+        assert torch.equal(both[i], bare[i]) is (adapter is None)
+
+
+def is_one_pass(model: GatedModel) -> bool:
+    """Tell whether rows of all adapters are read in one pass: caches can't be put together."""
+    return not is_mergeable(new_cache(model.base.model.config))
+
+
+def test_what_is_cancelled_before_the_gate_is_asked_answers_nothing(
+    pair: tuple[GatedModel, Path],
+) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    cut = pair[0].generate(PROMPTS, SHORT, cancel=cancel)
+    assert [(c.finish, c.tokens, c.gate) for c in cut] == [("cancelled", 0, None)] * 4
+
+
+def test_an_adapter_without_a_gate_is_on_for_every_prompt(pair: tuple[GatedModel, Path]) -> None:
+    model, _ = pair
+    always = GatedModel(model.base, model.lora, None)
+    opened = model.generate(PROMPTS, SHORT, gates="open")
+    said = always.generate(PROMPTS, SHORT)
+    assert [c.text for c in said] == [c.text for c in opened]
+    assert [c.gate for c in said] == [None] * 4
 
 
 def test_streamed_equals_generated_and_shows_the_gate_from_the_first_token(
@@ -264,7 +331,8 @@ def test_no_hook_is_left_behind(pair: tuple[GatedModel, Path]) -> None:
     stream.close()
     with pytest.raises(InputError):
         model.generate(PROMPTS, Sampling(max_new_tokens=0))
-    assert not any(m._forward_hooks for m in model.base.model.modules())
+    with model.base.lock:  # not in the middle of a step
+        assert not any(m._forward_hooks for m in model.base.model.modules())
 
 
 def test_a_gate_survives_saving(pair: tuple[GatedModel, Path], tmp_path: Path) -> None:
