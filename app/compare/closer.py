@@ -121,8 +121,10 @@ class CloserHandlers:
         title = persona.title if persona is not None else ""
         yield notice("busy", "Reading the answer with and without the persona.")
         try:
-            model = self.pool.get(shown.order.selection.model)
-            pulled = logprob_shift(request.question, shown.text_of(whose), request.variant, model)
+            with self.pool.lend(shown.order.selection.model) as model:
+                pulled = logprob_shift(
+                    request.question, shown.text_of(whose), request.variant, model
+                )
         except PrismError as error:
             yield notice("error", str(error))
             return
@@ -137,8 +139,8 @@ class CloserHandlers:
         yield notice("busy", "Judging both orders.")
         neutral, other = shown.text_of("neutral"), shown.text_of(challenger)
         try:
-            model = self.pool.get(shown.order.selection.model)
-            verdict = judge_pair(shown.order.request.question, other, neutral, model)
+            with self.pool.lend(shown.order.selection.model) as model:
+                verdict = judge_pair(shown.order.request.question, other, neutral, model)
         except PrismError as error:
             yield notice("error", str(error))
             return

@@ -28,6 +28,7 @@ from app.services.settings import Settings
 from app.services.visitor import read_visitor
 from prism_core.compare.comparison import ArmAnswer, compare
 from prism_core.errors import InputError, PrismError
+from prism_core.models.generator import Generator
 from prism_core.types import Persona
 
 FRAME_SECONDS = 0.1
@@ -110,12 +111,17 @@ class CompareHandlers:
             self.running.finish(session, event)
 
     def _stream(self, order: Order, event: threading.Event) -> Iterator[Updates]:
-        screen, chosen = self.screen, order.selection
+        chosen = order.selection
         for report in load_with_news(self.pool, chosen.model):
             line = report.note[:1].upper() + report.note[1:] + "…"
-            yield {screen.status: loading(line, report.done, report.total)}
-        model = self.pool.get(chosen.model)
-        gated = None
+            yield {self.screen.status: loading(line, report.done, report.total)}
+        with self.pool.lend(chosen.model) as model:
+            yield from self._show_answers(order, model, event)
+
+    def _show_answers(
+        self, order: Order, model: Generator, event: threading.Event
+    ) -> Iterator[Updates]:
+        screen, chosen, gated = self.screen, order.selection, None
         if chosen.has_gated_arm:
             gated = self.shelf.load(chosen.adapter, order.owner, model)
         began = drawn = time.monotonic()

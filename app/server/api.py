@@ -140,13 +140,12 @@ def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
                 personas,
                 settings,
             )
-            generator = pool.get(chosen.model)
             gated = None
-            if chosen.has_gated_arm:
-                gated = shelf.load(chosen.adapter, None, generator)
-            answers: tuple[ArmAnswer, ...] = ()
-            for snapshot in run_comparison(chosen.request(personas), generator, adapter=gated):
-                answers = snapshot
+            with pool.lend(chosen.model) as generator:
+                if chosen.has_gated_arm:
+                    gated = shelf.load(chosen.adapter, None, generator)
+                asked = chosen.request(personas)
+                *_, answers = run_comparison(asked, generator, adapter=gated)
         except PrismError as error:
             raise gr.Error(str(error), print_exception=False) from error
         return {"model": generator.name, "arms": [_result(a) for a in answers]}
@@ -169,8 +168,8 @@ def add_api(settings: Settings, pool: ModelPool, shelf: AdapterShelf) -> None:
             asked = clean_question(question)
             for name, text in (("persona", persona_answer), ("neutral", neutral_answer)):
                 _check_answer(f"The {name} answer", text)
-            generator = pool.get(check_offered(model, settings))
-            verdict = judge_pair(asked, persona_answer, neutral_answer, generator)
+            with pool.lend(check_offered(model, settings)) as generator:
+                verdict = judge_pair(asked, persona_answer, neutral_answer, generator)
         except PrismError as error:
             raise gr.Error(str(error), print_exception=False) from error
         return {

@@ -41,6 +41,8 @@ from prism_core.models.generator import Generator
 from prism_core.models.sources import is_remote, open_model
 from prism_core.progress import Progress
 from prism_core.storage import Store
+from prism_core.types import Message, Sampling
+from prism_core.utils.turnstile import Turnstile
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +87,6 @@ def assemble(deployment: Deployment) -> Served:
         PrismError: the store cannot be opened, or the app's home not be written.
     """
     settings, quotas = deployment.settings, deployment.quotas
-    pool = ModelPool(model_loader(settings))
     store = Store()
     log = EventLog(store.home / "logs", echo=deployment.space is not None)
     jobs = Jobs(store, quotas=quotas, log=log)
@@ -154,7 +155,10 @@ def model_loader(settings: Settings) -> Loader:
 def _warm_up(served: Served) -> None:
     name = served.deployment.settings.default_model
     try:
-        served.pool.get(name)
+        with served.pool.lend(name) as model:
+            if not is_remote(name):
+                # Whatever is made at the first answer need not be waited for by the first visitor.
+                model.generate([(Message("user", "Hello"),)], Sampling(max_new_tokens=2))
     except PrismError as error:
         # The page is of use without a model; whoever compares is told the same.
         _complain(f"{name}: {error}")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Generator as Yields
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 from prism_core.models.generator import Generator
 from prism_core.progress import Progress, ProgressReport
 from prism_core.utils.lru import LRU
+from prism_core.utils.turnstile import Turnstile
 
 Loader = Callable[[str, Progress | None], Generator]
 """Loads the model of a reference."""
@@ -24,8 +26,11 @@ _THREADS = ThreadPoolExecutor(2, thread_name_prefix="load-model")
 class ModelPool:
     """The loaded models of one app; the one used longest ago makes room for another."""
 
-    def __init__(self, loader: Loader, capacity: int = 2) -> None:
-        self._loader = loader
+    def __init__(
+        self, loader: Loader, capacity: int = 2, turnstile: Turnstile | None = None
+    ) -> None:
+        """Hold nothing yet; `turnstile` keeps the workers back while a model is lent."""
+        self._loader, self._turnstile = loader, turnstile
         self._models: LRU[str, Generator] = LRU(capacity)
         self._guard = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
@@ -44,6 +49,17 @@ class ModelPool:
             lock = self._loading.setdefault(reference, threading.Lock())
         with lock:
             return self._models.get_or_make(reference, lambda: self._loader(reference, progress))
+
+    @contextmanager
+    def lend(self, reference: str) -> Iterator[Generator]:
+        """Lend a model to a visitor, who goes before the runs of the workers.
+
+        Raises:
+            PrismError: as `get`.
+        """
+        model = self.get(reference)
+        with self._turnstile.serving() if self._turnstile is not None else nullcontext():
+            yield model
 
 
 def load_with_news(pool: ModelPool, reference: str) -> Yields[ProgressReport, None, Generator]:
