@@ -77,6 +77,8 @@ def arms(model: LocalModel, sampling: Sampling, turns: int) -> None:
 def gated(model: LocalModel, sampling: Sampling, turns: int) -> None:
     """Compare fused weights with the library's layers, with the adapter on."""
     prism = load_bundle(ADAPTER, model, threshold=0.0)  # open for every row that asks it
+    library = LocalModel(model.weights, fast=lambda _model: None)
+    plain_prism = load_bundle(ADAPTER, library, threshold=0.0)
     neutral = build_prompt(QUESTIONS[0], PromptVariant())
     persona = PromptVariant(load_personas()["math"], "long", "system")
     compared = [neutral, build_prompt(QUESTIONS[0], persona, model.has_system_role), neutral]
@@ -88,7 +90,7 @@ def gated(model: LocalModel, sampling: Sampling, turns: int) -> None:
         ratio = in_turns(
             turns,
             lambda p=prompts, g=gates: ours(model, prism, p, sampling, gates=g),
-            lambda p=prompts, g=gates: by_the_library(model, prism, p, sampling, gates=g),
+            lambda p=prompts, g=gates: ours(library, plain_prism, p, sampling, gates=g),
         )
         print(f"{name}, fused against the library's layers: {ratio}", flush=True)
         ratio = in_turns(
@@ -118,23 +120,19 @@ def timed(work: Callable[[], object]) -> float:
 def ours(
     base: LocalModel, model: Generator, prompts: list[Prompt], sampling: Sampling, **more: object
 ) -> float:
-    """Measure tokens per second of `generate`, of the base or of a model on it."""
+    """Measure tokens per second of `generate`, of the base or of a model on it.
+
+    What earlier turns read is forgotten: the other side reads its prompts every time.
+    """
     stops, base.stop_ids = base.stop_ids, frozenset()
+    with base.lock:
+        base._backend._prefixes.clear()
     try:
         start = time.perf_counter()
         answers = model.generate(prompts, sampling, seed=list(range(len(prompts))), **more)
         return sum(a.tokens for a in answers) / (time.perf_counter() - start)
     finally:
         base.stop_ids = stops
-
-
-def by_the_library(base: LocalModel, *arguments: object, **more: object) -> float:
-    """Measure as `ours` does, decoding by the library's layers."""
-    base._fused = lambda: None
-    try:
-        return ours(base, *arguments, **more)  # type: ignore[arg-type]
-    finally:
-        del base._fused
 
 
 def theirs(model: LocalModel, prompts: list[Prompt], sampling: Sampling) -> float:

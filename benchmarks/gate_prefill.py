@@ -1,7 +1,7 @@
-"""Prefill with the gate against prefill without it, and against a second pass for the gate.
+"""Prefill with the gate against prefill without it, and against a whole pass for the gate.
 
-The same prompts are read in turns by the base alone, by the base with a gate that keeps every row
-closed (what routing itself costs), with a gate that opens every row (the adapter's arithmetic on
+The same prompts are read in turns by the base alone, by the base after the gate has read layer 0
+and kept every row closed (what asking costs), or opened every row (the adapter's arithmetic on
 top), and by the way of the paper's released code: a whole forward pass to read one early layer,
 then the prefill. Prints the median of the ratios within a turn: wall time, and CPU time, which
 other work on the machine disturbs less.
@@ -23,7 +23,7 @@ from prism_core.personas.prompts import build_prompt
 from prism_core.prism.bundle import load_bundle
 from prism_core.prism.demo import demo_queries
 from prism_core.prism.gating.gate import pool
-from prism_core.prism.gating.gated_model import GatedModel, RowRouter
+from prism_core.prism.gating.gated_model import GatedModel
 from prism_core.types import GateMode, PromptVariant
 from prism_core.utils.assets import ASSETS
 
@@ -58,14 +58,14 @@ def arms_of(gated: GatedModel, rows: Rows) -> dict[str, Callable[[], object]]:
     model = gated.base.model
 
     def routed(mode: GateMode) -> object:
-        router = RowRouter(model, gated.lora, gated.gate, 1.0, [mode] * len(rows))
-        return prefill(model, rows, router)
+        readings = gated.readings_of(rows, mode)
+        return prefill(model, rows, [gated.lora if r.is_open else None for r in readings])
 
     return {
         "base alone": lambda: prefill(model, rows),
-        "one pass, gate closed": lambda: routed("closed"),
-        "one pass, gate open": lambda: routed("open"),
-        "second pass for the gate": lambda: (first_pass(gated, rows), prefill(model, rows)),
+        "layer 0, gate closed": lambda: routed("closed"),
+        "layer 0, gate open": lambda: routed("open"),
+        "whole pass for the gate": lambda: (first_pass(gated, rows), prefill(model, rows)),
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from itertools import count
 from weakref import WeakKeyDictionary
 
@@ -125,26 +126,21 @@ class PrefixCache:
     def _shrink(self) -> None:
         nodes = self._nodes()
         held = sum(node.size for node in nodes)
-        if held <= self._most:
-            return
-        # A parent is used whenever a child is; the longest row goes first among equals.
-        for node in sorted(nodes, key=lambda n: (n.used, -_depth(n))):
-            if held <= self._most:
-                return
-            if not node.children and node.parent is not None:
-                del node.parent.children[node.tokens[0]]
-                held -= node.size
+        leaves = [(node.used, id(node), node) for node in nodes if not node.children]
+        heapify(leaves)
+        while held > self._most and leaves:
+            _, _, node = heappop(leaves)
+            held -= node.size
+            parent = node.parent
+            if parent is None:
+                continue
+            del parent.children[node.tokens[0]]
+            if not parent.children and parent.parent is not None:
+                heappush(leaves, (parent.used, id(parent), parent))
 
 
 def _root() -> _Node:
     return _Node((), torch.empty(0), None)
-
-
-def _depth(node: _Node) -> int:
-    depth = 0
-    while node.parent is not None:
-        node, depth = node.parent, depth + 1
-    return depth
 
 
 def _alike(tokens: tuple[int, ...], ids: Sequence[int], at: int) -> int:

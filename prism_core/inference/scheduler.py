@@ -161,6 +161,8 @@ class Scheduler:
             self._recover(error)
         else:
             self._hand_out(drawn)
+        if not self._jobs:
+            self._batch = None  # the next one is made of the model as it is then
 
     def _admit(self) -> None:
         """Let waiting rows join the batch."""

@@ -23,7 +23,7 @@ from prism_core.compare.comparison import (
 from prism_core.compare.logprob_shift import LogprobShift, largest_shifts, logprob_shift
 from prism_core.errors import InputError, ModelError
 from prism_core.lora.weights import LoraWeights
-from prism_core.models.generator import Seed
+from prism_core.models.generator import BaseGenerator, Request
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas
 from prism_core.prism.gating.gate import Gate
@@ -44,7 +44,7 @@ PLAIN = Persona("plain", "Plain text", "control", "nothing", {"long": "This is a
 FOUR = Sampling(max_new_tokens=4)
 
 
-class Echo:
+class Echo(BaseGenerator):
     """A generator that spells out what it was asked, a word a step, and remembers every call."""
 
     name = "echo"
@@ -54,34 +54,24 @@ class Echo:
         self.has_system_role = has_system_role
         self.silent = silent
         self.calls: list[tuple[list[Prompt], list[int], list[str] | None]] = []
+        self.requests: list[Request] = []
 
-    def stream(
+    def answer(
         self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
+        requests: Sequence[Request],
         *,
         cancel: threading.Event | None = None,
         gates: Sequence[str] | None = None,
     ) -> Iterator[list[Completion]]:
-        assert not isinstance(seed, int)
-        self.calls.append((list(prompts), list(seed), list(gates) if gates else None))
+        prompts, seeds = [r.prompt for r in requests], [r.seed for r in requests]
+        self.requests += requests
+        self.calls.append((prompts, seeds, list(gates) if gates else None))
         texts = ["" if self.silent else " | ".join(m.content for m in p) for p in prompts]
         for step in (1, 2):
             if cancel is not None and cancel.is_set():
                 return
             reading = GateReading(0.25, False) if gates else None
             yield [Completion(t[: len(t) * step // 2], tokens=step, gate=reading) for t in texts]
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: threading.Event | None = None,
-    ) -> list[Completion]:
-        raise NotImplementedError
 
     def score_choices(
         self,
@@ -117,6 +107,15 @@ def test_arms_are_rows_of_one_batch_with_the_same_seed() -> None:
     assert [a.completion for a in snapshots[0]] == [None, None, None]
     assert [a.label for a in snapshots[0]] == ["Plain text", "Neutral", "Pirate"]
     assert [a.completion.tokens for a in snapshots[2] if a.completion] == [2, 2, 2]
+
+
+def test_every_request_says_whose_it_is_and_how_it_is_sampled() -> None:
+    model = Echo()
+    list(compare(replace(ask("neutral", "persona", "verify"), owner="10.0.0.7"), model))
+    assert len(model.requests) == 3, "the persona's draft is verified, not written again"
+    assert {r.owner for r in model.requests} == {"10.0.0.7"}
+    assert {r.sampling for r in model.requests} == {FOUR}
+    assert {r.adapter for r in model.requests} == {None}
 
 
 def test_persona_and_verify_share_one_draft() -> None:

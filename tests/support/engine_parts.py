@@ -1,4 +1,4 @@
-"""Ways to look into the engine: decode by the library's layers, count what is read, step by hand."""
+"""Ways into the engine: decode by the library's layers, count what is read, step by hand."""
 
 from __future__ import annotations
 

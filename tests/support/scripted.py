@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from prism_core.errors import CancelledError
-from prism_core.models.generator import Seed
-from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
+from prism_core.models.generator import BaseGenerator, Request
+from prism_core.types import ChoiceScore, Completion, Prompt
 
 Speech = Callable[[Prompt, int], str]
 """What is said to a prompt with a seed."""
 
 
-class Scripted:
+class Scripted(BaseGenerator):
     """Counts what it was asked, and can fail or be cancelled at a given call."""
 
     name = "scripted"
@@ -27,31 +27,18 @@ class Scripted:
         self.fail_at: int | None = None
         self.cancel_at: int | None = None
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: threading.Event | None = None,
-    ) -> list[Completion]:
-        self._count(len(prompts))
-        seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
-        texts = [self.speech(p, s) for p, s in zip(prompts, seeds, strict=True)]
+    def answer(
+        self, requests: Sequence[Request], *, cancel: threading.Event | None = None
+    ) -> Iterator[list[Completion]]:
+        if not requests:
+            return
+        self._count(len(requests))
+        texts = [self.speech(r.prompt, r.seed) for r in requests]
         if self.cancel_at == len(self.calls) and cancel is not None:
             cancel.set()
-            return [Completion(t[: len(t) // 2], finish="cancelled") for t in texts]
-        return [Completion(t, tokens=len(t.split()), finish="stop") for t in texts]
-
-    def stream(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        seed: Seed = 0,
-        *,
-        cancel: threading.Event | None = None,
-    ) -> Iterator[list[Completion]]:
-        yield self.generate(prompts, sampling, seed, cancel=cancel)
+            yield [Completion(t[: len(t) // 2], finish="cancelled") for t in texts]
+            return
+        yield [Completion(t, tokens=len(t.split()), finish="stop") for t in texts]
 
     def score_choices(
         self,

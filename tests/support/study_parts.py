@@ -92,6 +92,11 @@ class CountingModel(LocalModel):
         self._count(len(prompts))
         return super().generate(prompts, *rest, **named)
 
+    def answer(self, requests: Any, **named: Any) -> Any:
+        if requests:
+            self._count(len(requests))
+        return super().answer(requests, **named)
+
     def score_choices(self, prompts: Any, *rest: Any, **named: Any) -> Any:
         self._count(len(prompts))
         return super().score_choices(prompts, *rest, **named)

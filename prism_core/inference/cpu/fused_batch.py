@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from transformers import PreTrainedModel
 
-from prism_core.errors import CancelledError
+from prism_core.errors import CancelledError, ModelError
 from prism_core.inference.batch import Drawn
 from prism_core.inference.cpu.fused_llama import FusedDecoder
 from prism_core.inference.cpu.fused_lora import FusedLora, fused_lora
@@ -71,9 +71,9 @@ class FusedBatch:
                 self._arriving = []
             if not self._arriving:
                 self._reading = None
-        if self._reading is None:
-            self._leave()
+        self._leave()
         drawn += self._decode()
+        self._leave()
         return drawn
 
     def _read(self, rows: list[Row], cancel: Cancel) -> Iterator[Drawn]:
@@ -170,8 +170,11 @@ class FusedBatch:
         return _taken(rows, [line[: r + 1] for line, r in zip(drawn.tolist(), right, strict=True)])
 
     def _leave(self) -> None:
-        """Let the rows that have ended go, and keep what they read."""
-        at = 0
+        """Let the rows that have ended go, and keep what they read.
+
+        Not while others arrive: their places are fixed.
+        """
+        at = 0 if self._reading is None else len(self._decoding)
         while at < len(self._decoding):
             row = self._decoding[at]
             if row.is_running:
@@ -191,7 +194,10 @@ class FusedBatch:
         self._prefixes.add(adapter, ids, lambda start, stop: self._cache.cut(place, start, stop))
 
     def _fused(self, adapter: LoraWeights | None) -> FusedLora | None:
-        return None if adapter is None else fused_lora(adapter, self._model)
+        fused = fused_lora(adapter, self._model) if adapter is not None else None
+        if fused is None and adapter is not None:
+            raise ModelError("an adapter changes more than the decoder's layers")
+        return fused
 
 
 def _taken(rows: Sequence[Row], tokens: Sequence[Ids]) -> Drawn:
@@ -230,6 +236,3 @@ def _passes(known: Sequence[int], lengths: Sequence[int]) -> Iterator[list[tuple
             start = stop
     if chosen:
         yield chosen
-
-
-PathMaker = Callable[[], FusedDecoder]
