@@ -88,6 +88,7 @@ def assemble(deployment: Deployment) -> Served:
     """
     settings, quotas = deployment.settings, deployment.quotas
     store = Store()
+    pool = ModelPool(model_loader(settings), turnstile=Turnstile(store.home))
     log = EventLog(store.home / "logs", echo=deployment.space is not None)
     jobs = Jobs(store, quotas=quotas, log=log)
     imports = StudyImports(store.home / "studies", settings, quotas, log)

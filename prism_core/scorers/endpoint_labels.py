@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 
 from prism_core.errors import CancelledError
 from prism_core.models.buying.arrivals import Task, as_they_arrive
-from prism_core.models.generator import Generator, Prompts, Seed
+from prism_core.models.generator import BaseGenerator, Generator, Prompts, Request
 from prism_core.progress import Cancel
 from prism_core.storage import Store, score_key
 from prism_core.types import ChoiceScore, Completion, Prompt, Sampling
@@ -54,7 +54,7 @@ class EndpointModel(Generator, Protocol):
         """Return the likeliest first tokens of each answer with their log-probabilities."""
 
 
-class EndpointLabels:
+class EndpointLabels(BaseGenerator):
     """A model at an endpoint that scores a few given words: a `Generator` for judges."""
 
     def __init__(
@@ -83,17 +83,11 @@ class EndpointLabels:
         parts = any(b.startswith(a) for a in labels for b in labels if a != b)
         return "first token" if found.top_logprobs and not (found.reasons or parts) else "written"
 
-    def generate(
-        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
-    ) -> list[Completion]:
-        """Answer as the model does."""
-        return self.model.generate(prompts, sampling, seed, cancel=cancel)
-
-    def stream(
-        self, prompts: Prompts, sampling: Sampling, seed: Seed = 0, *, cancel: Cancel = None
+    def answer(
+        self, requests: Sequence[Request], *, cancel: Cancel = None
     ) -> Iterator[list[Completion]]:
         """Answer as the model does."""
-        return self.model.stream(prompts, sampling, seed, cancel=cancel)
+        return self.model.answer(requests, cancel=cancel)
 
     def score_choices(
         self, prompts: Prompts, choices: Sequence[Sequence[str]], *, cancel: Cancel = None
