@@ -27,7 +27,7 @@ DISAGREEMENT = 0.2
 _TEMPLATE_TOKENS = 30
 _SHORTEST, _JUDGE_TOKENS = 0.5, 130
 _SHARED_AT_LEAST = 48
-"""See `prism_core.inference.decoding`: a shorter common beginning is read again for every row."""
+"""See `prism_core.inference.prefill`: a shorter common beginning is read again for every row."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from prism_core.errors import InputError, NotFoundError
 from prism_core.storage import Store
 
 ODD = (None, {"path": "/etc/passwd"})
+MORE = ("x", [], {}, -1, "\0", [[1]])
 
 
 def no_model(reference: str, *_: object) -> None:
@@ -45,18 +46,21 @@ def call(page: gr.Blocks, number: int, inputs: list[object]) -> str | None:
     return None
 
 
-def test_every_listener_answers_wrong_types_with_a_sentence(page: gr.Blocks) -> None:
+@pytest.mark.parametrize("values", [ODD, pytest.param(MORE, marks=pytest.mark.slow)])
+def test_every_listener_answers_wrong_types_with_a_sentence(
+    page: gr.Blocks, values: tuple[object, ...]
+) -> None:
     logging.disable(logging.CRITICAL)  # what Gradio raises is for the log, and there is much of it
     try:
         said = {
             (one.api_name, repr(value)): call(page, number, [value] * len(one.inputs))
             for number, one in page.fns.items()
             if one.fn is not None and not one.js
-            for value in ODD
+            for value in values
         }
     finally:
         logging.disable(logging.NOTSET)
-    assert len(said) > 800
+    assert len(said) > 150 * len(values)
     sentences = [text for text in said.values() if text is not None]
     assert len(sentences) > 40
     assert [text for text in sentences if len(text) < 20 or "Traceback" in text] == []
