@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from prism_core.inference.prefill import pad_left
+from prism_core.inference.padding import pad_left
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.library import load_personas

@@ -16,7 +16,7 @@ import torch
 
 from app.compare.form import DEFAULT_SAMPLING
 from benchmarks.support.questions import QUESTIONS
-from prism_core.inference.prefill import pad_left
+from prism_core.inference.padding import pad_left
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator
 from prism_core.models.local import LocalModel

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from prism_core.inference.prefill import pad_left, prefill
+from prism_core.inference.padding import pad_left
+from prism_core.inference.prefill import prefill
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt

@@ -34,7 +34,7 @@ from benchmarks.support.random_models import (
     random_model,
     random_prompts,
 )
-from prism_core.inference.prefill import pad_left
+from prism_core.inference.padding import pad_left
 from prism_core.lora.training import trainable_lora
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel

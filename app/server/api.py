@@ -219,7 +219,8 @@ def _typed(function: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(str(error), print_exception=False) from error
         return function(*values, **named)
 
-    checked.__annotations__ = hints  # Gradio reads the result's type no other way
+    # Gradio reads the result's type no other way, and looks through the wrapper.
+    function.__annotations__ = checked.__annotations__ = hints
     return checked
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from prism_core.inference.prefill import pad_left
+from prism_core.inference.padding import pad_left
 from prism_core.models.chat import encode_prompt
 from prism_core.models.local import LocalModel
 from prism_core.types import Prompt, Sampling

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.support.decoding_loops import Loops
 from benchmarks.support.random_models import modes, random_gated, random_prompts, randomise
-from prism_core.inference.prefill import pad_left
+from prism_core.inference.padding import pad_left
 from prism_core.lora.training import save_lora, trainable_lora
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel

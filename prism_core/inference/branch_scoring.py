@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from prism_core.inference.kv_cache import is_mergeable, new_cache
-from prism_core.inference.prefill import ALIKE, batches_by_width, read_head
+from prism_core.inference.branches import branch_mask, takes_branches
+from prism_core.inference.kv_cache import new_cache
+from prism_core.inference.padding import batches_by_width
+from prism_core.inference.prefill import ALIKE, read_head
 from prism_core.inference.rows import Rows
 from prism_core.inference.shared_beginnings import groups_alike, shared_prefix
 
@@ -25,16 +27,11 @@ _FAMILIES = frozenset(
     ("llama", "mistral", "qwen2", "qwen3", "phi3", "smollm3", "olmo", "olmo2", "granite", "gemma")
 )
 """Model types whose masks and positions are plain, so that four-dimensional masks are honoured."""
-_ATTENTION = ("sdpa", "eager")
 
 
 def can_branch(model: PreTrainedModel) -> bool:
     """Tell whether all choices of a question can be read in one pass."""
-    return (
-        model.config.model_type in _FAMILIES
-        and getattr(model.config, "_attn_implementation", None) in _ATTENTION
-        and is_mergeable(new_cache(model.config))
-    )
+    return model.config.model_type in _FAMILIES and takes_branches(model)
 
 
 @torch.inference_mode()
@@ -72,7 +69,7 @@ def _score(
             layer.update(read.keys.expand(rows, -1, -1, -1), read.values.expand(rows, -1, -1, -1))
     out = model(
         input_ids=layout.ids.to(model.device),
-        attention_mask=layout.mask(shared, model.dtype).to(model.device),
+        attention_mask=branch_mask(layout.part.to(model.device), model.dtype, shared),
         position_ids=(layout.positions + shared).to(model.device),
         past_key_values=cache,
         use_cache=True,
@@ -113,17 +110,6 @@ class _Layout:
     def kept(self) -> int:
         """How many columns from the right need logits."""
         return self.back + 1
-
-    def mask(self, shared: int, dtype: torch.dtype) -> torch.Tensor:
-        """Mask what each column attends to, (B, 1, T, shared + T): 0 where it may, else low."""
-        width = self.part.shape[1]
-        query, key = self.part[:, :, None], self.part[:, None, :]
-        before = torch.ones(width, width, dtype=torch.bool).tril()
-        sees = before & (key >= 0) & ((key == 0) | (key == query))
-        sees = sees | torch.eye(width, dtype=torch.bool)  # padding sees itself, never nothing
-        sees = torch.cat([sees.new_ones((len(sees), width, shared)), sees], dim=2)
-        low = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
-        return low[:, None]
 
     def sums(self, logits: torch.Tensor) -> list[list[float]]:
         """Sum log p of each choice from the logits (B, back + 1, V) of the kept columns."""

@@ -8,6 +8,7 @@ has the model to itself, and the thread could not decode.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,6 +18,8 @@ from prism_core.inference.rows import Row
 from prism_core.inference.scheduler import Job, News, Scheduler
 from prism_core.progress import Cancel
 from prism_core.utils.fair_lock import FairLock
+
+_log = logging.getLogger(__name__)
 
 _LINGER_SECONDS = 5.0
 """The thread waits so long for more before it ends."""
@@ -82,10 +85,18 @@ class Engine:
             while not self._scheduler.is_idle:
                 self._before_step()
                 with self._lock, torch.inference_mode():
-                    self._scheduler.step()
+                    self._step()
             with self._wake:
                 if self._scheduler.is_idle:
                     self._wake.wait(_LINGER_SECONDS)
                 if self._scheduler.is_idle:
                     self._thread = None
                     return
+
+    def _step(self) -> None:
+        try:
+            self._scheduler.step()
+        except Exception as error:
+            # A defect of ours: whoever waits is told, and the thread goes on for those who come.
+            _log.exception("The engine failed between two steps")
+            self._scheduler.fail(error)

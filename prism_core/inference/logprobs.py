@@ -13,7 +13,8 @@ import torch
 from transformers import PreTrainedModel
 
 from prism_core.inference.branch_scoring import branch_logprobs, can_branch
-from prism_core.inference.prefill import Adapters, active_adapters, pad_left, pad_right, prefill
+from prism_core.inference.padding import pad_left, pad_right
+from prism_core.inference.prefill import Adapters, active_adapters, prefill
 from prism_core.inference.rows import Rows
 
 

@@ -164,6 +164,13 @@ class Scheduler:
         if not self._jobs:
             self._batch = None  # the next one is made of the model as it is then
 
+    def fail(self, error: Exception) -> None:
+        """Let all jobs go, each told of the error."""
+        self._batch = None
+        for job in list(self._jobs):
+            job.abort()
+            self._end(job, _as_model_error(error))
+
     def _admit(self) -> None:
         """Let waiting rows join the batch."""
         if self._batch is None or not self._batch.rows:

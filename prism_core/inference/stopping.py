@@ -7,12 +7,13 @@ every decoder layer and obeyed within one layer's time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from transformers import PreTrainedModel
 
 from prism_core.errors import CancelledError
 from prism_core.progress import Cancel
+from prism_core.utils.layer_hooks import after_layers
 
 
 @contextmanager
@@ -25,14 +26,9 @@ def stoppable(model: PreTrainedModel, cancel: Cancel) -> Iterator[None]:
         CancelledError: `cancel` was set.
     """
 
-    def ask(*_arguments: object) -> None:
+    def ask(_output: object) -> None:
         if cancel is not None and cancel.is_set():
             raise CancelledError("stopped on request")
 
-    layers = getattr(model.get_decoder(), "layers", None) if cancel is not None else None
-    handles = [layer.register_forward_hook(ask) for layer in layers or ()]
-    try:
+    with after_layers(model, ask) if cancel is not None else nullcontext():
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -8,7 +8,7 @@ Where nothing stands before the text (perplexity), the gate sees the one token t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 import torch
@@ -20,6 +20,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from prism_core.errors import InputError
 from prism_core.inference.logprobs import continuation_scores
+from prism_core.inference.padding import batches_by_width
 from prism_core.inference.rows import Row, Rows
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
@@ -164,8 +165,10 @@ class PrismLM(TemplateLM):
                 window = (asked_of + continuation)[-(self.max_length + 1) :]
                 cut = window[: -len(continuation)]
                 groups.setdefault(tuple(cut), []).append(i)
-        for batch in self._batches(groups, requests):
-            contexts = list(batch)
+        every = list(groups)
+        width = [len(c) + sum(len(requests[i][2]) for i in groups[c]) for c in every]
+        for batch in batches_by_width(width, MAX_TOKENS, self._rows):
+            contexts = [every[k] for k in batch]
             tails = [[requests[i][2] for i in groups[c]] for c in contexts]
             adapters = self._adapters(contexts)
             with self.base.lock, torch.inference_mode():
@@ -177,24 +180,6 @@ class PrismLM(TemplateLM):
                     if asked is not None:
                         self.cache_hook.add_partial("loglikelihood", asked, scored)
         return found
-
-    def _batches(
-        self,
-        groups: dict[tuple[int, ...], list[int]],
-        requests: Sequence[tuple[Any, list[int], list[int]]],
-    ) -> Iterator[list[tuple[int, ...]]]:
-        """Yield contexts of similar length, a batch at a time."""
-        batch: list[tuple[int, ...]] = []
-        tokens = 0
-        for context in sorted(groups, key=len, reverse=True):
-            own = sum(len(requests[i][2]) for i in groups[context]) + len(context)
-            if batch and (len(batch) >= self._rows or tokens + own > MAX_TOKENS):
-                yield batch
-                batch, tokens = [], 0
-            batch.append(context)
-            tokens += own
-        if batch:
-            yield batch
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False

@@ -25,6 +25,7 @@ from prism_core.lora.fused_map import fuse_maps
 from prism_core.lora.weights import PROJECTIONS, decoder_layers, hidden_of
 from prism_core.progress import Progress
 from prism_core.utils.durable import replacing
+from prism_core.utils.layer_hooks import after_layers
 
 _DTYPES: dict[SaveDtype, torch.dtype] = {
     "float32": torch.float32,
@@ -104,21 +105,17 @@ def stoppable_training(model: PreTrainedModel, progress: Progress) -> Iterator[N
         CancelledError: the cancel event of `progress` was set.
     """
 
-    def ask(_gradient: torch.Tensor) -> None:
+    def backwards(_gradient: torch.Tensor) -> None:
         progress.check()
 
-    def hook(_module: object, _args: object, output: object) -> None:
+    def forwards(output: object) -> None:
         progress.check()
         states = hidden_of(output)
         if states.requires_grad:
-            states.register_hook(ask)
+            states.register_hook(backwards)
 
-    handles = [layer.register_forward_hook(hook) for layer in decoder_layers(model)]
-    try:
+    with after_layers(model, forwards):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def save_lora(peft: PeftModel, folder: Path, base: str, dtype: SaveDtype) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from prism_core.errors import InputError
 from prism_core.models.generator import BaseGenerator, Generator, Prompts, Request
 from prism_core.progress import Cancel
 from prism_core.storage import Store, completion_key, score_key
@@ -28,7 +29,13 @@ class CachedModel(BaseGenerator):
     def answer(
         self, requests: Sequence[Request], *, cancel: Cancel = None
     ) -> Iterator[list[Completion]]:
-        """Yield all answers so far, those in the store at once."""
+        """Yield all answers so far, those in the store at once.
+
+        Raises:
+            InputError: a request names an adapter, of which the store's keys know nothing.
+        """
+        if any(request.adapter is not None for request in requests):
+            raise InputError("Answers with an adapter are not kept; wrap the gated model instead.")
         keys = [completion_key(self.fingerprint, r.prompt, r.sampling, r.seed) for r in requests]
         known = self.store.get_completions(keys)
         missing = [i for i, key in enumerate(keys) if key not in known]

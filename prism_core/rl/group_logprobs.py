@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
-from prism_core.inference.kv_cache import is_mergeable, new_cache
+from prism_core.inference.branches import branch_mask, takes_branches
 
 _HEAD_ROWS = 256
 """Positions that go through the vocabulary together."""
@@ -29,8 +29,7 @@ def can_share(model: PreTrainedModel) -> bool:
     """Whether every layer has full attention that takes a mask of our own, and logits are plain."""
     config = model.config.get_text_config(decoder=True)
     plain = all(getattr(config, name, None) is None for name in _LOGIT_SCALES.split())
-    attention = getattr(config, "_attn_implementation", "")
-    return plain and attention in ("sdpa", "eager") and is_mergeable(new_cache(config))
+    return plain and takes_branches(model)
 
 
 def shared_logps(
@@ -53,12 +52,13 @@ def shared_logps(
     width = max(len(row.tokens) for row in rows)
     tokens = torch.stack([pad(row.tokens, (0, width - len(row.tokens))) for row in rows])
     places = torch.stack([pad(row.places, (0, width - len(row.places))) for row in rows])
-    seen = torch.stack([row.visible(width) for row in rows])
-    blocked = torch.zeros(seen.shape, dtype=model.dtype, device=ids.device)
-    blocked.masked_fill_(~seen, torch.finfo(model.dtype).min)
+    parts = torch.stack([row.parts(width) for row in rows])
     decoder: Any = model.get_decoder()
     states = decoder(
-        input_ids=tokens, attention_mask=blocked[:, None], position_ids=places, use_cache=False
+        input_ids=tokens,
+        attention_mask=branch_mask(parts, model.dtype),
+        position_ids=places,
+        use_cache=False,
     ).last_hidden_state
     picked = torch.cat([states[i, row.sources] for i, row in enumerate(rows)])
     targets = torch.cat([row.targets for row in rows])
@@ -101,18 +101,14 @@ class _Row:
             start += n
         return torch.cat(found) if found else arange[:0]
 
-    def visible(self, width: int) -> torch.Tensor:
-        """Say which position sees which, (width, width); padding sees itself, to stay finite."""
-        device = self.tokens.device
+    def parts(self, width: int) -> torch.Tensor:
+        """Say what each position belongs to, (width,); see `branch_mask`."""
         sizes = [self.prompt, *self.sizes, width - len(self.tokens)]
-        # 0 is the prompt, then one number for each answer, then the padding.
-        part = torch.arange(len(sizes), device=device).repeat_interleave(
+        numbers = [*range(len(sizes) - 1), -1]
+        device = self.tokens.device
+        return torch.tensor(numbers, device=device).repeat_interleave(
             torch.tensor(sizes, device=device)
         )
-        order = torch.arange(width, device=device)
-        causal = order[:, None] >= order[None, :]
-        same = part[:, None] == part[None, :]
-        return causal & (same | (part[None, :] == 0))
 
 
 def _groups(ids: torch.Tensor, mask: torch.Tensor, keep: int) -> list[list[int]]:

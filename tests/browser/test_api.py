@@ -137,7 +137,7 @@ def test_a_password_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_full_queue_is_said_in_the_page(chromium: Browser, public_url: str) -> None:
-    client = Client(public_url, verbose=False)
+    client = Client(public_url, verbose=False, max_workers=64)  # all are sent at once
     story = {"question": "Tell a long story.", "max_new_tokens": 256, "api_name": "/compare"}
     jobs = [client.submit(**story) for _ in range(int(quotas_of(public=True).places) + 2)]
     end = time.monotonic() + 60

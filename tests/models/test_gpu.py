@@ -22,7 +22,7 @@ from benchmarks.support.random_models import (
     random_prompts,
     randomise,
 )
-from prism_core.inference.prefill import pad_left
+from prism_core.inference.padding import pad_left
 from prism_core.lora.training import lora_tensors, save_lora, trainable_lora
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt

@@ -64,6 +64,7 @@ class FusedBatch:
     def step(self) -> Drawn:
         """Read one pass of those that arrive, and decode a step of the others."""
         drawn: Drawn = []
+        is_first = not self._decoding
         if self._reading is not None:
             try:
                 drawn = next(self._reading, [])
@@ -72,8 +73,9 @@ class FusedBatch:
             if not self._arriving:
                 self._reading = None
         self._leave()
-        drawn += self._decode()
-        self._leave()
+        if not (drawn and is_first):  # nobody else waits: the first word is told at once
+            drawn += self._decode()
+            self._leave()
         return drawn
 
     def _read(self, rows: list[Row], cancel: Cancel) -> Iterator[Drawn]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from prism_core.inference.padding import batches_by_width
+
 Schedule = Literal["cosine", "constant"]
 _SORTED_TOGETHER = 8
 """Batches whose samples are sorted by length together."""
@@ -63,13 +65,9 @@ class TrainingPlan:
 
 def micro_batches(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     """Part rows into batches whose padded size stays within `max_tokens`, or of one row."""
-    parts: list[list[int]] = []
-    for i in sorted(rows, key=lambda i: (-lengths[i], i)):
-        if parts and lengths[parts[-1][0]] * (len(parts[-1]) + 1) <= max_tokens:
-            parts[-1].append(i)
-        else:
-            parts.append([i])
-    return parts
+    ordered = sorted(rows)
+    widths = [lengths[i] for i in ordered]
+    return [[ordered[k] for k in part] for part in batches_by_width(widths, max_tokens)]
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float, schedule: Schedule) -> float:

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from prism_core.errors import ModelError
-from prism_core.inference.prefill import pad_left
+from prism_core.inference.padding import batches_by_width, pad_left
 from prism_core.lora.weights import decoder_layers, hidden_of
 from prism_core.prism.gating.settings import FEATURES, GATE_FILE, Feature
 
@@ -139,13 +139,10 @@ def read_features(
     def stop(_module: nn.Module, _args: object, output: object) -> None:
         raise _LayerReached(hidden_of(output))
 
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     found: dict[int, torch.Tensor] = {}
     handle = decoder_layers(model)[0].register_forward_hook(stop)
     try:
-        while order:
-            longest = len(rows[order[-1]])
-            batch = [order.pop() for _ in range(min(len(order), max(1, _BATCH_TOKENS // longest)))]
+        for batch in batches_by_width([len(row) for row in rows], _BATCH_TOKENS):
             ids, mask = pad_left([rows[i] for i in batch], model.device)
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
             try:

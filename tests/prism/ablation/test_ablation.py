@@ -14,7 +14,7 @@ from support.tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
 from prism_core.errors import CancelledError, InputError
-from prism_core.inference.prefill import pad_left
+from prism_core.inference.padding import pad_left
 from prism_core.models.chat import encode_prompt, encode_text
 from prism_core.models.local import LocalModel
 from prism_core.personas.prompts import build_prompt

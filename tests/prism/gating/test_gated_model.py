@@ -17,7 +17,8 @@ from prism_core.errors import InputError, ModelError
 from prism_core.inference.cpu.fused_llama import FusedDecoder
 from prism_core.inference.cpu.fused_lora import FusedLora, fused_lora
 from prism_core.inference.kv_cache import is_mergeable, new_cache
-from prism_core.inference.prefill import _by_width, active_adapters, pad_left, prefill
+from prism_core.inference.padding import pad_left
+from prism_core.inference.prefill import _by_width, active_adapters, prefill
 from prism_core.lora.weights import LoraPair, LoraWeights
 from prism_core.models.chat import encode_prompt
 from prism_core.models.generator import Generator, TokenScorer

@@ -1,0 +1,46 @@
+"""Rows of different lengths side by side: padding, and batches that need little of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from prism_core.inference.rows import Rows
+
+
+def pad_left(rows: Rows, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask of shape (B, T), padded on the left with id 0."""
+    return _pad(rows, device, is_left=True)
+
+
+def pad_right(rows: Rows, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask of shape (B, T), padded on the right with id 0."""
+    return _pad(rows, device, is_left=False)
+
+
+def _pad(rows: Rows, device: torch.device, *, is_left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(len(r) for r in rows)
+    ids, mask = torch.zeros((2, len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        start = width - len(row) if is_left else 0
+        ids[i, start : start + len(row)] = torch.tensor(list(row))
+        mask[i, start : start + len(row)] = 1
+    return ids.to(device), mask.to(device)
+
+
+def batches_by_width(
+    width: Sequence[int], max_cells: int, max_rows: int | None = None
+) -> Iterator[list[int]]:
+    """Yield indices in batches of similar width whose padded size stays within `max_cells`."""
+    batch: list[int] = []
+    for i in sorted(range(len(width)), key=lambda i: -width[i]):
+        is_full = len(batch) == max_rows or (
+            batch and width[batch[0]] * (len(batch) + 1) > max_cells
+        )
+        if is_full:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
