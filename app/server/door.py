@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,10 +64,12 @@ class DoorRules:
     failed_logins: Spent = field(default_factory=lambda: Spent(LOGIN_SECONDS))
     pages: Counter[str] = field(default_factory=Counter)
     """Open pages by client."""
+    joining: Counter[str] = field(default_factory=Counter)
+    """Requests on their way into the queue by client: many may come at once."""
 
     def places(self) -> Counter[str]:
-        """Return how many places in the queue each client has."""
-        return Counter(str(scope.get(CLIENT_KEY, "")) for scope in self.waiting())
+        """Return how many places in the queue each client has, or is about to have."""
+        return self.joining + Counter(str(s.get(CLIENT_KEY, "")) for s in self.waiting())
 
 
 class Door:
@@ -156,22 +158,17 @@ class Door:
             await send(message)
 
         bounded = self._bounded_upload if inner.startswith("/upload") else self._bounded_body
-        await self.app(scope, bounded(receive, client), watched)
+        joins = scope["method"] == "POST" and inner.startswith(_JOINS)
+        with _counted(self.rules.joining, client) if joins else nullcontext():
+            await self.app(scope, bounded(receive, client), watched)
         self._note(scope, client, status)
 
     @contextmanager
     def _open_page(self, client: str, session: str) -> Iterator[None]:
         """Count a page while its browser holds the connection that it opens for this."""
-        by_client, by_session = self.rules.pages, self.rules.sessions.pages
-        for counter, key in ((by_client, client), (by_session, session)):
-            counter[key] += 1
-        try:
+        by_session = self.rules.sessions.pages
+        with _counted(self.rules.pages, client), _counted(by_session, session):
             yield
-        finally:
-            for counter, key in ((by_client, client), (by_session, session)):
-                counter[key] -= 1
-                if not counter[key]:
-                    del counter[key]
 
     def _bounded_body(self, receive: Receive, client: str) -> Receive:
         taken = 0
@@ -216,3 +213,15 @@ class Door:
             self.rules.log.refuse(client, "login", "wrong password or token")
         elif status >= 500 or (scope["method"] == "POST" and path.startswith(NOTED)):
             self.rules.log.note("request", client=client, path=path[:80], status=status)
+
+
+@contextmanager
+def _counted(counter: Counter[str], key: str) -> Iterator[None]:
+    """Count one more inside the block."""
+    counter[key] += 1
+    try:
+        yield
+    finally:
+        counter[key] -= 1
+        if not counter[key]:
+            del counter[key]

@@ -16,10 +16,10 @@ from transformers import DynamicCache, PreTrainedModel
 
 from prism_core.inference.branches import branch_mask, takes_branches
 from prism_core.inference.kv_cache import new_cache
-from prism_core.inference.padding import batches_by_width
 from prism_core.inference.prefill import ALIKE, read_head
 from prism_core.inference.rows import Rows
 from prism_core.inference.shared_beginnings import groups_alike, shared_prefix
+from prism_core.inference.widths import batches_by_width
 
 PASS_TOKENS = (640, 8_192)
 """Tokens of one pass, on a CPU and on anything else: enough to keep it busy, little padding."""

@@ -1,8 +1,6 @@
-"""Rows of different lengths side by side: padding, and batches that need little of it."""
+"""Rows of different lengths side by side."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -27,20 +25,3 @@ def _pad(rows: Rows, device: torch.device, *, is_left: bool) -> tuple[torch.Tens
         ids[i, start : start + len(row)] = torch.tensor(list(row))
         mask[i, start : start + len(row)] = 1
     return ids.to(device), mask.to(device)
-
-
-def batches_by_width(
-    width: Sequence[int], max_cells: int, max_rows: int | None = None
-) -> Iterator[list[int]]:
-    """Yield indices in batches of similar width whose padded size stays within `max_cells`."""
-    batch: list[int] = []
-    for i in sorted(range(len(width)), key=lambda i: -width[i]):
-        is_full = len(batch) == max_rows or (
-            batch and width[batch[0]] * (len(batch) + 1) > max_cells
-        )
-        if is_full:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch

@@ -20,8 +20,8 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from prism_core.errors import InputError
 from prism_core.inference.logprobs import continuation_scores
-from prism_core.inference.padding import batches_by_width
 from prism_core.inference.rows import Row, Rows
+from prism_core.inference.widths import batches_by_width
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.local import LocalModel
 from prism_core.prism.bundle import load_bundle

@@ -21,10 +21,10 @@ from prism_core.inference.backend import Backend, FastPath, fast_path
 from prism_core.inference.branch_scoring import can_branch
 from prism_core.inference.engine import Engine
 from prism_core.inference.logprobs import answer_logprobs, choice_logprobs
-from prism_core.inference.padding import batches_by_width
 from prism_core.inference.rows import Row, Rows
 from prism_core.inference.scheduler import MAX_ROWS, Scheduler
 from prism_core.inference.stopping import stoppable
+from prism_core.inference.widths import batches_by_width
 from prism_core.lora.weights import LoraWeights
 from prism_core.models.chat import encode_prompt, encode_text, has_system_role
 from prism_core.models.generator import (

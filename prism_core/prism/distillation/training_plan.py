@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from prism_core.inference.padding import batches_by_width
+from prism_core.inference.widths import batches_by_width
 
 Schedule = Literal["cosine", "constant"]
 _SORTED_TOGETHER = 8

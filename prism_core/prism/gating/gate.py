@@ -19,7 +19,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from prism_core.errors import ModelError
-from prism_core.inference.padding import batches_by_width, pad_left
+from prism_core.inference.padding import pad_left
+from prism_core.inference.widths import batches_by_width
 from prism_core.lora.weights import decoder_layers, hidden_of
 from prism_core.prism.gating.settings import FEATURES, GATE_FILE, Feature
 
