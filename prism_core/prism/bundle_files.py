@@ -110,11 +110,18 @@ def rename_bundle(folder: Path, name: str) -> BundleInfo:
 
 
 def bundle_hash(folder: Path) -> str:
-    """Return a short hash of the weights and the gate, if there is one."""
+    """Return a short hash of the weights and the gate, if there is one.
+
+    Raises:
+        ModelError: a file is missing or cannot be read.
+    """
     digest = hashlib.sha256()
     for name in (CONFIG_FILE, WEIGHTS_FILE, GATE_FILE):
         if name != GATE_FILE or (folder / name).is_file():
-            digest.update((folder / name).read_bytes())
+            try:
+                digest.update((folder / name).read_bytes())
+            except OSError as error:
+                raise ModelError(f"The adapter's {name} cannot be read: {error}.") from error
     return digest.hexdigest()[:16]
 
 

@@ -125,7 +125,7 @@ def test_a_click_shows_the_answers_behind_it(visit: Visit, file: Path) -> None:
 
     choose(page, "lift")
     page.locator("#px-score").get_by_label("Alignment").check()
-    expect(page.locator("#px-first-reading")).to_contain_text("16 of 16 cells")
+    expect(page.locator("#px-first-reading")).to_contain_text("12 of 16 cells")
 
 
 def test_the_keyboard_reaches_the_answers_too_and_their_text_stays_text(
